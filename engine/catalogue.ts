@@ -1,0 +1,334 @@
+/**
+ * The catalogue: every view, feature and service of a deployment, checked as a whole. All that
+ * follows (planning, compiling, lineage, serving) reads definitions through it.
+ */
+import { checkDefinitions, type Definitions, findCycle } from "./checks.ts";
+import type { Entity, FeatureService, FeatureView, Source } from "./definitions.ts";
+import type { Dtype } from "./dtypes.ts";
+import { didYouMean, messageOf, OnceflowError } from "./errors.ts";
+import { Expr, type FeatureNotes } from "./expression.ts";
+import { fingerprintOf, hash } from "./fingerprint.ts";
+import { type AggregateNode, type Node, restsOnAggregate, visit } from "./node.ts";
+
+/** A named expression: what a module exports. */
+export interface Feature {
+  readonly name: string;
+  readonly node: Node;
+  readonly notes: FeatureNotes;
+  /** The module of features/ that exports it. */
+  readonly module: string;
+  readonly view: string;
+}
+
+/** One column of the online rows of a view. */
+export interface StoredColumn {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly node: Node;
+}
+
+/** An aggregate that features of a view rest on, named or not. */
+export interface ViewAggregate {
+  readonly fingerprint: string;
+  readonly node: AggregateNode;
+}
+
+/** A feature view with all that follows from its definition. */
+export interface View {
+  readonly name: string;
+  readonly source: Source;
+  readonly entity: Entity;
+  readonly description: string | undefined;
+  readonly ttlSeconds: number | undefined;
+  /** Storage fingerprint: names the namespace of the rows. */
+  readonly fingerprint: string;
+  /** In the order of the row encoding, which is that of their names. */
+  readonly stores: readonly StoredColumn[];
+  readonly features: readonly Feature[];
+  readonly aggregates: readonly ViewAggregate[];
+  /** Hash of the set of aggregates: each build reads the snapshots of its own set. */
+  readonly aggregatesFingerprint: string;
+}
+
+/** A value that can be asked for: a feature, or a column by `<view>.<column>`. */
+export interface Output {
+  readonly name: string;
+  readonly node: Node;
+  readonly view: View;
+  readonly notes: FeatureNotes | undefined;
+}
+
+/** A feature service with all that follows from its definition. */
+export interface Service {
+  readonly name: string;
+  readonly description: string | undefined;
+  readonly outputs: readonly Output[];
+  readonly fingerprint: string;
+}
+
+export interface Catalogue {
+  readonly views: ReadonlyMap<string, View>;
+  readonly features: ReadonlyMap<string, Feature>;
+  readonly services: ReadonlyMap<string, Service>;
+  /** What compiles but deserves a second look. */
+  readonly warnings: readonly string[];
+}
+
+/** The modules of features/, by name, with all that they export. */
+export type Modules = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+/**
+ * Imports the modules and builds their catalogue.
+ *
+ * @throws DEFINITION_INVALID also where modules import each other in a circle
+ */
+export async function loadCatalogue(load: () => Promise<object>): Promise<Catalogue> {
+  let modules: Modules;
+  try {
+    modules = (await load()) as Modules;
+  } catch (error) {
+    if (!(error instanceof ReferenceError)) throw error;
+    // A const that is read before its module has run: the modules import each other.
+    throw new OnceflowError(
+      "DEFINITION_INVALID",
+      `features/ has a cycle: ${messageOf(error)}. Two modules import each other; move what both need to a third.`,
+      {},
+      error,
+    );
+  }
+  return buildCatalogue(modules);
+}
+
+/**
+ * Checks all definitions together and resolves them.
+ *
+ * @throws DEFINITION_INVALID with every problem at once
+ */
+export function buildCatalogue(modules: Modules): Catalogue {
+  const definitions = collect(modules);
+  const cycle = findCycle(definitions);
+  const { problems, warnings, viewOf } =
+    cycle === undefined
+      ? checkDefinitions(definitions)
+      : { problems: [cycle], warnings: [], viewOf: new Map<string, string>() };
+  if (problems.length > 0)
+    throw new OnceflowError(
+      "DEFINITION_INVALID",
+      `${problems.length} definition ${problems.length === 1 ? "error" : "errors"}:\n` +
+        problems.map((problem) => `  - ${problem}`).join("\n"),
+      { problems },
+    );
+
+  const features = new Map<string, Feature>();
+  for (const { name, module, expr } of definitions.features)
+    features.set(
+      name,
+      Object.freeze({
+        name,
+        node: expr.node,
+        notes: expr.notes,
+        module,
+        view: viewOf.get(name) ?? "",
+      }),
+    );
+  const views = new Map<string, View>();
+  for (const { definition } of definitions.views)
+    views.set(definition.name, resolveView(definition, [...features.values()]));
+
+  const catalogue = { views, features, services: new Map<string, Service>(), warnings };
+  for (const { definition } of definitions.services)
+    catalogue.services.set(definition.name, resolveService(definition, catalogue));
+  return Object.freeze(catalogue);
+}
+
+/** Sorts what modules export by kind; constants and functions of the user's own are left alone. */
+function collect(modules: Modules): Definitions {
+  const found = {
+    features: [] as { name: string; module: string; expr: Expr }[],
+    views: [] as { exportName: string; module: string; definition: FeatureView }[],
+    services: [] as { exportName: string; module: string; definition: FeatureService }[],
+    sources: [] as { module: string; definition: Source }[],
+  };
+  for (const [module, exports] of Object.entries(modules))
+    for (const [name, value] of Object.entries(exports)) {
+      if (isExpr(value)) {
+        const { node } = value;
+        // A column that is exported by its own name is that column.
+        if (node.kind === "column" && node.name === name) continue;
+        found.features.push({ name, module, expr: value });
+      } else if (isKind<FeatureView>(value, "view"))
+        found.views.push({ exportName: name, module, definition: value });
+      else if (isKind<FeatureService>(value, "service"))
+        found.services.push({ exportName: name, module, definition: value });
+      else if (isKind<Source>(value, "source")) found.sources.push({ module, definition: value });
+    }
+  return found;
+}
+
+function isExpr(value: unknown): value is Expr {
+  return value instanceof Expr;
+}
+
+function isKind<T extends { readonly kind: string }>(value: unknown, kind: T["kind"]): value is T {
+  return typeof value === "object" && value !== null && "kind" in value && value.kind === kind;
+}
+
+/** What a source's rows mean, wherever its files lie today. */
+function sourceIdentity(source: Source): unknown {
+  return [
+    source.name,
+    source.files,
+    source.eventTime ?? null,
+    source.entity.name,
+    source.entity.keys,
+  ];
+}
+
+function resolveView(definition: FeatureView, all: readonly Feature[]): View {
+  const { name, source, description, ttlSeconds } = definition;
+  const features = all.filter((feature) => feature.view === name);
+  const nameOf = new Map(features.map((feature) => [fingerprintOf(feature.node), feature.name]));
+  const stores = definition.stores
+    .map(({ node }) => ({
+      name: node.kind === "column" ? node.name : (nameOf.get(fingerprintOf(node)) ?? ""),
+      dtype: node.dtype,
+      node,
+    }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  const aggregates = aggregatesOf(
+    source,
+    features.map((feature) => feature.node),
+  );
+  return Object.freeze({
+    name,
+    source,
+    entity: source.entity,
+    description,
+    ttlSeconds,
+    fingerprint: hash([
+      "rows",
+      sourceIdentity(source),
+      stores.map((column) => [column.name, column.dtype, fingerprintOf(column.node)]),
+    ]),
+    stores,
+    features,
+    aggregates,
+    aggregatesFingerprint: hash(["aggregates", aggregates.map((each) => each.fingerprint)]),
+  });
+}
+
+/** The aggregates below some nodes, each once, in the order of their fingerprints. */
+function aggregatesOf(source: Source, nodes: readonly Node[]): ViewAggregate[] {
+  const found = new Map<string, ViewAggregate>();
+  visit(nodes, (node) => {
+    if (node.kind !== "aggregate") return;
+    const fingerprint = aggregateFingerprint(source, node);
+    found.set(fingerprint, Object.freeze({ fingerprint, node }));
+  });
+  return [...found.values()].sort((a, b) => (a.fingerprint < b.fingerprint ? -1 : 1));
+}
+
+/** The hash of one aggregate: formula, inputs and source. */
+export function aggregateFingerprint(source: Source, node: AggregateNode): string {
+  return hash(["aggregate", sourceIdentity(source), fingerprintOf(node)]);
+}
+
+function resolveService(definition: FeatureService, catalogue: Catalogue): Service {
+  const byFormula = new Map(
+    [...catalogue.features.values()].map((feature) => [fingerprintOf(feature.node), feature]),
+  );
+  const outputs = definition.features.map(({ node }): Output => {
+    const feature = byFormula.get(fingerprintOf(node));
+    if (feature !== undefined) return outputOf(feature, catalogue);
+    const column = node as Extract<Node, { kind: "column" }>;
+    const view = [...catalogue.views.values()].find((each) => each.source.name === column.source);
+    if (view === undefined)
+      throw new Error(`column ${column.name} passed the checks without a view`);
+    return Object.freeze({ name: column.name, node, view, notes: undefined });
+  });
+  return Object.freeze({
+    name: definition.name,
+    description: definition.description,
+    outputs,
+    fingerprint: hash([
+      "service",
+      outputs.map(({ name, node, view }) => [
+        name,
+        node.dtype,
+        fingerprintOf(node),
+        view.fingerprint,
+        aggregatesOf(view.source, [node]).map((each) => each.fingerprint),
+      ]),
+    ]),
+  });
+}
+
+function outputOf(feature: Feature, catalogue: Catalogue): Output {
+  const { name, node, notes } = feature;
+  return Object.freeze({ name, node, view: viewNamed(catalogue, feature.view), notes });
+}
+
+/**
+ * The view of that name.
+ *
+ * @throws UNKNOWN_VIEW
+ */
+export function viewNamed(catalogue: Catalogue, name: string): View {
+  const view = catalogue.views.get(name);
+  if (view === undefined)
+    throw unknown("UNKNOWN_VIEW", "feature view", name, catalogue.views.keys());
+  return view;
+}
+
+/**
+ * The service of that name.
+ *
+ * @throws UNKNOWN_SERVICE
+ */
+export function serviceNamed(catalogue: Catalogue, name: string): Service {
+  const service = catalogue.services.get(name);
+  if (service === undefined)
+    throw unknown("UNKNOWN_SERVICE", "feature service", name, catalogue.services.keys());
+  return service;
+}
+
+/**
+ * The feature of that name, or the column where the name is `<view>.<column>`.
+ *
+ * @throws UNKNOWN_FEATURE
+ */
+export function outputNamed(catalogue: Catalogue, name: string): Output {
+  const feature = catalogue.features.get(name);
+  if (feature !== undefined) return outputOf(feature, catalogue);
+  const [viewName = "", column = ""] = name.split(".");
+  const view = catalogue.views.get(viewName);
+  if (view !== undefined && Object.hasOwn(view.source.types, column)) {
+    const { node } = view.source.columns[column] as Expr;
+    return Object.freeze({ name, node, view, notes: undefined });
+  }
+  throw unknown("UNKNOWN_FEATURE", "feature", name, catalogue.features.keys());
+}
+
+function unknown(
+  code: "UNKNOWN_VIEW" | "UNKNOWN_SERVICE" | "UNKNOWN_FEATURE",
+  what: string,
+  name: string,
+  known: Iterable<string>,
+): OnceflowError {
+  const names = [...known];
+  const suggestion = didYouMean(name, names);
+  const list = names.length <= 12 ? ` There are: ${names.join(", ")}.` : "";
+  return new OnceflowError(code, `no ${what} is named "${name}".${suggestion || list}`, { name });
+}
+
+/** Whether a feature has the same value for all rows. */
+export function isScalar(feature: Feature): boolean {
+  return feature.node.shape === "scalar";
+}
+
+/** How a feature's value comes about, in a word. */
+export function kindOf(feature: Feature, view: View): "aggregate" | "stored" | "computed" {
+  if (feature.node.kind === "aggregate") return "aggregate";
+  const stored = view.stores.some((column) => column.name === feature.name);
+  return stored && !restsOnAggregate(feature.node) ? "stored" : "computed";
+}

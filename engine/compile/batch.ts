@@ -1,0 +1,182 @@
+/**
+ * The batch compiler: expressions to polars, built once per process and run on many frames.
+ *
+ * Aggregates are bound parameters: each becomes a column with one value, so that a feature never
+ * uses polars' own mean of whatever rows happen to be in the frame. Building costs about 0.25 ms a
+ * node, running a prebuilt program far less.
+ */
+import pl from "nodejs-polars";
+import { type AggregateName, aggregateOf, type State } from "../aggregates.ts";
+import type { Dtype, Value } from "../dtypes.ts";
+import { fingerprintOf } from "../fingerprint.ts";
+import { type MapNode, type Node, visit } from "../node.ts";
+import { operationOf, type PolarsExpr } from "../operations.ts";
+import { polarsType, toColumns, toSeries, valueAt } from "./frame.ts";
+import { callMap } from "./program.ts";
+
+/** A polars frame held in memory. */
+export type Frame = pl.DataFrame;
+
+/** A named expression to compute. */
+export interface NamedNode {
+  readonly name: string;
+  readonly node: Node;
+}
+
+/** Values of aggregates by the fingerprint of their formula (`fingerprintOf(node)`). */
+export type AggregateValues = ReadonlyMap<string, Value>;
+
+export interface BatchProgram {
+  /** Source columns that the frame must have. */
+  readonly columns: readonly string[];
+  /** Aggregates that must be bound. */
+  readonly aggregates: readonly Node[];
+  /** The outputs as a frame of the same height; `keep` names columns to carry along. */
+  readonly run: (
+    frame: Frame,
+    aggregates: AggregateValues,
+    keep?: readonly string[],
+  ) => Promise<Frame>;
+}
+
+/** Compiles named expressions to polars. */
+export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
+  const built = new Map<string, PolarsExpr>();
+  const columns = new Set<string>();
+  const aggregates = new Map<string, Node>();
+  const maps: { node: MapNode; inputs: PolarsExpr[] }[] = [];
+  const build = (node: Node): PolarsExpr => {
+    const key = fingerprintOf(node);
+    let expression = built.get(key);
+    if (expression === undefined) {
+      expression = translate(node);
+      built.set(key, expression);
+    }
+    return expression;
+  };
+  const translate = (node: Node): PolarsExpr => {
+    switch (node.kind) {
+      case "column":
+        columns.add(node.name);
+        return pl.col(node.name);
+      case "literal":
+        return typedLiteral(node.dtype, node.value);
+      case "aggregate":
+        aggregates.set(fingerprintOf(node), node);
+        return pl.col(`__aggregate_${fingerprintOf(node)}`);
+      case "map":
+        maps.push({ node, inputs: node.inputs.map((input) => build(input.node)) });
+        return pl.col(`__map_${fingerprintOf(node)}`);
+      case "operation": {
+        const context = {
+          pl,
+          dtypes: node.inputs.map((input) => input.dtype),
+          values: node.inputs.map((input) => (input.kind === "literal" ? input.value : undefined)),
+          literal: typedLiteral,
+        };
+        return operationOf(node.operation).batch(context, ...node.inputs.map(build));
+      }
+      case "invalid":
+        throw new Error(`an invalid node passed the catalogue: ${node.problem}`);
+    }
+  };
+  const selected = outputs.map(({ name, node }) => build(node).alias(name));
+  return {
+    columns: [...columns],
+    aggregates: [...aggregates.values()],
+    run: async (frame, values, keep = []) => {
+      const bound = [...aggregates].map(([key, node]) => {
+        const value = values.get(key);
+        if (value === undefined) throw new Error(`aggregate ${key} is not bound`);
+        return typedLiteral(node.dtype, value).alias(`__aggregate_${key}`);
+      });
+      let lazy = bound.length > 0 ? frame.lazy().withColumns(...bound) : frame.lazy();
+      // Maps need values in JavaScript: each is computed on the frame so far and added to it.
+      for (const { node, inputs } of maps) {
+        const before = await lazy.collect();
+        const series = await computeMap(node, inputs, before);
+        lazy = before.withColumn(series).lazy();
+      }
+      return lazy.select([...keep.map((name) => pl.col(name)), ...selected]).collect();
+    },
+  };
+}
+
+async function computeMap(node: MapNode, inputs: readonly PolarsExpr[], frame: Frame) {
+  const named = inputs.map((input, i) => input.alias(node.inputs[i]?.name ?? ""));
+  const table = await frame.lazy().select(named).collect();
+  const columns = toColumns(
+    table,
+    node.inputs.map((input) => input.name),
+  );
+  const call = callMap(node);
+  const values = Array.from({ length: frame.height }, (_, row) =>
+    call(...columns.map((column) => valueAt(column, row))),
+  );
+  return toSeries(`__map_${fingerprintOf(node)}`, node.dtype, values);
+}
+
+/** A literal of exactly this dtype and value. */
+export function typedLiteral(dtype: Dtype, value: Value): PolarsExpr {
+  if (value === null) return pl.lit(null).cast(polarsType(dtype));
+  switch (dtype) {
+    case "int64":
+      // Through text: a JS number becomes Float64, and a negative bigint a wrong UInt64.
+      return pl.lit(String(value)).cast(pl.Int64);
+    case "timestamp":
+      return pl.lit(String(value)).cast(pl.Int64).cast(pl.Datetime("us"));
+    case "float64":
+    case "bool":
+    case "string":
+      return pl.lit(value).cast(polarsType(dtype));
+    case "list_float64":
+      throw new Error("a list has no literal");
+  }
+}
+
+/** An aggregate to take the state of. */
+export interface AggregateRequest {
+  readonly fingerprint: string;
+  readonly aggregate: AggregateName;
+  readonly input: Node;
+}
+
+/** Computes the partial states of aggregates over a frame, keyed by their fingerprints. */
+export function compileStates(
+  requests: readonly AggregateRequest[],
+): (frame: Frame) => Promise<ReadonlyMap<string, State>> {
+  const inputs = compileBatch(
+    requests.map(({ input }, i) => ({ name: `__input_${i}`, node: input })),
+  );
+  const expressions = requests.map(({ aggregate, input }, i) => {
+    const parts = aggregateOf(aggregate).batch(pl, pl.col(`__input_${i}`), input.dtype);
+    return parts.map((part, place) => part.alias(`__${i}_${place}`));
+  });
+  return async (frame) => {
+    if (requests.length === 0) return new Map();
+    const computed = await inputs.run(frame, new Map());
+    const table = await computed.lazy().select(expressions.flat()).collect();
+    return new Map(
+      requests.map(({ fingerprint, aggregate, input }, i) => {
+        const row = aggregateOf(aggregate);
+        const columns = toColumns(
+          table,
+          expressions[i]?.map((_, part) => `__${i}_${part}`),
+        );
+        const state = columns.map((column) => valueAt(column, 0));
+        // Over no values polars gives null where a state has its neutral part.
+        const empty = row.empty(input.dtype);
+        return [fingerprint, state.map((value, part) => value ?? empty[part] ?? null)] as const;
+      }),
+    );
+  };
+}
+
+/** The source columns that a set of nodes reads, each once. */
+export function columnsRead(nodes: Iterable<Node>): string[] {
+  const names = new Set<string>();
+  visit(nodes, (node) => {
+    if (node.kind === "column") names.add(node.name);
+  });
+  return [...names];
+}

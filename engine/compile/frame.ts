@@ -1,0 +1,265 @@
+/**
+ * The seam between polars frames and JavaScript values: exact in both directions.
+ *
+ * polars' own ways out (records, rows, arrays) round int64 beyond 2^53 and cut microseconds to
+ * milliseconds; typed arrays do neither, but hold no null. A column leaves as a typed array whose
+ * nulls are filled, beside a mask.
+ */
+import pl from "nodejs-polars";
+import type { Dtype, Int64, Value } from "../dtypes.ts";
+import { OnceflowError } from "../errors.ts";
+import { INT64_MAX, INT64_MIN, int64FromWords } from "../int64.ts";
+
+/** The dtype that polars stores each of our dtypes as. */
+const polarsTypes = {
+  bool: pl.Bool,
+  int64: pl.Int64,
+  float64: pl.Float64,
+  string: pl.Utf8,
+  timestamp: pl.Datetime("us"),
+  list_float64: pl.List(pl.Float64),
+} as const satisfies Record<Dtype, pl.DataType>;
+
+/** The dtype that polars stores a dtype as: Bool, Int64, Float64, Utf8, Datetime(µs), List(Float64). */
+export function polarsType(dtype: Dtype): pl.DataType {
+  return polarsTypes[dtype];
+}
+
+/** Our dtype of a polars column, or undefined where it is none of ours. */
+export function dtypeOf(type: pl.DataType): Dtype | undefined {
+  const variant = type.variant as string;
+  switch (variant) {
+    case "Bool":
+      return "bool";
+    case "Int64":
+      return "int64";
+    case "Float64":
+      return "float64";
+    case "Utf8":
+    case "String":
+      return "string";
+    case "Datetime":
+      return /^Datetime\(us\b/.test(describeType(type)) ? "timestamp" : undefined;
+    case "List":
+      return describeType(type) === "List(Float64)" ? "list_float64" : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** How people read a polars dtype, for example `List(Float64)` or `Datetime(us, UTC)`. */
+export function describeType(type: pl.DataType): string {
+  // `inner` is declared protected: the dtype of a list, the unit and zone of a datetime.
+  const { variant, inner } = type as unknown as { variant: string; inner: unknown[] | null };
+  const parts = (inner ?? []).flatMap((part) => {
+    if (typeof part === "object" && part !== null && "variant" in part)
+      return [describeType(part as pl.DataType)];
+    return (typeof part === "string" && part !== "") || typeof part === "number" ? [part] : [];
+  });
+  return parts.length === 0 ? variant : `${variant}(${parts.join(", ")})`;
+}
+
+/** One row's place in a mask: 1 where the value is null; null where no value of the column is. */
+type Nulls = Uint8Array | null;
+
+/** A column out of polars: `data` holds a filler where `nulls` has a 1. */
+export type ColumnData =
+  | { readonly dtype: "bool"; readonly nulls: Nulls; readonly data: Uint8Array }
+  | {
+      /** A timestamp is in microseconds since the epoch. */
+      readonly dtype: "int64" | "timestamp";
+      readonly nulls: Nulls;
+      readonly data: BigInt64Array;
+      /** The same memory as pairs of 32-bit words, low first, to read without a bigint. */
+      readonly words: Int32Array;
+    }
+  | { readonly dtype: "float64"; readonly nulls: Nulls; readonly data: Float64Array }
+  | { readonly dtype: "string"; readonly nulls: Nulls; readonly data: readonly string[] }
+  | {
+      readonly dtype: "list_float64";
+      readonly nulls: Nulls;
+      readonly data: readonly (readonly number[])[];
+    };
+
+/**
+ * Takes columns out of a frame, exactly.
+ *
+ * Cost: a copy of the memory for numbers, about 0.4 µs a row and column for strings, 0.3 µs an
+ * element for lists.
+ *
+ * @throws INTERNAL where a column has a dtype that is none of ours
+ */
+export function toColumns(
+  frame: pl.DataFrame,
+  names: readonly string[] = frame.columns,
+): ColumnData[] {
+  return names.map((name) => toColumn(frame.getColumn(name)));
+}
+
+function toColumn(series: pl.Series): ColumnData {
+  const type = series.dtype as pl.DataType;
+  const dtype = dtypeOf(type);
+  if (dtype === undefined)
+    throw new OnceflowError(
+      "INTERNAL",
+      `column "${series.name}" has the polars dtype ${describeType(type)}; cast it to one of ours in polars first.`,
+    );
+  const nulls =
+    series.nullCount() === 0 ? null : (evaluate(series, isNull) as unknown as Uint8Array);
+  switch (dtype) {
+    case "bool":
+      return { dtype, nulls, data: evaluate(series, asBytes) as unknown as Uint8Array };
+    case "int64":
+    case "timestamp": {
+      const data = evaluate(series, asIntegers) as unknown as BigInt64Array;
+      const words = new Int32Array(data.buffer, data.byteOffset, data.length * 2);
+      return { dtype, nulls, data, words };
+    }
+    case "float64":
+      return { dtype, nulls, data: evaluate(series, asFloats) as unknown as Float64Array };
+    case "string": {
+      const filled = nulls === null ? series : select(series, asText);
+      return { dtype, nulls, data: filled.toArray() as string[] };
+    }
+    case "list_float64": {
+      const lists = series.toArray() as unknown as (number[] | null)[];
+      return { dtype, nulls, data: lists.map((list) => list ?? []) };
+    }
+  }
+}
+
+// An expression costs far more to build than to run on a column, so each is built once.
+const value = pl.col("value");
+const isNull = value.isNull().cast(pl.UInt8);
+const asBytes = value.cast(pl.UInt8).fillNull(pl.lit(0).cast(pl.UInt8));
+const asIntegers = value.cast(pl.Int64).fillNull(pl.lit(0).cast(pl.Int64));
+const asFloats = value.fillNull(pl.lit(0).cast(pl.Float64));
+const asText = value.fillNull(pl.lit(""));
+const whereKept = pl.when(pl.col("kept").eq(1)).then(value).otherwise(pl.lit(null)).alias("value");
+
+function select(series: pl.Series, expression: pl.Expr): pl.Series {
+  return pl
+    .DataFrame([series.alias("value")])
+    .select(expression)
+    .getColumn("value");
+}
+
+function evaluate(series: pl.Series, expression: pl.Expr): ArrayBufferView {
+  return select(series, expression).toTypedArray() as ArrayBufferView;
+}
+
+/** One value of a column, in the canonical form of dtypes.ts. */
+export function valueAt(column: ColumnData, row: number): Value {
+  if (column.nulls !== null && column.nulls[row] === 1) return null;
+  switch (column.dtype) {
+    case "bool":
+      return column.data[row] === 1;
+    case "int64":
+    case "timestamp":
+      return int64FromWords(column.words[2 * row] ?? 0, column.words[2 * row + 1] ?? 0);
+    case "float64":
+    case "string":
+    case "list_float64":
+      return column.data[row] ?? null;
+  }
+}
+
+/**
+ * Builds a polars column from canonical values, exactly.
+ *
+ * @throws VALUE_INVALID where a value is not of the dtype: an int64 out of range or with a
+ *   fraction, a string of ill-formed UTF-16 (polars would replace it in silence)
+ */
+export function toSeries(name: string, dtype: Dtype, values: readonly Value[]): pl.Series {
+  const read = <T extends Value>(row: number, accepts: (value: Value) => value is T): T | null => {
+    const value = values[row];
+    if (value === null) return null;
+    if (value !== undefined && accepts(value)) return value;
+    throw new OnceflowError(
+      "VALUE_INVALID",
+      `row ${row} of column "${name}" holds ${describeValue(value)}, which is no ${dtype}.`,
+      { column: name, row, dtype },
+    );
+  };
+  switch (dtype) {
+    case "int64":
+    case "timestamp": {
+      const data = new BigInt64Array(values.length);
+      const series = masked(name, data, (row) => {
+        const value = read(row, isInt64);
+        if (value !== null) data[row] = BigInt(value);
+        return value !== null;
+      });
+      return dtype === "int64" ? series : series.cast(polarsTypes.timestamp);
+    }
+    case "float64": {
+      const data = new Float64Array(values.length);
+      return masked(name, data, (row) => {
+        const value = read(row, isNumber);
+        if (value !== null) data[row] = value;
+        return value !== null;
+      });
+    }
+    case "bool":
+      return pl.Series(
+        name,
+        values.map((_, row) => read(row, isBoolean)),
+        pl.Bool,
+      );
+    case "string":
+      return pl.Series(
+        name,
+        values.map((_, row) => read(row, isText)),
+        pl.Utf8,
+      );
+    case "list_float64": {
+      const lists: unknown[] = [[], ...values.map((_, row) => read(row, isNumbers))];
+      // Without one list among its values the constructor fails, so the first row is a dummy.
+      return pl.Series(name, lists, polarsType(dtype)).slice(1, values.length);
+    }
+  }
+}
+
+/** A series of numbers; `fill` writes each row and says whether it holds a value. */
+function masked(
+  name: string,
+  data: BigInt64Array | Float64Array,
+  fill: (row: number) => boolean,
+): pl.Series {
+  const kept = new Uint8Array(data.length);
+  let nullCount = 0;
+  for (let row = 0; row < data.length; row++) {
+    if (fill(row)) kept[row] = 1;
+    else nullCount++;
+  }
+  const series = pl.Series(data);
+  if (nullCount === 0) return series.alias(name);
+  const frame = pl.DataFrame([series.alias("value"), pl.Series("kept", kept)]);
+  return frame.select(whereKept).getColumn("value").alias(name);
+}
+
+function isInt64(value: Value): value is Int64 {
+  if (typeof value === "number") return Number.isSafeInteger(value);
+  return typeof value === "bigint" && value >= INT64_MIN && value <= INT64_MAX;
+}
+
+function isNumber(value: Value): value is number {
+  return typeof value === "number";
+}
+
+function isBoolean(value: Value): value is boolean {
+  return typeof value === "boolean";
+}
+
+function isText(value: Value): value is string {
+  return typeof value === "string" && value.isWellFormed();
+}
+
+function isNumbers(value: Value): value is readonly number[] {
+  return Array.isArray(value) && value.every((element) => typeof element === "number");
+}
+
+function describeValue(value: Value | undefined): string {
+  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}

@@ -1,0 +1,120 @@
+/**
+ * Expressions as a straight list of steps, each node once: what both forms of the online compiler
+ * (closures, generated code) run.
+ */
+import type { Dtype, Value } from "../dtypes.ts";
+import { OnceflowError } from "../errors.ts";
+import { fingerprintOf } from "../fingerprint.ts";
+import type { MapNode, Node } from "../node.ts";
+import { operationOf, type RowFunction } from "../operations.ts";
+
+/** One step; the place of a step in the list is the place of its value. */
+export type Step =
+  | { readonly kind: "slot"; readonly slot: number }
+  | { readonly kind: "constant"; readonly value: Value }
+  | {
+      readonly kind: "call";
+      readonly call: RowFunction;
+      readonly inputs: readonly number[];
+      /** Whether one null input makes the result null without a call. */
+      readonly propagates: boolean;
+    };
+
+export interface Program {
+  readonly steps: readonly Step[];
+  /** For each output, the step that has its value. */
+  readonly outputs: readonly number[];
+}
+
+/**
+ * Puts nodes in order of computation.
+ *
+ * @param slotOf - the input slot of a node whose value is given; undefined where it is computed
+ */
+export function linearize(
+  outputs: readonly Node[],
+  slotOf: (node: Node) => number | undefined,
+): Program {
+  const steps: Step[] = [];
+  const placeOf = new Map<string, number>();
+  const place = (node: Node): number => {
+    const key = fingerprintOf(node);
+    let at = placeOf.get(key);
+    if (at === undefined) {
+      const step = stepOf(node, slotOf(node), place);
+      at = steps.push(step) - 1;
+      placeOf.set(key, at);
+    }
+    return at;
+  };
+  return { outputs: outputs.map(place), steps };
+}
+
+function stepOf(node: Node, slot: number | undefined, place: (node: Node) => number): Step {
+  if (slot !== undefined) return { kind: "slot", slot };
+  switch (node.kind) {
+    case "literal":
+      return { kind: "constant", value: node.value };
+    case "operation": {
+      const row = operationOf(node.operation);
+      const inputs = node.inputs.map(place);
+      const call = row.row(node.inputs.map((input) => input.dtype));
+      return { kind: "call", call, inputs, propagates: row.propagates };
+    }
+    case "map": {
+      const inputs = node.inputs.map((input) => place(input.node));
+      return { kind: "call", call: callMap(node), inputs, propagates: false };
+    }
+    case "column":
+    case "aggregate":
+    case "invalid":
+      // The planner gives a slot to each of the first two; the catalogue refuses the third.
+      throw new Error(`a ${node.kind} node has no slot`);
+  }
+}
+
+/** The user's function over values in the order of the node's inputs, its result checked. */
+export function callMap(node: MapNode): (...values: readonly Value[]) => Value {
+  const names = node.inputs.map((input) => input.name);
+  return (...values) => {
+    const inputs = Object.fromEntries(names.map((name, i) => [name, values[i] ?? null]));
+    let result: Value;
+    try {
+      result = node.compute(inputs);
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      throw mapError(node, `threw: ${detail}`, error);
+    }
+    if (isOf(node.dtype, result)) return result;
+    const shown = typeof result === "object" ? JSON.stringify(result) : String(result);
+    throw mapError(node, `returned ${shown}, which is no ${node.dtype}.`);
+  };
+}
+
+function mapError(node: MapNode, problem: string, cause?: unknown): OnceflowError {
+  return new OnceflowError(
+    "VALUE_INVALID",
+    `map "${node.name}" version ${node.version} ${problem}`,
+    { map: node.name },
+    cause,
+  );
+}
+
+/** Whether a value is null or of the dtype, in canonical form. */
+export function isOf(dtype: Dtype, value: unknown): value is Value {
+  if (value === null) return true;
+  switch (dtype) {
+    case "bool":
+      return typeof value === "boolean";
+    case "int64":
+    case "timestamp":
+      if (typeof value === "number") return Number.isSafeInteger(value) && !Object.is(value, -0);
+      return typeof value === "bigint" && !Number.isSafeInteger(Number(value));
+    case "float64":
+      return typeof value === "number";
+    case "string":
+      return typeof value === "string" && value.isWellFormed();
+    case "list_float64":
+      return Array.isArray(value) && value.every((item) => typeof item === "number");
+  }
+}

@@ -1,0 +1,230 @@
+/**
+ * The one error class and its registry of codes.
+ *
+ * A missing or stale value is data with a status, never an error. `docs/errors.md` is tested
+ * against this table both ways.
+ */
+
+interface ErrorKind {
+  /** HTTP status that the service answers with. */
+  readonly http: number;
+  /** Whether doing the same again may succeed; Temporal retries only these. */
+  readonly retryable: boolean;
+  readonly summary: string;
+}
+
+export const errorRegistry = {
+  // Definitions: found when the catalogue is built, reported all at once.
+  DEFINITION_INVALID: {
+    http: 500,
+    retryable: false,
+    summary: "One or more definitions are wrong; the message lists each.",
+  },
+  // What a caller asked for.
+  REQUEST_INVALID: {
+    http: 400,
+    retryable: false,
+    summary: "The request does not have the expected form.",
+  },
+  REQUEST_TOO_LARGE: {
+    http: 413,
+    retryable: false,
+    summary: "The request asks for more than one call may.",
+  },
+  VALUE_INVALID: {
+    http: 400,
+    retryable: false,
+    summary: "A value cannot be read as the dtype of its definition.",
+  },
+  UNKNOWN_INPUT: {
+    http: 400,
+    retryable: false,
+    summary: "The request carries a column that no asked-for feature reads.",
+  },
+  MISSING_INPUT: {
+    http: 400,
+    retryable: false,
+    summary: "Features need columns that are neither in the request nor in the store.",
+  },
+  UNKNOWN_FEATURE: { http: 404, retryable: false, summary: "No feature of that name exists." },
+  UNKNOWN_SERVICE: {
+    http: 404,
+    retryable: false,
+    summary: "No feature service of that name exists.",
+  },
+  UNKNOWN_VIEW: { http: 404, retryable: false, summary: "No feature view of that name exists." },
+  UNKNOWN_SNAPSHOT: {
+    http: 404,
+    retryable: false,
+    summary: "The pinned aggregate snapshot does not exist in the store.",
+  },
+  INTERVAL_INVALID: {
+    http: 400,
+    retryable: false,
+    summary: "The interval is not a valid half-open range of UTC times for the view.",
+  },
+  // Input data.
+  SOURCE_MISSING: {
+    http: 500,
+    retryable: true,
+    summary: "A source file does not exist or cannot be read.",
+  },
+  SOURCE_CHANGED: {
+    http: 500,
+    retryable: true,
+    summary: "A source file changed while it was being read.",
+  },
+  SOURCE_CORRUPT: { http: 500, retryable: false, summary: "A source file cannot be parsed." },
+  SCHEMA_MISMATCH: {
+    http: 500,
+    retryable: false,
+    summary: "A source file's columns or dtypes are not those of its definition.",
+  },
+  VALUE_UNPARSABLE: {
+    http: 500,
+    retryable: false,
+    summary: "A value in a source file cannot be read as its column's dtype.",
+  },
+  NULL_NOT_ALLOWED: {
+    http: 500,
+    retryable: false,
+    summary: "A column that must not be null holds a null.",
+  },
+  EXPECTATION_FAILED: {
+    http: 500,
+    retryable: false,
+    summary: "A data expectation with onFail: fail does not hold; no row was written.",
+  },
+  ROW_TOO_LARGE: {
+    http: 500,
+    retryable: false,
+    summary: "An encoded row or entity key exceeds the limit of the store.",
+  },
+  // Stores and orchestration.
+  NO_SNAPSHOT: {
+    http: 503,
+    retryable: true,
+    summary: "An aggregate has never been materialized, so features that rest on it have no value.",
+  },
+  STORE_UNAVAILABLE: { http: 503, retryable: true, summary: "Redis did not answer." },
+  STORE_FULL: {
+    http: 503,
+    retryable: true,
+    summary: "Redis is out of memory and refuses writes.",
+  },
+  STORE_EVICTS: {
+    http: 503,
+    retryable: false,
+    summary: "Redis may evict keys: its maxmemory-policy is not noeviction.",
+  },
+  STORE_LOST: {
+    http: 503,
+    retryable: false,
+    summary:
+      "Redis lacks rows that the ledger says are there: it is empty, older or half restored.",
+  },
+  FENCED: {
+    http: 409,
+    retryable: false,
+    summary: "A newer run of the same interval has taken over; this one must not commit.",
+  },
+  LEDGER_CONFLICT: {
+    http: 409,
+    retryable: true,
+    summary: "The ledger changed between reading and committing.",
+  },
+  FINGERPRINT_UNKNOWN: {
+    http: 409,
+    retryable: true,
+    summary: "This process was not built with the definitions that the run names.",
+  },
+  TEMPORAL_UNAVAILABLE: {
+    http: 503,
+    retryable: true,
+    summary: "The Temporal server did not answer.",
+  },
+  RUN_FAILED: { http: 500, retryable: false, summary: "A workflow run ended without success." },
+  // Environment.
+  POLARS_MISSING: {
+    http: 500,
+    retryable: false,
+    summary: "The native part of nodejs-polars is not installed for this platform.",
+  },
+  SETUP_FAILED: {
+    http: 500,
+    retryable: false,
+    summary: "A service that onceflow needs could not be found or started.",
+  },
+  CONFIG_INVALID: {
+    http: 500,
+    retryable: false,
+    summary: "An environment variable or option has a value that cannot be used.",
+  },
+  INTERNAL: {
+    http: 500,
+    retryable: true,
+    summary: "An unexpected failure; the log has its cause.",
+  },
+} as const satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof errorRegistry;
+
+/** Facts about an error for machines: JSON values only. */
+export type ErrorDetails = Readonly<Record<string, unknown>>;
+
+/** Every error that onceflow raises on purpose: a stable code, and a message that names the fix. */
+export class OnceflowError extends Error {
+  override readonly name = "OnceflowError";
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.details = details;
+  }
+
+  get http(): number {
+    return errorRegistry[this.code].http;
+  }
+
+  get retryable(): boolean {
+    return errorRegistry[this.code].retryable;
+  }
+}
+
+/** The text of anything that was thrown. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
+/** The candidate closest to `name` by edit distance, or undefined where none is near. */
+export function closest(name: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(name, candidate, bestDistance);
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+/** A sentence to append to an error: `Did you mean "x"?`, or nothing. */
+export function didYouMean(name: string, candidates: Iterable<string>): string {
+  const match = closest(name, candidates);
+  return match === undefined ? "" : ` Did you mean "${match}"?`;
+}
+
+function editDistance(a: string, b: string, limit: number): number {
+  if (Math.abs(a.length - b.length) >= limit) return limit;
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitute = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current.push(Math.min((previous[j] ?? 0) + 1, (current[j - 1] ?? 0) + 1, substitute));
+    }
+    previous = current;
+  }
+  return previous[b.length] ?? limit;
+}

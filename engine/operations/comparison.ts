@@ -1,0 +1,102 @@
+/** Equality and order, the same total order of floats in every compiler. */
+import type { Dtype, Int64, Value } from "../dtypes.ts";
+import * as scalar from "../scalar.ts";
+import { type DtypeRule, type Operation, type RowFunction } from "./operation.ts";
+
+const isOrdered = (dtype: Dtype | undefined): boolean => dtype !== "list_float64";
+
+const comparisonRule: DtypeRule = (inputs) =>
+  inputs.every((dtype) => dtype === inputs[0] && isOrdered(dtype))
+    ? "bool"
+    : { expected: "two values of one dtype other than list_float64" };
+/** Equality by dtype, for values that are not null. */
+function equals(dtype: Dtype | undefined): RowFunction {
+  return dtype === "float64" ? scalar.equalFloat64 : (a: Value, b: Value) => a === b;
+}
+
+/** Strict order by dtype, for values that are not null. */
+function isLess(dtype: Dtype | undefined): (a: never, b: never) => boolean {
+  if (dtype === "float64") return scalar.lessFloat64;
+  if (dtype === "string") return scalar.lessString;
+  return (a: Int64, b: Int64) => a < b;
+}
+
+const comparison = {
+  arity: 2,
+  promotes: "common",
+  dtype: comparisonRule,
+  propagates: true,
+  nulls: "null if either is",
+  nan: "NaN equals NaN and is greater than every other value; −0 equals 0",
+  ulps: 0,
+} as const;
+
+export const comparisonOperations = {
+  eq: {
+    ...comparison,
+    spelling: "a.eq(b)",
+    summary: "Equal.",
+    row: ([dtype]) => equals(dtype),
+    batch: (_, a, b) => a.eq(b),
+  },
+  ne: {
+    ...comparison,
+    spelling: "a.ne(b)",
+    summary: "Not equal.",
+    row: ([dtype]) => {
+      const same = equals(dtype) as (a: Value, b: Value) => boolean;
+      return (a: Value, b: Value) => !same(a, b);
+    },
+    batch: (_, a, b) => a.neq(b),
+  },
+  lt: {
+    ...comparison,
+    spelling: "a.lt(b)",
+    summary: "Less.",
+    row: ([dtype]) => isLess(dtype),
+    batch: (_, a, b) => a.lt(b),
+  },
+  lte: {
+    ...comparison,
+    spelling: "a.lte(b)",
+    summary: "Less or equal.",
+    row: ([dtype]) => {
+      const less = isLess(dtype);
+      return (a: never, b: never) => !less(b, a);
+    },
+    batch: (_, a, b) => a.ltEq(b),
+  },
+  gt: {
+    ...comparison,
+    spelling: "a.gt(b)",
+    summary: "Greater.",
+    row: ([dtype]) => {
+      const less = isLess(dtype);
+      return (a: never, b: never) => less(b, a);
+    },
+    batch: (_, a, b) => a.gt(b),
+  },
+  gte: {
+    ...comparison,
+    spelling: "a.gte(b)",
+    summary: "Greater or equal.",
+    row: ([dtype]) => {
+      const less = isLess(dtype);
+      return (a: never, b: never) => !less(a, b);
+    },
+    batch: (_, a, b) => a.gtEq(b),
+  },
+  is_in: {
+    ...comparison,
+    spelling: "a.isIn([…])",
+    summary: "Equal to one of the literals.",
+    arity: "variadic",
+    nulls: "null if the input is",
+    row: ([dtype]) => {
+      const same = equals(dtype) as (a: Value, b: Value) => boolean;
+      return (a: Value, ...candidates: Value[]) => candidates.some((b) => same(a, b));
+    },
+    batch: (_, a, first, ...rest) =>
+      rest.reduce((any, candidate) => any.or(a.eq(candidate)), a.eq(first)),
+  },
+} as const satisfies Record<string, Operation>;

@@ -1,0 +1,73 @@
+/** Functions of float64: rounding, and the transcendental ones. */
+import * as scalar from "../scalar.ts";
+import { type Operation, rule } from "./operation.ts";
+
+const unaryFloat = {
+  arity: 1,
+  promotes: "float64",
+  dtype: rule("float64", "float64"),
+  propagates: true,
+  nulls: "null if the input is",
+} as const;
+
+export const floatOperations = {
+  round: {
+    ...unaryFloat,
+    spelling: "a.round(decimals)",
+    summary: "Rounded to 0 to 15 decimals, ties to the even digit of the scaled value.",
+    arity: 2,
+    promotes: "none",
+    dtype: ([value, decimals]) =>
+      value === "float64" && decimals === "int64" ? "float64" : { expected: "float64" },
+    nan: "NaN, ±Infinity and −0 are kept; a value too large to scale stays as it is",
+    ulps: 0,
+    row: () => scalar.roundFloat64,
+    batch: ({ values }, a) => a.round(Number(values[1])),
+  },
+  floor: {
+    ...unaryFloat,
+    spelling: "a.floor()",
+    summary: "Largest integer not above, as float64.",
+    nan: "NaN, ±Infinity and −0 are kept",
+    ulps: 0,
+    row: () => Math.floor,
+    batch: (_, a) => a.floor(),
+  },
+  ceil: {
+    ...unaryFloat,
+    spelling: "a.ceil()",
+    summary: "Smallest integer not below, as float64.",
+    nan: "NaN, ±Infinity and −0 are kept",
+    ulps: 0,
+    row: () => Math.ceil,
+    batch: (_, a) => a.ceil(),
+  },
+  log: {
+    ...unaryFloat,
+    spelling: "a.log()",
+    summary: "Natural logarithm.",
+    nan: "log(0) is −Infinity, log of a negative is NaN",
+    ulps: 1,
+    row: () => Math.log,
+    batch: (_, a) => a.log(Math.E),
+  },
+  exp: {
+    ...unaryFloat,
+    spelling: "a.exp()",
+    summary: "e to the power of the value.",
+    nan: "exp(−Infinity) is 0, overflow is Infinity",
+    ulps: 1,
+    row: () => Math.exp,
+    batch: (_, a) => a.exp(),
+  },
+  is_nan: {
+    ...unaryFloat,
+    spelling: "a.isNan()",
+    summary: "Whether the value is NaN.",
+    dtype: rule("float64", "bool"),
+    nan: "true for NaN alone",
+    ulps: 0,
+    row: () => (a: number) => Number.isNaN(a),
+    batch: (_, a) => a.isNan(),
+  },
+} as const satisfies Record<string, Operation>;

@@ -1,0 +1,59 @@
+/** What a row of the operation table is. */
+import type * as polars from "nodejs-polars";
+import type { Dtype, Value } from "../dtypes.ts";
+
+export type Polars = typeof polars.default;
+export type PolarsExpr = polars.Expr;
+
+/** What `batch` gets besides its inputs. */
+export interface BatchContext {
+  readonly pl: Polars;
+  /** Dtypes of the inputs. */
+  readonly dtypes: readonly Dtype[];
+  /** The values of those inputs that are literals, for the few that polars wants as such. */
+  readonly values: readonly (Value | undefined)[];
+  /** A typed literal: a JS number alone would become Float64, a bigint UInt64. */
+  readonly literal: (dtype: Dtype, value: Value) => PolarsExpr;
+}
+
+/** A function of JavaScript values; a row with `propagates` is never called with null. */
+export type RowFunction = (...values: never[]) => Value;
+
+/** A dtype, or in words what the operation would have taken. */
+export type DtypeRule = (inputs: readonly Dtype[]) => Dtype | { readonly expected: string };
+
+export interface Operation {
+  /** How a user writes it. */
+  readonly spelling: string;
+  readonly summary: string;
+  readonly arity: number | "variadic";
+  /** Casts the inputs before the dtype rule: to one common dtype, or all to float64. */
+  readonly promotes: "none" | "common" | "float64";
+  readonly dtype: DtypeRule;
+  /** Whether one null input makes the result null without a call. */
+  readonly propagates: boolean;
+  /** The null rule, for people; where `propagates`, what else gives null. */
+  readonly nulls: string;
+  /** The NaN and special value rule, for people. */
+  readonly nan: string;
+  /** How far `row` and `batch` may lie apart, in units in the last place; 0 means bit for bit. */
+  readonly ulps: number;
+  readonly row: (dtypes: readonly Dtype[]) => RowFunction;
+  readonly batch: (context: BatchContext, ...inputs: PolarsExpr[]) => PolarsExpr;
+}
+
+/** Every input is of one dtype, and so is the result. */
+export function rule(want: Dtype, result: Dtype): DtypeRule {
+  return (inputs) => (inputs.every((dtype) => dtype === want) ? result : { expected: want });
+}
+
+/** All inputs are of the same dtype, which is the result's. */
+export const sameRule: DtypeRule = (inputs) =>
+  inputs.every((dtype) => dtype === inputs[0])
+    ? (inputs[0] ?? "float64")
+    : { expected: "values of one dtype" };
+
+/** Whether the first input is float64. */
+export function isFloat(dtypes: readonly Dtype[]): boolean {
+  return dtypes[0] === "float64";
+}

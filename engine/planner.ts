@@ -1,0 +1,355 @@
+/**
+ * The planner: from the outputs that are asked for to what must come from the request, what from
+ * the online store, and which aggregates. A query on the DAG, made once per plan.
+ *
+ * For each node: if its raw inputs are all in the request, it is computed from them; else its
+ * stored value is taken; else it is computed from what its inputs resolve to. Binding a plan to the
+ * inputs that a request carries settles this for every node beforehand, so that nothing is looked
+ * up by name while rows are computed.
+ */
+import type { Catalogue, Output, View } from "./catalogue.ts";
+import { outputNamed, serviceNamed } from "./catalogue.ts";
+import { compileOnline, type OnlineForm, type RowProgram } from "./compile/online.ts";
+import type { Dtype } from "./dtypes.ts";
+import { didYouMean, OnceflowError } from "./errors.ts";
+import type { Expectation } from "./expectations.ts";
+import { fingerprintOf, hash } from "./fingerprint.ts";
+import type { ColumnNode, Node } from "./node.ts";
+import { inputsOf, visit } from "./node.ts";
+
+/** What a plan is for: a service, or outputs by name, in order. */
+export type Asked = { readonly service: string } | { readonly features: readonly string[] };
+
+/** A raw column that outputs need, and which of them. */
+export interface RequiredInput {
+  /** `<source>.<column>`. */
+  readonly id: string;
+  readonly column: string;
+  readonly source: string;
+  readonly dtype: Dtype;
+  readonly nullable: boolean;
+  readonly features: readonly string[];
+}
+
+/** The columns of one view's stored row that a bound plan reads. */
+export interface StoreRead {
+  readonly view: View;
+  /** Stored columns, in the order of their slots; the event time is not among them. */
+  readonly columns: readonly string[];
+  /** Slots of `columns`, one each. */
+  readonly slots: readonly number[];
+  /** The slot that takes the row's event time, where an output needs it. */
+  readonly eventTimeSlot: number | undefined;
+}
+
+/** An aggregate value that a bound plan reads from its view's snapshot. */
+export interface AggregateRead {
+  readonly view: View;
+  readonly fingerprint: string;
+  readonly slot: number;
+}
+
+/** A value of the request that a bound plan reads. */
+export interface RequestRead {
+  readonly input: RequiredInput;
+  readonly slot: number;
+}
+
+/** An output of a bound plan. */
+export interface BoundOutput {
+  readonly output: Output;
+  /** Indexes of the store reads that its value rests on; empty where none. */
+  readonly reads: readonly number[];
+}
+
+/** An expectation, and the place of its `violated` flag in the program's result. */
+export interface BoundExpectation {
+  readonly expectation: Expectation;
+  readonly output: number;
+  readonly place: number;
+}
+
+/** A plan for requests that carry a given set of inputs. */
+export interface BoundPlan {
+  readonly slotCount: number;
+  readonly request: readonly RequestRead[];
+  readonly store: readonly StoreRead[];
+  readonly aggregates: readonly AggregateRead[];
+  readonly outputs: readonly BoundOutput[];
+  readonly expectations: readonly BoundExpectation[];
+  /** The outputs in order, then the flags of the expectations. */
+  readonly program: RowProgram;
+}
+
+/** What serves a list of outputs, for any mixture of request inputs and stored rows. */
+export interface Plan {
+  readonly outputs: readonly Output[];
+  /** Hash of all that the outputs mean. */
+  readonly fingerprint: string;
+  /** The raw columns that would answer everything without a stored row. */
+  readonly requiredInputs: () => readonly RequiredInput[];
+  /** Key columns by which stored rows are found, over all views. */
+  readonly entityKeys: readonly string[];
+  /**
+   * The required input of a name in a request (`age` or `absences.age`), or undefined for a column
+   * that the sources have but no output needs.
+   *
+   * @throws UNKNOWN_INPUT for a name that is no column of the sources, or is ambiguous
+   */
+  readonly inputNamed: (name: string) => RequiredInput | undefined;
+  /**
+   * Settles what comes from where.
+   *
+   * @param inputs - ids of the required inputs that the request carries
+   * @param keys - names of the entity key columns that it carries
+   * @throws MISSING_INPUT listing all that is missing, by feature
+   */
+  readonly bind: (inputs: ReadonlySet<string>, keys: ReadonlySet<string>) => BoundPlan;
+}
+
+/** How a plan is made. */
+export interface PlanOptions {
+  readonly form?: OnlineForm;
+}
+
+/**
+ * Plans a service or a list of outputs.
+ *
+ * @throws UNKNOWN_SERVICE, UNKNOWN_FEATURE
+ */
+export function plan(catalogue: Catalogue, asked: Asked, options: PlanOptions = {}): Plan {
+  if ("service" in asked) {
+    const service = serviceNamed(catalogue, asked.service);
+    return planOutputs(service.outputs, service.fingerprint, options);
+  }
+  const outputs = asked.features.map((name) => outputNamed(catalogue, name));
+  const fingerprint = hash(
+    outputs.map(({ name, node, view }) => [
+      name,
+      fingerprintOf(node),
+      view.fingerprint,
+      view.aggregatesFingerprint,
+    ]),
+  );
+  return planOutputs(outputs, fingerprint, options);
+}
+
+/** Bound plans kept for each plan: one for each set of inputs that requests carry. */
+const boundLimit = 64;
+
+function planOutputs(
+  outputs: readonly Output[],
+  fingerprint: string,
+  { form = "auto" }: PlanOptions,
+): Plan {
+  const required = requiredInputsOf(outputs);
+  const views = [...new Map(outputs.map(({ view }) => [view.source.name, view])).values()];
+  const entityKeys = [...new Set(views.flatMap((view) => view.entity.keys))];
+  const bound = new Map<string, BoundPlan>();
+  return {
+    outputs,
+    fingerprint,
+    requiredInputs: () => [...required.values()],
+    entityKeys,
+    inputNamed: (name) => {
+      const exact = required.get(name);
+      if (exact !== undefined) return exact;
+      const [input, second] = [...required.values()].filter(({ column }) => column === name);
+      if (second !== undefined)
+        throw new OnceflowError(
+          "UNKNOWN_INPUT",
+          `input "${name}" is a column of sources "${input?.source}" and "${second.source}"; write "${input?.id}" or "${second.id}".`,
+        );
+      if (input !== undefined || isColumn(name, views)) return input;
+      const known = views.flatMap((view) => Object.keys(view.source.types));
+      throw new OnceflowError(
+        "UNKNOWN_INPUT",
+        `input "${name}" is no column of ${views.map((view) => `source "${view.source.name}"`).join(" or ")}.${didYouMean(name, known)}`,
+        { input: name },
+      );
+    },
+    bind: (inputs, keys) => {
+      const key = [...inputs, "|", ...keys].sort().join(",");
+      let plan = bound.get(key);
+      if (plan === undefined) {
+        plan = bind(outputs, required, inputs, keys, form);
+        // A caller may send any subset; the oldest gives way.
+        const [oldest] = bound.keys();
+        if (bound.size >= boundLimit && oldest !== undefined) bound.delete(oldest);
+        bound.set(key, plan);
+      }
+      return plan;
+    },
+  };
+}
+
+function isColumn(name: string, views: readonly View[]): boolean {
+  return views.some(
+    ({ source }) =>
+      Object.hasOwn(source.types, name) ||
+      (name.startsWith(`${source.name}.`) &&
+        Object.hasOwn(source.types, name.slice(source.name.length + 1))),
+  );
+}
+
+const idOf = (column: ColumnNode): string => `${column.source}.${column.name}`;
+
+/** The raw columns below a node; what an aggregate reads is not among them. */
+function leavesOf(root: Node): ColumnNode[] {
+  const leaves: ColumnNode[] = [];
+  visit(
+    [root],
+    (node) => {
+      if (node.kind === "column") leaves.push(node);
+    },
+    (node) => node.kind === "aggregate",
+  );
+  return leaves;
+}
+
+function requiredInputsOf(outputs: readonly Output[]): Map<string, RequiredInput> {
+  const required = new Map<string, RequiredInput>();
+  for (const output of outputs)
+    for (const leaf of leavesOf(output.node)) {
+      const id = idOf(leaf);
+      const features = [...(required.get(id)?.features ?? []), output.name];
+      const { name: column, source, dtype, nullable } = leaf;
+      required.set(id, { id, column, source, dtype, nullable, features });
+    }
+  return required;
+}
+
+/** A store read while it is put together. */
+interface StoreReadDraft {
+  readonly view: View;
+  readonly columns: string[];
+  readonly slots: number[];
+  eventTimeSlot: number | undefined;
+}
+
+function bind(
+  outputs: readonly Output[],
+  required: ReadonlyMap<string, RequiredInput>,
+  inputs: ReadonlySet<string>,
+  keys: ReadonlySet<string>,
+  form: OnlineForm,
+): BoundPlan {
+  let slotCount = 0;
+  const slots = new Map<string, number>();
+  const request: RequestRead[] = [];
+  const aggregates: AggregateRead[] = [];
+  const store = new Map<View, StoreReadDraft>();
+  const missing = new Map<string, string[]>();
+
+  /** Gives a node a slot once, and tells where its value comes from. */
+  const give = (node: Node, from: (slot: number) => void): void => {
+    const key = fingerprintOf(node);
+    if (slots.has(key)) return;
+    slots.set(key, slotCount);
+    from(slotCount++);
+  };
+
+  const resolve = (node: Node, output: Output, reads: Set<View>): void => {
+    const { view } = output;
+    const readStore = (): StoreReadDraft => {
+      const read = store.get(view) ?? { view, columns: [], slots: [], eventTimeSlot: undefined };
+      store.set(view, read);
+      return read;
+    };
+    if (node.kind === "aggregate") {
+      const fingerprint = view.aggregates.find(
+        (each) => fingerprintOf(each.node) === fingerprintOf(node),
+      )?.fingerprint;
+      if (fingerprint === undefined) throw new Error("an aggregate is missing in its view");
+      give(node, (slot) => aggregates.push({ view, fingerprint, slot }));
+      return;
+    }
+    const leaves = leavesOf(node);
+    const fromRequest = leaves.every((leaf) => inputs.has(idOf(leaf)) || isKey(leaf, view, keys));
+    if (node.kind === "column" && fromRequest) {
+      const input = required.get(idOf(node));
+      if (input !== undefined) give(node, (slot) => request.push({ input, slot }));
+      return;
+    }
+    const hasRow = view.entity.keys.every((key) => keys.has(key));
+    if (hasRow && !fromRequest) {
+      const key = fingerprintOf(node);
+      const stored = view.stores.find((column) => fingerprintOf(column.node) === key);
+      if (stored !== undefined) {
+        reads.add(view);
+        give(node, (slot) => {
+          const read = readStore();
+          read.columns.push(stored.name);
+          read.slots.push(slot);
+        });
+        return;
+      }
+      if (node.kind === "column" && node.name === view.source.eventTime) {
+        reads.add(view);
+        give(node, (slot) => {
+          readStore().eventTimeSlot = slot;
+        });
+        return;
+      }
+    }
+    if (node.kind === "column") {
+      const names = missing.get(output.name) ?? [];
+      if (!names.includes(node.name)) names.push(node.name);
+      missing.set(output.name, names);
+      return;
+    }
+    for (const input of inputsOf(node)) resolve(input, output, reads);
+  };
+
+  const boundOutputs = outputs.map((output) => {
+    const reads = new Set<View>();
+    resolve(output.node, output, reads);
+    return { output, reads };
+  });
+  if (missing.size > 0) throw missingInput(missing, outputs, keys);
+
+  const violations: Node[] = [];
+  const expectations = outputs.flatMap((output, index) =>
+    (output.notes?.expectations ?? []).map((expectation): BoundExpectation => {
+      const place =
+        outputs.length + violations.push(expectation.predicate.violated(output.node)) - 1;
+      return { expectation, output: index, place };
+    }),
+  );
+  const nodes = [...outputs.map((output) => output.node), ...violations];
+  const views = [...store.keys()];
+  return Object.freeze({
+    slotCount,
+    request,
+    store: [...store.values()],
+    aggregates,
+    outputs: boundOutputs.map(({ output, reads }) => ({
+      output,
+      reads: [...reads].map((view) => views.indexOf(view)),
+    })),
+    expectations,
+    program: compileOnline(nodes, (node) => slots.get(fingerprintOf(node)), form),
+  });
+}
+
+/** Whether a column is part of the entity key and the request names the entity. */
+function isKey(leaf: ColumnNode, view: View, keys: ReadonlySet<string>): boolean {
+  return view.entity.keys.includes(leaf.name) && keys.has(leaf.name);
+}
+
+function missingInput(
+  missing: ReadonlyMap<string, readonly string[]>,
+  outputs: readonly Output[],
+  keys: ReadonlySet<string>,
+): OnceflowError {
+  const lines = [...missing].map(([feature, columns]) => `${feature} needs ${columns.join(", ")}`);
+  const wanted = [...new Set(outputs.flatMap(({ view }) => view.entity.keys))];
+  const hint = wanted.every((key) => keys.has(key))
+    ? "These columns are not stored: send them as inputs, or add them to what the view stores."
+    : `Send them as inputs, or send the entity (${wanted.join(", ")}) to read its stored row.`;
+  return new OnceflowError(
+    "MISSING_INPUT",
+    `the request lacks inputs: ${lines.join("; ")}. ${hint}`,
+    { missing: Object.fromEntries(missing) },
+  );
+}

@@ -1,0 +1,154 @@
+/**
+ * Values as JSON: one table for HTTP, Temporal payloads, NDJSON and what the store keeps as text.
+ *
+ * | dtype        | JSON                                                                       |
+ * | ------------ | -------------------------------------------------------------------------- |
+ * | bool, string | as they are; ill-formed UTF-16 is refused                                  |
+ * | int64        | a number within ±(2^53 − 1), else a decimal string                         |
+ * | float64      | a number; NaN, ±Infinity and −0 as "NaN", "Infinity", "-Infinity", "-0"    |
+ * | timestamp    | ISO 8601 UTC out; ISO 8601 or epoch milliseconds in; microseconds are kept |
+ * | list_float64 | an array of float64                                                        |
+ *
+ * The dtype of the definition, not the look of the value, decides how an input is read.
+ */
+import type { Dtype, Int64, Value } from "./dtypes.ts";
+import { OnceflowError } from "./errors.ts";
+import { parseInt64, toInt64 } from "./int64.ts";
+
+export type Json =
+  null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+/** The JSON form of a value of the given dtype. */
+export function toJson(dtype: Dtype, value: Value): Json {
+  if (value === null) return null;
+  switch (dtype) {
+    case "bool":
+      return value as boolean;
+    case "string":
+      return value as string;
+    case "int64":
+      return typeof value === "bigint" ? value.toString() : value;
+    case "float64":
+      return float64ToJson(value as number);
+    case "timestamp":
+      return formatTimestamp(value as Int64);
+    case "list_float64":
+      return (value as readonly number[]).map(float64ToJson);
+  }
+}
+
+function float64ToJson(value: number): number | string {
+  if (Object.is(value, -0)) return "-0";
+  return Number.isFinite(value) ? value : String(value);
+}
+
+/**
+ * Reads a JSON value as the given dtype.
+ *
+ * @param where - what the value is for, named in the error
+ * @throws VALUE_INVALID
+ */
+export function fromJson(dtype: Dtype, json: unknown, where: string): Value {
+  if (json === null) return null;
+  const value = read(dtype, json);
+  if (value !== undefined) return value;
+  const shown = JSON.stringify(json)?.slice(0, 60) ?? typeof json;
+  throw new OnceflowError(
+    "VALUE_INVALID",
+    `${where} is ${shown}; expected ${dtype}: ${expected[dtype]}.`,
+    { where, dtype },
+  );
+}
+
+const expected: Readonly<Record<Dtype, string>> = {
+  bool: "true or false",
+  int64: "an integer within ±(2^53 − 1) as a number, or any 64-bit integer as a decimal string",
+  float64: 'a number, or one of "NaN", "Infinity", "-Infinity", "-0"',
+  string: "well-formed Unicode text",
+  timestamp: "an ISO 8601 time, or epoch milliseconds as an integer",
+  list_float64: "an array of numbers",
+};
+
+function read(dtype: Dtype, json: unknown): Value | undefined {
+  switch (dtype) {
+    case "bool":
+      return typeof json === "boolean" ? json : undefined;
+    case "string":
+      return typeof json === "string" && json.isWellFormed() ? json : undefined;
+    case "int64":
+      if (typeof json === "number") return Number.isSafeInteger(json) ? json + 0 : undefined;
+      return typeof json === "string" ? (parseInt64(json) ?? undefined) : undefined;
+    case "float64":
+      return readFloat64(json);
+    case "timestamp":
+      if (typeof json === "number") return Number.isSafeInteger(json) ? scaleMs(json) : undefined;
+      return typeof json === "string" ? parseTimestamp(json) : undefined;
+    case "list_float64": {
+      if (!Array.isArray(json)) return undefined;
+      const items = json.map(readFloat64);
+      return items.every((item) => item !== undefined) ? items : undefined;
+    }
+  }
+}
+
+const specialFloats: ReadonlyMap<unknown, number> = new Map([
+  ["NaN", NaN],
+  ["Infinity", Infinity],
+  ["-Infinity", -Infinity],
+  ["-0", -0],
+]);
+
+function readFloat64(json: unknown): number | undefined {
+  // JSON.parse turns 1e999 into Infinity; only the word may say so.
+  if (typeof json === "number") return Number.isFinite(json) ? json : undefined;
+  return specialFloats.get(json);
+}
+
+function scaleMs(ms: number): Value | undefined {
+  return toInt64(BigInt(ms) * 1000n) ?? undefined;
+}
+
+/** ISO 8601 in UTC, with as many decimals as the value has: none, 3 or 6. */
+export function formatTimestamp(us: Int64): string {
+  const exact = BigInt(us);
+  const rest = ((exact % 1_000_000n) + 1_000_000n) % 1_000_000n;
+  const date = new Date(Number((exact - rest) / 1000n));
+  // Beyond the years that Date knows, the count itself is the only exact spelling.
+  if (Number.isNaN(date.getTime())) return exact.toString();
+  const micros = rest.toString().padStart(6, "0");
+  const decimals = rest === 0n ? "" : `.${micros.endsWith("000") ? micros.slice(0, 3) : micros}`;
+  return date.toISOString().replace(/\.\d+Z$/, `${decimals}Z`);
+}
+
+const isoTime =
+  /^([+-]\d{6}|\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?(Z|[+-]\d\d:\d\d)?)?$/;
+
+/** Microseconds since the epoch of an ISO 8601 time (UTC unless it names an offset). */
+export function parseTimestamp(text: string): Int64 | undefined {
+  const match = isoTime.exec(text);
+  if (match === null) return undefined;
+  const [, year, month, day, hour = "00", minute = "00", second = "00", fraction = "", zone] =
+    match;
+  const date = `${year}-${month}-${day}`;
+  const midnight = new Date(`${date}T00:00:00Z`);
+  if (Number.isNaN(midnight.getTime()) || !midnight.toISOString().startsWith(date))
+    return undefined;
+  const ms = Date.parse(`${date}T${hour}:${minute}:${second}${zone ?? "Z"}`);
+  if (Number.isNaN(ms)) return undefined;
+  return toInt64(BigInt(ms) * 1000n + BigInt(fraction.padEnd(6, "0"))) ?? undefined;
+}
+
+/**
+ * Reads one part of an entity key: text as it is, or a safe integer as its decimal text.
+ *
+ * @throws VALUE_INVALID
+ */
+export function keyFromJson(json: unknown, where: string): string {
+  if (typeof json === "string" && json.isWellFormed()) return json;
+  if (typeof json === "number" && Number.isSafeInteger(json)) return (json + 0).toString();
+  throw new OnceflowError(
+    "VALUE_INVALID",
+    `${where} is ${JSON.stringify(json)?.slice(0, 60) ?? typeof json}; expected an entity key: text, or an integer within ±(2^53 − 1).`,
+    { where },
+  );
+}

@@ -1,0 +1,112 @@
+import importX from "eslint-plugin-import-x";
+import tseslint from "typescript-eslint";
+
+/** Folders, inner to outer. A folder may import those before it in the list of what it `sees`. */
+const folders = {
+  engine: [],
+  features: ["engine"],
+  store: ["engine"],
+  activities: ["engine", "store", "serving"],
+  serving: ["engine", "store"],
+  streaming: ["engine", "store"],
+  workflows: [],
+};
+
+const compositionRoots = ["dev", "test", "bench", "client", "server", "worker"];
+
+/** Where value imports of polars are allowed: the batch compiler and what scans or writes frames. */
+const polarsUsers = [
+  "engine/compile/batch.ts",
+  "engine/compile/frame.ts",
+  "store/offline-store.ts",
+  "store/scan.ts",
+  "activities/offline.ts",
+];
+
+function boundary(folder, sees) {
+  const forbidden = [...Object.keys(folders), ...compositionRoots].filter(
+    (other) => other !== folder && !sees.includes(other),
+  );
+  return {
+    files: [`${folder}/**/*.ts`],
+    rules: {
+      "@typescript-eslint/no-restricted-imports": [
+        "error",
+        {
+          patterns: [
+            {
+              regex: `^(\\.\\./)+(${forbidden.join("|")})(/|\\.ts$)`,
+              allowTypeImports: folder === "workflows",
+              message: `${folder}/ may import only: ${sees.join(", ") || "nothing of the project"}.`,
+            },
+            ...(folder === "workflows"
+              ? [
+                  {
+                    regex: "^(?!\\./|@temporalio/workflow$|@temporalio/common$)",
+                    allowTypeImports: true,
+                    message: "workflows/ runs in a sandbox: import types only.",
+                  },
+                ]
+              : [
+                  {
+                    regex: "^nodejs-polars",
+                    allowTypeImports: true,
+                    message: "polars is loaded only by the files listed in eslint.config.ts.",
+                  },
+                ]),
+          ],
+        },
+      ],
+    },
+  };
+}
+
+export default tseslint.config(
+  { ignores: ["dist", "node_modules", ".onceflow"] },
+  ...tseslint.configs.recommendedTypeChecked.map((c) => ({ ...c, files: ["**/*.ts"] })),
+  {
+    files: ["**/*.ts"],
+    languageOptions: { parserOptions: { projectService: true } },
+    plugins: { "import-x": importX },
+    settings: { "import-x/resolver-next": [importX.createNodeResolver({ extensions: [".ts"] })] },
+    rules: {
+      "@typescript-eslint/no-floating-promises": "error",
+      "@typescript-eslint/switch-exhaustiveness-check": [
+        "error",
+        { considerDefaultExhaustiveForUnions: true },
+      ],
+      "@typescript-eslint/consistent-type-imports": "error",
+      "@typescript-eslint/restrict-template-expressions": [
+        "error",
+        { allowNumber: true, allowBoolean: true },
+      ],
+      "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_" }],
+      "import-x/no-cycle": "error",
+      "max-lines": ["warn", { max: 500, skipBlankLines: false, skipComments: false }],
+    },
+  },
+  ...Object.entries(folders).map(([folder, sees]) => boundary(folder, sees)),
+  {
+    files: polarsUsers,
+    rules: { "@typescript-eslint/no-restricted-imports": "off" },
+  },
+  {
+    files: ["engine/compile/batch.ts"],
+    rules: {
+      "@typescript-eslint/no-unsafe-assignment": "off",
+      "@typescript-eslint/no-unsafe-call": "off",
+      "@typescript-eslint/no-unsafe-member-access": "off",
+      "@typescript-eslint/no-unsafe-return": "off",
+      "@typescript-eslint/no-unsafe-argument": "off",
+    },
+  },
+  {
+    // The one place where code is generated; its header says why that is safe.
+    files: ["engine/compile/online.ts"],
+    rules: { "@typescript-eslint/no-implied-eval": "off" },
+  },
+  {
+    files: ["test/**/*.ts"],
+    rules: { "@typescript-eslint/require-await": "off" },
+  },
+);

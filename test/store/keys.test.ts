@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import calculateSlot from "cluster-key-slot";
+import fc from "fast-check";
+import { OnceflowError } from "../../engine/errors.ts";
+import { bucketOf, decodeEntityKey, encodeEntityKey, hashKey } from "../../store/entity-key.ts";
+import { createKeys } from "../../store/keys.ts";
+
+const awkward = fc.constantFrom("", ":", "{", "}", "{}", "{a}", "\0", "a", "b:c", "a:b", "😀", "é");
+const parts = fc.array(
+  fc.oneof(awkward, fc.string({ unit: "binary", maxLength: 12 }), fc.constant("x".repeat(130))),
+  { minLength: 1, maxLength: 3 },
+);
+const codeIs = (code: string) => (error: unknown) =>
+  error instanceof OnceflowError && error.code === code;
+
+describe("entity keys", () => {
+  it("have one encoding per tuple, which no other tuple shares", () => {
+    fc.assert(
+      fc.property(parts, parts, (a, b) => {
+        const same = a.length === b.length && a.every((text, i) => text === b[i]);
+        assert.equal(encodeEntityKey(a).equals(encodeEntityKey(b)), same);
+        assert.deepEqual(decodeEntityKey(encodeEntityKey(a)), a);
+      }),
+      { numRuns: 5000 },
+    );
+    const split = (...texts: string[]) => encodeEntityKey(texts).toString("hex");
+    const tuples = [
+      ["a:b", "c"],
+      ["a", "b:c"],
+      ["a", "b", "c"],
+      ["", "a:bc"],
+      ["a:bc", ""],
+    ];
+    assert.equal(new Set(tuples.map((tuple) => split(...tuple))).size, tuples.length);
+  });
+
+  it("distinguish composed from decomposed text", () => {
+    assert.ok(!encodeEntityKey(["é"]).equals(encodeEntityKey(["e\u0301"])));
+  });
+
+  it("are refused where ill-formed, empty or over 512 bytes", () => {
+    assert.throws(() => encodeEntityKey(["\ud800"]), codeIs("VALUE_INVALID"));
+    assert.throws(() => encodeEntityKey([]), codeIs("VALUE_INVALID"));
+    assert.equal(encodeEntityKey(["a".repeat(512)]).length, 514);
+    assert.throws(() => encodeEntityKey(["a".repeat(513)]), codeIs("ROW_TOO_LARGE"));
+    assert.throws(() => encodeEntityKey(["é".repeat(257)]), codeIs("ROW_TOO_LARGE"));
+    assert.throws(() => encodeEntityKey(["a".repeat(512), "b"]), codeIs("ROW_TOO_LARGE"));
+  });
+
+  it("fall for ever into the same buckets", () => {
+    const vectors: [string[], number][] = [
+      [[""], 0x0578ab1b],
+      [["a"], 0x0b9608bd],
+      [["1"], 0x0db7331d],
+      [["a", "b"], 0xcdfb4e35],
+      [["é😀"], 0x142067be],
+    ];
+    for (const [tuple, hash] of vectors) {
+      assert.equal(hashKey(encodeEntityKey(tuple)), hash, JSON.stringify(tuple));
+      assert.equal(bucketOf(encodeEntityKey(tuple), 1000), hash % 1000);
+    }
+  });
+
+  it("spread evenly over buckets, counted numbers too", () => {
+    const counts = new Uint32Array(1024);
+    for (let i = 0; i < 102_400; i++) {
+      const bucket = bucketOf(encodeEntityKey([`${i}`]), counts.length);
+      counts[bucket] = (counts[bucket] as number) + 1;
+    }
+    // 100 on average; the chance of a bucket beyond ±60 is below one in a million.
+    assert.ok(Math.max(...counts) < 160 && Math.min(...counts) > 40);
+  });
+});
+
+describe("key names", () => {
+  it("have a slot that our tag alone decides", () => {
+    const keys = createKeys("p:a-b_1");
+    const slot = (key: string) => calculateSlot(key);
+    const ledger = [
+      keys.pointers("users"),
+      keys.snapshots("users"),
+      keys.coverage("users", "ab"),
+      keys.generations("users", "cd"),
+      keys.begun("users", "cd"),
+      keys.states("users", "ef"),
+      keys.runs("users"),
+    ];
+    assert.deepEqual(new Set(ledger.map(slot)), new Set([slot("users")]));
+    assert.equal(slot(keys.bucket("users", "ab", 7)), slot("users/ab:7"));
+    assert.equal(new Set(ledger).size, ledger.length);
+  });
+
+  it("refuse a prefix that could move a slot or match other keys", () => {
+    for (const prefix of ["", "a{b", "A", "a*", "a b", "a\n"])
+      assert.throws(() => createKeys(prefix), codeIs("CONFIG_INVALID"), prefix);
+  });
+});

@@ -1,0 +1,374 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { Redis } from "ioredis";
+import type { Value } from "../../engine/dtypes.ts";
+import type { Column, StoredView } from "../../store/column-data.ts";
+import { columnsOfRows } from "../../store/column-data.ts";
+import { encodeEntityKey } from "../../store/entity-key.ts";
+import { createKeys } from "../../store/keys.ts";
+import type { Namespace } from "../../store/namespace.ts";
+import { chooseBuckets } from "../../store/namespace.ts";
+import type { OnlineStore } from "../../store/online-store.ts";
+import { createOnlineStore } from "../../store/online-store.ts";
+import type { RedisConnection } from "../../store/redis.ts";
+import { connectRedis } from "../../store/redis.ts";
+import { createRowCodec } from "../../store/row-codec.ts";
+import type { WriteCounts } from "../../store/row-writer.ts";
+import type { Mark, Version } from "../../store/version.ts";
+import { dumpStore } from "../support/dump-store.ts";
+import type { TestRedis } from "../support/redis.ts";
+import { randomPrefix, scanKeys, testRedis } from "../support/redis.ts";
+
+const columns: Column[] = [
+  { name: "text", dtype: "string" },
+  { name: "n", dtype: "int64" },
+];
+const codec = createRowCodec(columns);
+const readAll = codec.decoder(["text", "n"]);
+
+describe("online store", () => {
+  let redis: TestRedis;
+  let client: Redis;
+  let connection: RedisConnection;
+  let store: OnlineStore;
+  before(async () => {
+    redis = await testRedis();
+    client = new Redis(redis.url, { protocol: 2 });
+    connection = connectRedis(redis.url, "writing");
+    store = createOnlineStore(connection, { prefix: redis.prefix });
+  });
+  after(async () => {
+    await connection.close();
+    await client.quit();
+    await redis.stop();
+  });
+
+  let views = 0;
+  const newView = (): StoredView => ({ view: `view_${++views}`, fingerprint: "ab12", columns });
+  const open = (buckets = 4) => store.openNamespace(newView(), { buckets });
+
+  interface Row extends Version {
+    readonly key: readonly string[];
+    readonly values: readonly Value[];
+  }
+  function write(
+    namespace: Namespace,
+    rows: readonly Row[],
+    mark?: Mark,
+    into = store,
+  ): Promise<WriteCounts> {
+    return into.writeRows(namespace, {
+      codec,
+      count: rows.length,
+      keys: (rows[0]?.key ?? [""]).map((_, i) => rows.map(({ key }) => key[i] ?? "")),
+      columns: columnsOfRows(
+        columns,
+        rows.map(({ values }) => values),
+      ),
+      eventTimesUs: (row) => rows[row]?.eventTimeUs ?? 0,
+      generation: rows[0]?.generation ?? 0,
+      ordinals: (row) => rows[row]?.ordinal ?? 0,
+      mark,
+    });
+  }
+  async function read(namespace: Namespace, keys: readonly (readonly string[])[], head?: Mark) {
+    const { rows } = await store.readRows([
+      { namespace, keys: keys.map(encodeEntityKey), decode: readAll, head },
+    ]);
+    return rows[0];
+  }
+  const row = (key: string, text: string, version: Partial<Version> = {}): Row => ({
+    eventTimeUs: 1,
+    generation: 1,
+    ordinal: 0,
+    ...version,
+    key: [key],
+    values: [text, text.length],
+  });
+
+  it("gives back the rows that were written, and null for others", async () => {
+    const namespace = await open();
+    const far = 2n ** 62n;
+    const counts = await write(namespace, [row("a", "x"), row("", "yy", { eventTimeUs: far })]);
+    assert.deepEqual(counts, { read: 2, written: 2, superseded: 0 });
+    assert.deepEqual(await read(namespace, [["b"], ["a"], [""], ["a"]]), [
+      null,
+      { eventTimeUs: 1, generation: 1, values: ["x", 1] },
+      { eventTimeUs: far, generation: 1, values: ["yy", 2] },
+      { eventTimeUs: 1, generation: 1, values: ["x", 1] },
+    ]);
+  });
+
+  it("reads several views in one round trip and counts the bytes", async () => {
+    const [one, two] = [await open(), await open()];
+    await write(one, [row("a", "first")]);
+    await write(two, [row("a", "second")]);
+    const only = codec.decoder(["n"]);
+    const { rows, bytes } = await store.readRows([
+      { namespace: one, keys: [encodeEntityKey(["a"])], decode: readAll },
+      { namespace: two, keys: ["a", "b"].map((key) => encodeEntityKey([key])), decode: only },
+    ]);
+    assert.deepEqual(
+      rows.map((found) => found.map((stored) => stored?.values ?? null)),
+      [[["first", 5]], [[6], null]],
+    );
+    assert.equal(bytes, 2 * 19 + (2 + 6 + 1) + (2 + 7 + 1));
+    assert.deepEqual(await store.readRows([]), { rows: [], bytes: 0 });
+  });
+
+  it("keeps entities apart whose keys are awkward", async () => {
+    const namespace = await open(2);
+    const keys = ["", "{}", "{view_1}", "a:b", "\0", "__proto__", "constructor", "😀", "é"];
+    await write(
+      namespace,
+      keys.map((key, ordinal) => row(key, `of ${key}`, { ordinal })),
+    );
+    const found = await read(
+      namespace,
+      keys.map((key) => [key]),
+    );
+    assert.deepEqual(
+      found?.map((stored) => stored?.values[0]),
+      keys.map((key) => `of ${key}`),
+    );
+  });
+
+  it("ends in the same bytes whatever the order, repetition and batching of writes", async () => {
+    const write1 = fc.record({
+      eventTimeUs: fc.constantFrom(-1, 0, 1, 256),
+      generation: fc.constantFrom(1, 2, 256),
+      ordinal: fc.constantFrom(0, 1),
+      key: fc.constantFrom("a", "b", "{c}"),
+      // A null is a delete.
+      text: fc.option(fc.constantFrom("", "x", "y", "x\0"), { freq: 4 }),
+    });
+    const cases = fc.array(write1, { minLength: 1, maxLength: 12 }).chain((given) =>
+      fc.record({
+        given: fc.constant(given),
+        again: fc.shuffledSubarray([...given, ...given], { minLength: given.length * 2 }),
+        batch: fc.integer({ min: 1, max: 5 }),
+      }),
+    );
+    type Write = (typeof write1 extends fc.Arbitrary<infer T> ? T : never) & Version;
+    const view = newView();
+    const apply = async (writes: readonly Write[], batch: number) => {
+      const prefix = `${redis.prefix}:${randomPrefix()}`;
+      const own = createOnlineStore(connection, { prefix });
+      const namespace = await own.openNamespace(view, { buckets: 2 });
+      for (let i = 0; i < writes.length; i += batch) {
+        const part = writes.slice(i, i + batch);
+        // Rows of one batch share a generation, as rows of one run do.
+        const generations = [...new Set(part.map(({ generation }) => generation))];
+        const batches = generations.map((generation) => {
+          const rows = part.filter((item) => item.text !== null && item.generation === generation);
+          const mark = { endMs: 5, generation };
+          const given = rows.map((item) => row(item.key, item.text ?? "", item));
+          return write(namespace, given, mark, own);
+        });
+        const deletes = part
+          .filter(({ text }) => text === null)
+          .map((item) => own.deleteRows(namespace, [encodeEntityKey([item.key])], item));
+        await Promise.all([...batches, ...deletes]);
+      }
+      return dumpStore(client, prefix);
+    };
+    await fc.assert(
+      fc.asyncProperty(cases, async ({ given, again, batch }) => {
+        assert.equal(await apply(again, batch), await apply(given, given.length));
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it("prefers the newer event time, then generation, then ordinal, then the greater bytes", async () => {
+    const namespace = await open();
+    const rising = [
+      row("k", "z", { eventTimeUs: -(2n ** 62n) }),
+      row("k", "y", { eventTimeUs: -256 }),
+      row("k", "x", { eventTimeUs: 2 ** 32 - 1 }),
+      row("k", "w", { eventTimeUs: 2 ** 32 }),
+      row("k", "v", { eventTimeUs: 2 ** 32, generation: 2 }),
+      row("k", "u", { eventTimeUs: 2 ** 32, generation: 256 }),
+      row("k", "t", { eventTimeUs: 2 ** 32, generation: 256, ordinal: 255 }),
+      row("k", "s", { eventTimeUs: 2 ** 32, generation: 256, ordinal: 2 ** 40 }),
+      row("k", "s\u00ff", { eventTimeUs: 2 ** 32, generation: 256, ordinal: 2 ** 40 }),
+    ];
+    for (const [i, next] of rising.entries()) {
+      assert.equal((await write(namespace, [next])).written, 1, `step ${i}`);
+      for (const older of rising.slice(0, i + 1))
+        assert.deepEqual(await write(namespace, [older]), { read: 1, written: 0, superseded: 1 });
+      const [found] = (await read(namespace, [["k"]])) ?? [];
+      assert.deepEqual(found?.values[0], next.values[0]);
+    }
+  });
+
+  it("keeps only the newest of an entity within a batch", async () => {
+    const namespace = await open();
+    const rows = [
+      row("a", "old", { ordinal: 1 }),
+      row("b", "b"),
+      row("a", "new", { ordinal: 9 }),
+      row("a", "mid", { ordinal: 5 }),
+    ];
+    assert.deepEqual(await write(namespace, rows), { read: 4, written: 2, superseded: 2 });
+    assert.equal((await read(namespace, [["a"]]))?.[0]?.values[0], "new");
+  });
+
+  it("writes batches of many rows and calls, and a repeat changes nothing", async () => {
+    const namespace = await open(16);
+    const count = 30_000;
+    const batch = {
+      codec,
+      count,
+      keys: [Array.from({ length: count }, (_, i) => `entity-${i % 25_000}`)],
+      columns: [
+        { kind: "texts", values: Array.from({ length: count }, (_, i) => `text ${i}`) },
+        { kind: "words", words: new Int32Array(count * 2).fill(1), nulls: new Uint8Array(count) },
+      ],
+      eventTimesUs: 5,
+      generation: 1,
+      ordinals: 0,
+    } as const;
+    const counts = { read: count, written: 25_000, superseded: 5_000 };
+    assert.deepEqual(await store.writeRows(namespace, batch), counts);
+    const again = { read: count, written: 0, superseded: count };
+    assert.deepEqual(await store.writeRows(namespace, batch), again);
+    const found = await read(namespace, [["entity-0"], ["entity-24999"], ["entity-25000"]]);
+    assert.deepEqual(
+      found?.map((stored) => stored?.values[0]),
+      ["text 25000", "text 24999", undefined],
+    );
+    const report = await store.verifyNamespace(namespace, { memory: true });
+    assert.equal(report.rows, 25_000);
+    assert.ok((report.memoryBytes ?? 0) > 25_000 * 40);
+  });
+
+  it("remembers a deletion against older rows only", async () => {
+    const namespace = await open();
+    const key = encodeEntityKey(["a"]);
+    await write(namespace, [row("a", "x", { eventTimeUs: 5 })]);
+    const at = (eventTimeUs: number) => ({ eventTimeUs, generation: 1, ordinal: 0 });
+    assert.equal((await store.deleteRows(namespace, [key], at(4))).written, 0);
+    assert.equal((await store.deleteRows(namespace, [key], at(6))).written, 1);
+    assert.equal((await write(namespace, [row("a", "y", { eventTimeUs: 5 })])).written, 0);
+    assert.deepEqual(await read(namespace, [["a"]]), [null]);
+    assert.equal((await write(namespace, [row("a", "z", { eventTimeUs: 7 })])).written, 1);
+    assert.equal((await read(namespace, [["a"]]))?.[0]?.values[0], "z");
+  });
+
+  it("hides rows below the head of a full refresh", async () => {
+    const namespace = await open();
+    const at = (eventTimeUs: number, generation: number) => ({ eventTimeUs, generation });
+    await write(namespace, [row("a", "old", at(1000, 9))]);
+    await write(namespace, [row("b", "first run", at(2000, 1))]);
+    await write(namespace, [row("c", "second run", at(2000, 2))]);
+    const seen = async (head?: Mark) =>
+      (await read(namespace, [["a"], ["b"], ["c"]], head))?.map((found) => found !== null);
+    assert.deepEqual(await seen(), [true, true, true]);
+    assert.deepEqual(await seen({ endMs: 1, generation: 9 }), [true, true, true]);
+    assert.deepEqual(await seen({ endMs: 2, generation: 1 }), [false, true, true]);
+    assert.deepEqual(await seen({ endMs: 2, generation: 2 }), [false, false, true]);
+    assert.deepEqual(await seen({ endMs: 2, generation: 3 }), [false, false, false]);
+  });
+
+  it("takes null keys and ill-formed text for errors before anything is sent", async () => {
+    const namespace = await open();
+    const before = await dumpStore(client, redis.prefix);
+    await assert.rejects(write(namespace, [row("a", "x"), row("\ud800", "y")]), {
+      code: "VALUE_INVALID",
+    });
+    await assert.rejects(write(namespace, [row("a", "x"), row("b", "\udc00")]), {
+      code: "VALUE_INVALID",
+    });
+    assert.equal(await dumpStore(client, redis.prefix), before);
+  });
+
+  it("creates a namespace once, also when many open it at the same time", async () => {
+    const view = newView();
+    const opened = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => store.openNamespace(view, { buckets: 16 + i })),
+    );
+    for (const namespace of opened) assert.deepEqual(namespace, opened[0]);
+    const first = opened[0] as Namespace;
+    const report = await store.verifyNamespace(first);
+    assert.deepEqual([report.present, report.rows], [first.buckets, 0]);
+    assert.deepEqual(await store.openNamespace(view, { buckets: 512 }), first);
+    assert.deepEqual(await store.listNamespaces(view.view), [first]);
+    const next = await store.openNamespace({ ...view, fingerprint: "cd" }, { buckets: 2 });
+    assert.equal((await store.listNamespaces(view.view)).length, 2);
+    assert.notEqual(next.epoch, first.epoch);
+  });
+
+  it("finishes the creation that another process left half done", async () => {
+    const view = newView();
+    const namespace = await store.openNamespace(view, { buckets: 8 });
+    const keys = createKeys(redis.prefix);
+    const record = `8 ${namespace.epoch} new`;
+    await client.hset(keys.pointers(view.view), `namespace:${view.fingerprint}`, record);
+    await client.unlink(keys.bucket(view.view, view.fingerprint, 5));
+    assert.deepEqual(await store.listNamespaces(view.view), []);
+    assert.deepEqual(await store.openNamespace(view, { buckets: 16 }), namespace);
+    assert.equal((await store.verifyNamespace(namespace)).present, 8);
+  });
+
+  it("says STORE_LOST for a bucket that is gone or foreign, to readers and writers", async () => {
+    const namespace = await open(1);
+    const key = createKeys(redis.prefix).bucket(namespace.view, namespace.fingerprint, 0);
+    await write(namespace, [row("a", "x")]);
+    await client.unlink(key);
+    const lost = { code: "STORE_LOST", message: new RegExp(`"${namespace.view}": bucket 0 `) };
+    await assert.rejects(read(namespace, [["a"]]), lost);
+    await assert.rejects(write(namespace, [row("a", "x")]), lost);
+    await assert.rejects(store.sealNamespace(namespace, { endMs: 1, generation: 1 }), lost);
+    // Opening again must not hide the loss.
+    await store.openNamespace({ ...namespace, columns }, { buckets: 1 });
+    await assert.rejects(read(namespace, [["a"]]), lost);
+    await client.hset(key, "", Buffer.alloc(20, 1));
+    await assert.rejects(read(namespace, [["a"]]), /belongs to another epoch/);
+    await assert.rejects(write(namespace, [row("a", "x")]), /belongs to another epoch/);
+    const report = await store.verifyNamespace(namespace);
+    assert.deepEqual([report.present, report.missing, report.foreign], [0, 0, 1]);
+  });
+
+  it("says STORE_LOST when every key of the prefix has gone", async () => {
+    const prefix = `${redis.prefix}:${randomPrefix()}`;
+    const own = createOnlineStore(connection, { prefix });
+    const namespace = await own.openNamespace(newView(), { buckets: 16 });
+    await write(namespace, [row("a", "x")], undefined, own);
+    await client.unlink(...(await scanKeys(client, prefix)));
+    const reading = own.readRows([{ namespace, keys: [encodeEntityKey(["a"])], decode: readAll }]);
+    await assert.rejects(reading, { code: "STORE_LOST", message: /materialize the view again/ });
+    assert.equal((await own.verifyNamespace(namespace)).missing, 16);
+  });
+
+  it("serves again after a reset, from empty buckets", async () => {
+    const view = newView();
+    const namespace = await store.openNamespace(view, { buckets: 2 });
+    await write(namespace, [row("a", "x"), row("b", "y")]);
+    const reset = await store.resetNamespace(view, { buckets: 4 });
+    assert.equal(reset.buckets, 4);
+    assert.deepEqual(await read(reset, [["a"], ["b"]]), [null, null]);
+    await assert.rejects(read(namespace, [["a"]]), { code: "STORE_LOST" });
+    await assert.rejects(write(namespace, [row("a", "x")]), { code: "STORE_LOST" });
+    assert.deepEqual(await store.listNamespaces(view.view), [reset]);
+  });
+
+  it("tells a bucket that lost its last writes by its mark", async () => {
+    const namespace = await open(4);
+    const mark = { endMs: 1000, generation: 2 };
+    await write(namespace, [row("a", "x", { generation: 2 })], mark);
+    assert.equal((await store.verifyNamespace(namespace, { head: mark })).behind, 3);
+    await store.sealNamespace(namespace, mark);
+    assert.equal((await store.verifyNamespace(namespace, { head: mark })).behind, 0);
+    await store.sealNamespace(namespace, { endMs: 1000, generation: 1 });
+    assert.equal((await store.verifyNamespace(namespace, { head: mark })).behind, 0);
+    const later = { endMs: 1001, generation: 1 };
+    assert.equal((await store.verifyNamespace(namespace, { head: later })).behind, 4);
+    assert.equal((await store.verifyNamespace(namespace)).rows, 1);
+  });
+
+  it("suggests a power of two of buckets with at most 128 rows each", () => {
+    const suggested = [0, 2048, 2049, 1_000_000, 10 ** 12].map(chooseBuckets);
+    assert.deepEqual(suggested, [16, 16, 32, 8192, 2 ** 20]);
+  });
+});

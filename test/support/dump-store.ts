@@ -1,0 +1,78 @@
+/** The whole content of a store as text that two stores can be compared by. */
+import type { Redis } from "ioredis";
+import { scanKeys } from "./redis.ts";
+
+export interface DumpOptions {
+  /**
+   * Which snapshots to show: those that a `latest` points at, or all. Which others exist depends
+   * on the order of commits.
+   */
+  readonly snapshots?: "latest" | "all";
+}
+
+/**
+ * Every key under a prefix: its name without the prefix, its type and its content in hexadecimal,
+ * sorted. Left out is what may differ between stores that agree: run logs and run ids, the count
+ * of commits, and the random epochs, which show as zeros.
+ */
+export async function dumpStore(
+  client: Redis,
+  prefix: string,
+  { snapshots = "latest" }: DumpOptions = {},
+): Promise<string> {
+  const lines: string[] = [];
+  for (const key of await scanKeys(client, prefix)) {
+    const name = key.slice(prefix.length + 1);
+    if (/\}:(runs$|begun:)/.test(name)) continue;
+    const type = await client.type(key);
+    if (type !== "hash") {
+      lines.push(`${type} ${name} ${(await client.dumpBuffer(key))?.toString("hex") ?? ""}`);
+      continue;
+    }
+    const shown =
+      name.endsWith("}:snapshots") && snapshots === "latest"
+        ? await latestSnapshots(client, key.replace(/snapshots$/, "pointers"))
+        : null;
+    lines.push(`hash ${name}`, ...(await dumpHash(client, key, name, shown)));
+  }
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+async function dumpHash(
+  client: Redis,
+  key: string,
+  name: string,
+  shown: ReadonlySet<string> | null,
+): Promise<string[]> {
+  const flat = (await client.callBuffer("HGETALL", key)) as Buffer[];
+  const lines: string[] = [];
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    const field = flat[i] as Buffer;
+    let value = flat[i + 1] as Buffer;
+    if (name.startsWith("rows:") && field.length === 0)
+      value = Buffer.concat([Buffer.alloc(8), value.subarray(8)]);
+    else if (name.endsWith("}:pointers")) {
+      if (field.toString() === "revision") continue;
+      if (field.toString().startsWith("namespace:"))
+        value = Buffer.from(value.toString().replace(/[0-9a-f]{16}/, "0".repeat(16)));
+    }
+    if (shown !== null && !shown.has(field.toString())) continue;
+    lines.push(`  ${showBytes(field)} = ${showBytes(value)}`);
+  }
+  return lines.sort();
+}
+
+/** Printable ASCII as text in quotes, all else in hexadecimal. */
+function showBytes(bytes: Buffer): string {
+  const text = bytes.toString("latin1");
+  return /^[\x20-\x7e]+$/.test(text) ? JSON.stringify(text) : `0x${bytes.toString("hex")}`;
+}
+
+async function latestSnapshots(client: Redis, pointers: string): Promise<Set<string>> {
+  const fields = await client.hgetall(pointers);
+  return new Set(
+    Object.entries(fields)
+      .filter(([field]) => field.startsWith("latest:"))
+      .map(([, latest]) => latest.split(" ")[1] ?? ""),
+  );
+}
