@@ -175,6 +175,27 @@ describe("row codec", () => {
     );
   });
 
+  it("refuses another format, and integers and counts that are too long or too large", () => {
+    const decoderOf = (dtype: Column["dtype"]) =>
+      createRowCodec([{ name: "c", dtype }]).decoder(["c"]);
+    const malformed: [Column["dtype"], hex: string][] = [
+      ["int64", "02" + "00" + "05"],
+      ["int64", "01" + "00" + "8000"],
+      ["int64", "01" + "00" + "ffffffffffffffffff02"],
+      ["int64", "01" + "00" + "ffffffffffffffffffff01"],
+      ["string", "01" + "00" + "8000"],
+      ["string", "01" + "00" + "ffffffff1f"],
+      ["string", "01" + "00" + "ffffffff0f"],
+      ["list_float64", "01" + "00" + "ffffffff0f"],
+    ];
+    for (const [dtype, hex] of malformed)
+      assert.throws(
+        () => decoderOf(dtype)(Buffer.from(hex, "hex")),
+        codeIs("STORE_LOST", /malformed/),
+        `${dtype} ${hex}`,
+      );
+  });
+
   it("writes every NaN alike", () => {
     const columns: Column[] = [{ name: "x", dtype: "float64" }];
     const other = new Float64Array(new BigUint64Array([0xfff8000000000001n]).buffer);

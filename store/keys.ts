@@ -1,0 +1,75 @@
+/**
+ * Every Redis key name of onceflow.
+ *
+ * A key has one hash tag, and the tag is ours alone: user text never reaches a key name. All keys
+ * of a view's ledger share the tag `{<view>}`; each bucket of rows has a tag of its own, so that a
+ * Cluster spreads them.
+ */
+import { OnceflowError } from "../engine/errors.ts";
+
+export const defaultPrefix = "onceflow";
+
+/** The key names under one prefix. */
+export interface StoreKeys {
+  readonly prefix: string;
+  /** Hash: "" → epoch and mark of the bucket, entity key → version and row. */
+  readonly bucket: (view: string, fingerprint: string, bucket: number) => string;
+  /** Hash: revision, and per fingerprint the namespace, the head and the whole latest snapshot. */
+  readonly pointers: (view: string) => string;
+  /** Hash: snapshot id → body. */
+  readonly snapshots: (view: string) => string;
+  /** Hash: interval → coverage, JSON. */
+  readonly coverage: (view: string, fingerprint: string) => string;
+  /** Hash: interval → generation of its newest run. */
+  readonly generations: (view: string, fingerprint: string) => string;
+  /** Hash: interval → recent runs with their generations, JSON. */
+  readonly begun: (view: string, fingerprint: string) => string;
+  /** Hash: interval → generation and partial state of one aggregate. */
+  readonly states: (view: string, aggregateFingerprint: string) => string;
+  /** List: the newest runs first, JSON with wall-clock facts. */
+  readonly runs: (view: string) => string;
+}
+
+/** Names of the fields in the pointers hash. */
+export const pointerFields = {
+  revision: "revision",
+  namespace: (fingerprint: string) => `namespace:${fingerprint}`,
+  head: (fingerprint: string) => `head:${fingerprint}`,
+  latest: (setFingerprint: string) => `latest:${setFingerprint}`,
+} as const;
+
+/** The field of a bucket that holds its epoch and mark; no entity key encodes to nothing. */
+export const bucketMetaField = "";
+
+/**
+ * The key names under a prefix.
+ *
+ * @throws CONFIG_INVALID where the prefix could hold a hash tag or a glob
+ */
+export function createKeys(prefix: string = defaultPrefix): StoreKeys {
+  if (!/^[a-z0-9_:-]+$/.test(prefix))
+    throw new OnceflowError(
+      "CONFIG_INVALID",
+      `the Redis key prefix "${prefix}" is invalid: use a-z, 0-9, "_", ":" and "-" only.`,
+    );
+  return {
+    prefix,
+    bucket: (view, fingerprint, bucket) => `${prefix}:rows:{${view}/${fingerprint}:${bucket}}`,
+    pointers: (view) => `${prefix}:{${view}}:pointers`,
+    snapshots: (view) => `${prefix}:{${view}}:snapshots`,
+    coverage: (view, fingerprint) => `${prefix}:{${view}}:coverage:${fingerprint}`,
+    generations: (view, fingerprint) => `${prefix}:{${view}}:generations:${fingerprint}`,
+    begun: (view, fingerprint) => `${prefix}:{${view}}:begun:${fingerprint}`,
+    states: (view, aggregateFingerprint) => `${prefix}:{${view}}:states:${aggregateFingerprint}`,
+    runs: (view) => `${prefix}:{${view}}:runs`,
+  };
+}
+
+/** Refuses a view name or fingerprint that must not become part of a key. @throws INTERNAL */
+export function requireNames(view: string, ...fingerprints: readonly string[]): void {
+  if (!/^[a-z][a-z0-9_]{0,127}$/.test(view))
+    throw new OnceflowError("INTERNAL", `"${view}" is no snake_case view name.`);
+  for (const fingerprint of fingerprints)
+    if (!/^[0-9a-f]{1,128}$/.test(fingerprint))
+      throw new OnceflowError("INTERNAL", `"${fingerprint}" is no hexadecimal fingerprint.`);
+}

@@ -1,0 +1,391 @@
+/**
+ * The ledger: which intervals of which fingerprints are committed, the partial states and
+ * snapshots of aggregates, and the pointers that say what is current. It lives beside the rows.
+ *
+ * What it stores of a commit holds no wall-clock time and no run id, so the same runs in any order
+ * end in the same bytes; those facts are in the run log, apart.
+ */
+import { OnceflowError } from "../engine/errors.ts";
+import type { Interval } from "../engine/interval.ts";
+import { formatInterval } from "../engine/interval.ts";
+import type { StoreKeys } from "./keys.ts";
+import { createKeys, pointerFields, requireNames } from "./keys.ts";
+import type { Namespace } from "./namespace.ts";
+import { readyNamespace } from "./namespace.ts";
+import type { RedisArgument, RedisConnection, RedisReply } from "./redis.ts";
+import { pairsOf, textOf } from "./redis.ts";
+import type { Mark } from "./version.ts";
+import { decodeMark, encodeMark } from "./version.ts";
+
+/** A run over one interval of one storage fingerprint. */
+export interface RunIdentity {
+  readonly view: string;
+  readonly fingerprint: string;
+  readonly interval: Interval;
+  readonly runId: string;
+}
+
+/** Facts of a commit that do not depend on when or by whom it was done; JSON values only. */
+export interface CoverageFacts {
+  readonly rows: number;
+  readonly [fact: string]: unknown;
+}
+
+/** A committed interval. */
+export interface Coverage extends CoverageFacts {
+  readonly generation: number;
+}
+
+/** What is covered under one storage fingerprint. */
+export interface LedgerEntry {
+  /** Counts the commits of the view; `commitRun` compares it. */
+  readonly revision: number;
+  readonly namespace: Namespace | null;
+  readonly head: Mark | null;
+  /** By `formatInterval`. */
+  readonly coverage: ReadonlyMap<string, Coverage>;
+}
+
+/** The partial state of an aggregate over one interval, opaque to the store. */
+export interface StoredState {
+  readonly generation: number;
+  readonly state: string;
+}
+
+export interface StoredStates {
+  readonly revision: number;
+  /** By aggregate fingerprint, then by `formatInterval`. */
+  readonly states: ReadonlyMap<string, ReadonlyMap<string, StoredState>>;
+}
+
+/** An immutable set of aggregate values. */
+export interface SnapshotDraft {
+  /** A hash of what was merged. */
+  readonly id: string;
+  /** Names the set of aggregates, so that an old and a new build follow their own `latest`. */
+  readonly setFingerprint: string;
+  readonly asOfMs: number;
+  readonly body: string;
+}
+
+export interface LatestSnapshot {
+  readonly id: string;
+  readonly asOfMs: number;
+  readonly body: string;
+}
+
+/** What a run commits, all at once. */
+export interface Commit extends RunIdentity {
+  readonly generation: number;
+  /** The revision that `readStates` or `readLedger` returned with what was merged. */
+  readonly expectedRevision: number;
+  /**
+   * Absent where the run wrote no rows, since they were covered and only an aggregate is new; the
+   * head then stays as well.
+   */
+  readonly coverage?: CoverageFacts | undefined;
+  /** By aggregate fingerprint. */
+  readonly states: Readonly<Record<string, string>>;
+  readonly snapshot?: SnapshotDraft | undefined;
+}
+
+export interface CommitOutcome {
+  readonly revision: number;
+  /** True where this very commit had been done before, so nothing was written. */
+  readonly repeated: boolean;
+}
+
+export interface PointerRequest {
+  readonly view: string;
+  readonly fingerprint: string;
+  readonly setFingerprint: string;
+}
+
+/** What a server needs to answer for one view. */
+export interface Pointers {
+  /** Null where nothing was ever written under the fingerprint. */
+  readonly namespace: Namespace | null;
+  /** Greatest (interval end, generation) committed; below it a full refresh has no rows. */
+  readonly head: Mark | null;
+  readonly latest: LatestSnapshot | null;
+}
+
+/** A line of the run log: wall-clock facts for people; JSON values only. */
+export interface RunRecord {
+  readonly runId: string;
+  readonly fingerprint: string;
+  /** By `formatInterval`. */
+  readonly interval: string;
+  readonly outcome: string;
+  readonly startedAtMs: number;
+  readonly finishedAtMs: number;
+  readonly [fact: string]: unknown;
+}
+
+export interface Ledger {
+  /**
+   * Allots the run's generation: 1 for the first run of an interval, then 2, and so on. All
+   * attempts of a run share it: the same run id gets the same answer.
+   */
+  readonly beginRun: (run: RunIdentity) => Promise<number>;
+  /** What is covered under a storage fingerprint, at one moment. Cost: O(intervals). */
+  readonly readLedger: (view: string, fingerprint: string) => Promise<LedgerEntry>;
+  /** Every interval's partial states of some aggregates, at one moment. */
+  readonly readStates: (
+    view: string,
+    aggregateFingerprints: readonly string[],
+  ) => Promise<StoredStates>;
+  /**
+   * Compares and sets: coverage, states, snapshot, `latest` and head move together or not at all.
+   * A repeat of a commit that was done succeeds.
+   *
+   * @throws FENCED where a newer run of the interval has begun, LEDGER_CONFLICT where the revision
+   *   moved (read, merge and commit again), STORE_LOST where the ledger forgot the run
+   */
+  readonly commitRun: (commit: Commit) => Promise<CommitOutcome>;
+  /** Namespace, head and latest snapshot of each request, in one round trip. */
+  readonly readPointers: (requests: readonly PointerRequest[]) => Promise<Pointers[]>;
+  /** The body of a snapshot, or null. No snapshot is collected yet, so none needs a pin. */
+  readonly readSnapshot: (view: string, id: string) => Promise<string | null>;
+  /** Appends to the view's run log, which keeps the newest 1000. */
+  readonly logRun: (view: string, record: RunRecord) => Promise<void>;
+  /** The newest runs first. */
+  readonly readRuns: (view: string, limit: number) => Promise<RunRecord[]>;
+}
+
+/** Runs of an interval whose ids are remembered; an attempt of an older one begins anew. */
+const rememberedRuns = 16;
+const runLogLimit = 1000;
+
+/** Makes the ledger under a key prefix of a Redis, `onceflow` unless told otherwise. */
+export function createLedger(
+  redis: RedisConnection,
+  { prefix }: { readonly prefix?: string | undefined } = {},
+): Ledger {
+  const keys = createKeys(prefix);
+  return {
+    beginRun: (run) => beginRun(redis, keys, run),
+    readLedger: (view, fingerprint) => readLedger(redis, keys, view, fingerprint),
+    readStates: (view, aggregates) => readStates(redis, keys, view, aggregates),
+    commitRun: (commit) => commitRun(redis, keys, commit),
+    readPointers: (requests) => readPointers(redis, keys, requests),
+    async readSnapshot(view, id) {
+      requireNames(view);
+      return textOf(await redis.send(["hget", keys.snapshots(view), id]));
+    },
+    async logRun(view, record) {
+      requireNames(view);
+      const key = keys.runs(view);
+      await redis.pipeline([
+        ["lpush", key, stableJson(record)],
+        ["ltrim", key, 0, runLogLimit - 1],
+      ]);
+    },
+    async readRuns(view, limit) {
+      requireNames(view);
+      if (limit <= 0) return [];
+      const lines = (await redis.send(["lrange", keys.runs(view), 0, limit - 1])) as Buffer[];
+      return lines.map((line) => JSON.parse(line.toString()) as RunRecord);
+    },
+  };
+}
+
+async function beginRun(redis: RedisConnection, keys: StoreKeys, run: RunIdentity) {
+  const { view, fingerprint, interval, runId } = run;
+  requireNames(view, fingerprint);
+  const generation = await redis.send([
+    "beginRun",
+    keys.generations(view, fingerprint),
+    keys.begun(view, fingerprint),
+    formatInterval(interval),
+    runId,
+    rememberedRuns,
+  ]);
+  return generation as number;
+}
+
+async function readLedger(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  view: string,
+  fingerprint: string,
+): Promise<LedgerEntry> {
+  requireNames(view, fingerprint);
+  const pointers = keys.pointers(view);
+  const [revision, fields, coverage] = (await redis.send([
+    "readHashes",
+    3,
+    pointers,
+    pointers,
+    keys.coverage(view, fingerprint),
+  ])) as RedisReply[];
+  const pointer = new Map(pairsOf(fields));
+  const record = pointer.get(pointerFields.namespace(fingerprint));
+  const head = pointer.get(pointerFields.head(fingerprint));
+  return {
+    revision: Number(textOf(revision) ?? 0),
+    namespace: readyNamespace(view, fingerprint, record?.toString() ?? null),
+    head: head ? decodeMark(head) : null,
+    coverage: new Map(
+      pairsOf(coverage).map(([interval, json]) => [
+        interval,
+        JSON.parse(json.toString()) as Coverage,
+      ]),
+    ),
+  };
+}
+
+async function readStates(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  view: string,
+  aggregates: readonly string[],
+): Promise<StoredStates> {
+  requireNames(view, ...aggregates);
+  const [revision, ...hashes] = (await redis.send([
+    "readHashes",
+    1 + aggregates.length,
+    keys.pointers(view),
+    ...aggregates.map((aggregate) => keys.states(view, aggregate)),
+  ])) as RedisReply[];
+  return {
+    revision: Number(textOf(revision) ?? 0),
+    states: new Map(
+      aggregates.map((aggregate, i) => [
+        aggregate,
+        new Map(pairsOf(hashes[i]).map(([interval, text]) => [interval, parseState(text)])),
+      ]),
+    ),
+  };
+}
+
+async function commitRun(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  commit: Commit,
+): Promise<CommitOutcome> {
+  const { view, fingerprint, generation, coverage, snapshot } = commit;
+  const aggregates = Object.keys(commit.states).sort();
+  requireNames(view, fingerprint, ...aggregates, ...(snapshot ? [snapshot.setFingerprint] : []));
+  const interval = formatInterval(commit.interval);
+  const stateKeys = aggregates.map((aggregate) => keys.states(view, aggregate));
+  const reply = await redis.send([
+    "commitRun",
+    4 + stateKeys.length,
+    keys.pointers(view),
+    keys.generations(view, fingerprint),
+    keys.coverage(view, fingerprint),
+    keys.snapshots(view),
+    ...stateKeys,
+    interval,
+    generation,
+    commit.expectedRevision,
+    coverage ? stableJson({ ...coverage, generation }) : "",
+    pointerFields.head(fingerprint),
+    encodeMark({ endMs: commit.interval.endMs, generation }),
+    ...snapshotArguments(snapshot),
+    ...aggregates.map((aggregate) => `${generation} ${commit.states[aggregate]}`),
+  ]);
+  const [outcome, revision, newest] = (reply as RedisReply[]).map((part) => textOf(part) ?? "");
+  const where = `view "${view}", interval ${interval}, generation ${generation}`;
+  const details = { view, fingerprint, interval, generation };
+  switch (outcome) {
+    case "committed":
+    case "repeated":
+      return { revision: Number(revision), repeated: outcome === "repeated" };
+    case "fenced":
+      throw new OnceflowError(
+        "FENCED",
+        `${where}: the newer generation ${newest} has begun, so this run must not commit. ` +
+          "Leave the interval to it.",
+        { ...details, newest: Number(newest) },
+      );
+    case "conflict":
+      throw new OnceflowError(
+        "LEDGER_CONFLICT",
+        `${where}: the ledger is at revision ${revision}, not ${commit.expectedRevision}. ` +
+          "Read the states again, merge and commit.",
+        { ...details, revision: Number(revision) },
+      );
+    case "forgotten":
+      throw new OnceflowError(
+        "STORE_LOST",
+        `${where}: the ledger knows generation ${newest} at most, so Redis was emptied or ` +
+          "restored since the run began. Start the run again.",
+        details,
+      );
+    default:
+      throw new OnceflowError(
+        "INTERNAL",
+        `${where}: snapshot ${snapshot?.id ?? ""} exists with another body; an id must be a ` +
+          "hash of all that its body rests on.",
+        details,
+      );
+  }
+}
+
+function snapshotArguments(snapshot: SnapshotDraft | undefined): RedisArgument[] {
+  if (snapshot === undefined) return ["", "", "", ""];
+  const { id, body, setFingerprint, asOfMs } = snapshot;
+  if (!/^\S+$/.test(id))
+    throw new OnceflowError("INTERNAL", `"${id}" is no snapshot id: it must have no blank.`);
+  if (!Number.isSafeInteger(asOfMs))
+    throw new OnceflowError("INTERNAL", `the snapshot's time ${asOfMs} ms is no integer.`);
+  return [id, body, pointerFields.latest(setFingerprint), asOfMs];
+}
+
+async function readPointers(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  requests: readonly PointerRequest[],
+): Promise<Pointers[]> {
+  const replies = await redis.pipeline(
+    requests.map(({ view, fingerprint, setFingerprint }) => {
+      requireNames(view, fingerprint, setFingerprint);
+      return [
+        "hmget",
+        keys.pointers(view),
+        pointerFields.namespace(fingerprint),
+        pointerFields.head(fingerprint),
+        pointerFields.latest(setFingerprint),
+      ];
+    }),
+  );
+  return requests.map(({ view, fingerprint }, i) => {
+    const [record, head, latest] = replies[i] as RedisReply[];
+    return {
+      namespace: readyNamespace(view, fingerprint, textOf(record)),
+      head: Buffer.isBuffer(head) ? decodeMark(head) : null,
+      latest: parseLatest(textOf(latest)),
+    };
+  });
+}
+
+/** Reads `<as of, ms> <id> <body>`, the body to the end. */
+function parseLatest(text: string | null): LatestSnapshot | null {
+  if (text === null) return null;
+  const afterTime = text.indexOf(" ");
+  const afterId = text.indexOf(" ", afterTime + 1);
+  return {
+    id: text.slice(afterTime + 1, afterId),
+    asOfMs: Number(text.slice(0, afterTime)),
+    body: text.slice(afterId + 1),
+  };
+}
+
+function parseState(text: Buffer): StoredState {
+  const blank = text.indexOf(" ");
+  return {
+    generation: Number(text.toString("utf8", 0, blank)),
+    state: text.toString("utf8", blank + 1),
+  };
+}
+
+/** JSON with the keys of every object in order, so that equal facts have equal bytes. */
+function stableJson(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    typeof part === "object" && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}

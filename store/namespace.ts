@@ -1,0 +1,271 @@
+/**
+ * Namespaces: where the rows of one view and storage fingerprint live.
+ *
+ * The record of a namespace is a field of the view's pointers: `<buckets> <epoch> <state>`. It is
+ * `new` until every bucket bears the epoch, and `ready` from then on; a bucket that bears none
+ * afterwards was lost.
+ */
+import { randomBytes } from "node:crypto";
+import { OnceflowError } from "../engine/errors.ts";
+import type { StoredView } from "./column-data.ts";
+import type { StoreKeys } from "./keys.ts";
+import { bucketMetaField, pointerFields, requireNames } from "./keys.ts";
+import type { RedisCommand, RedisConnection, RedisReply } from "./redis.ts";
+import { pairsOf, textOf } from "./redis.ts";
+import type { Mark } from "./version.ts";
+import { encodeMark, markBytes, zeroMark } from "./version.ts";
+
+/** Where rows of one view and storage fingerprint live; plain JSON. */
+export interface Namespace {
+  readonly view: string;
+  readonly fingerprint: string;
+  /** Fixed when the namespace is created. */
+  readonly buckets: number;
+  /** Random id of this incarnation of the namespace, 16 hexadecimal digits. */
+  readonly epoch: string;
+}
+
+export interface NamespaceReport {
+  readonly buckets: number;
+  readonly present: number;
+  readonly missing: number;
+  /** Buckets of another epoch. */
+  readonly foreign: number;
+  /** Present buckets whose mark is below the given head: acknowledged writes were lost. */
+  readonly behind: number;
+  /** Rows, tombstones among them. */
+  readonly rows: number;
+  /** Rows of the fullest bucket. */
+  readonly largestBucket: number;
+  /** Memory of the buckets in bytes, where it was asked for. */
+  readonly memoryBytes: number | null;
+}
+
+export const epochSize = 8;
+const epochPattern = /^[0-9a-f]{16}$/;
+const leastBuckets = 16;
+const mostBuckets = 2 ** 20;
+/** Rows that a bucket holds on average at most: a small hash stays a compact listpack. */
+const rowsPerBucket = 128;
+/** Buckets visited in one pipeline. */
+const bucketsPerPipeline = 1000;
+
+/** A bucket count for an expected count of rows: a power of two from 16 to 2^20. */
+export function chooseBuckets(rows: number): number {
+  let buckets = leastBuckets;
+  while (buckets < mostBuckets && buckets * rowsPerBucket < rows) buckets *= 2;
+  return buckets;
+}
+
+/** Creates a namespace, or returns the one that exists. @throws CONFIG_INVALID, STORE_UNAVAILABLE */
+export async function openNamespace(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  { view, fingerprint }: StoredView,
+  buckets: number,
+): Promise<Namespace> {
+  requireNames(view, fingerprint);
+  requireBuckets(buckets);
+  const swap = async (expected: string, wanted: string) => {
+    const field = pointerFields.namespace(fingerprint);
+    const held = await redis.send(["swapField", keys.pointers(view), field, expected, wanted]);
+    return textOf(held) ?? "";
+  };
+  let record = await swap("", newRecord(buckets));
+  for (;;) {
+    const namespace = parseRecord(view, fingerprint, record);
+    if (record.endsWith(" ready")) return namespace;
+    await stampBuckets(redis, keys, namespace);
+    // Another opener may have finished first, or a reset may have begun a new epoch meanwhile.
+    record = await swap(record, record.replace(/ new$/, " ready"));
+  }
+}
+
+/** Begins a new epoch with empty buckets; what was covered is forgotten, runs are fenced. */
+export async function resetNamespace(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  stored: StoredView,
+  buckets: number,
+): Promise<Namespace> {
+  const { view, fingerprint } = stored;
+  requireNames(view, fingerprint);
+  requireBuckets(buckets);
+  await redis.send([
+    "resetNamespace",
+    keys.pointers(view),
+    keys.coverage(view, fingerprint),
+    keys.generations(view, fingerprint),
+    pointerFields.namespace(fingerprint),
+    newRecord(buckets),
+    pointerFields.head(fingerprint),
+  ]);
+  return openNamespace(redis, keys, stored, buckets);
+}
+
+/** The ready namespaces of a view, of all its storage fingerprints. */
+export async function listNamespaces(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  view: string,
+): Promise<Namespace[]> {
+  requireNames(view);
+  const pointers = keys.pointers(view);
+  const reply = await redis.send(["readHashes", 2, pointers, pointers]);
+  const start = pointerFields.namespace("");
+  return pairsOf((reply as RedisReply[])[1])
+    .filter(([field]) => field.startsWith(start))
+    .map(([field, record]) => readyNamespace(view, field.slice(start.length), record.toString()))
+    .filter((namespace) => namespace !== null);
+}
+
+/** Raises the mark of every bucket. @throws STORE_LOST */
+export async function sealNamespace(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  namespace: Namespace,
+  mark: Mark,
+): Promise<void> {
+  const [epoch, markText] = [epochBytes(namespace), encodeMark(mark)];
+  await eachBucket(
+    redis,
+    keys,
+    namespace,
+    (key) => [["writeRows", key, epoch, markText, ""]],
+    ([reply], bucket) => {
+      if ((reply as number) < 0) throw storeLost(namespace, bucket, reply === -1);
+    },
+  );
+}
+
+/** Counts what is there and what is not. */
+export async function verifyNamespace(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  namespace: Namespace,
+  { head, memory = false }: { readonly head?: Mark | null; readonly memory?: boolean },
+): Promise<NamespaceReport> {
+  const epoch = epochBytes(namespace);
+  const least = head ? encodeMark(head) : zeroMark;
+  const count = { present: 0, missing: 0, foreign: 0, behind: 0, rows: 0, largestBucket: 0 };
+  let memoryBytes = 0;
+  await eachBucket(
+    redis,
+    keys,
+    namespace,
+    (key) => [
+      ["hget", key, bucketMetaField],
+      ["hlen", key],
+      ...(memory ? [["memory", "USAGE", key, "SAMPLES", 0] as const] : []),
+    ],
+    ([meta, fields, usage]) => {
+      if (!Buffer.isBuffer(meta)) count.missing++;
+      else if (!ownsBucket(meta, epoch)) count.foreign++;
+      else {
+        const rows = (fields as number) - 1;
+        count.present++;
+        count.rows += rows;
+        count.largestBucket = Math.max(count.largestBucket, rows);
+        if (meta.compare(least, 0, markBytes, epochSize) < 0) count.behind++;
+      }
+      if (typeof usage === "number") memoryBytes += usage;
+    },
+  );
+  return { buckets: namespace.buckets, ...count, memoryBytes: memory ? memoryBytes : null };
+}
+
+export function epochBytes({ epoch }: Namespace): Buffer {
+  return Buffer.from(epoch, "hex");
+}
+
+/** Whether a bucket's meta field bears the epoch. */
+export function ownsBucket(meta: Buffer, epoch: Buffer): boolean {
+  return (
+    meta.length === epochSize + markBytes && meta.compare(epoch, 0, epochSize, 0, epochSize) === 0
+  );
+}
+
+export function bucketKey(keys: StoreKeys, namespace: Namespace, bucket: number): string {
+  return keys.bucket(namespace.view, namespace.fingerprint, bucket);
+}
+
+/** The error for a bucket that is missing or of another epoch. */
+export function storeLost(namespace: Namespace, bucket: number, missing: boolean): OnceflowError {
+  const { view, fingerprint } = namespace;
+  return new OnceflowError(
+    "STORE_LOST",
+    `view "${view}": bucket ${bucket} of ${namespace.buckets} under fingerprint ${fingerprint} ` +
+      `${missing ? "is missing from" : "belongs to another epoch in"} Redis, so its rows are lost. ` +
+      "Reset the namespace and materialize the view again.",
+    { view, fingerprint, bucket },
+  );
+}
+
+/** The namespace of a record that is ready, or null. */
+export function readyNamespace(
+  view: string,
+  fingerprint: string,
+  record: string | null,
+): Namespace | null {
+  return record?.endsWith(" ready") ? parseRecord(view, fingerprint, record) : null;
+}
+
+function parseRecord(view: string, fingerprint: string, record: string): Namespace {
+  const [buckets = "", epoch = "", state = ""] = record.split(" ");
+  if (!/^[0-9]+$/.test(buckets) || !epochPattern.test(epoch) || !/^(new|ready)$/.test(state))
+    throw new OnceflowError(
+      "STORE_LOST",
+      `view "${view}": the namespace record of fingerprint ${fingerprint} is malformed. ` +
+        "Reset the namespace and materialize the view again.",
+    );
+  return { view, fingerprint, buckets: Number(buckets), epoch };
+}
+
+function newRecord(buckets: number): string {
+  return `${buckets} ${randomBytes(epochSize).toString("hex")} new`;
+}
+
+function requireBuckets(buckets: number): void {
+  if (!Number.isInteger(buckets) || buckets < 1 || buckets > mostBuckets)
+    throw new OnceflowError(
+      "CONFIG_INVALID",
+      `a namespace of ${buckets} buckets is impossible: choose 1 to ${mostBuckets}.`,
+    );
+}
+
+async function stampBuckets(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  namespace: Namespace,
+): Promise<void> {
+  const meta = Buffer.concat([epochBytes(namespace), zeroMark]);
+  await eachBucket(
+    redis,
+    keys,
+    namespace,
+    (key) => [["stampBucket", key, meta]],
+    () => undefined,
+  );
+}
+
+/** Sends the same few commands for every bucket, a bounded number at once. */
+async function eachBucket(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  namespace: Namespace,
+  commandsOf: (key: string) => readonly RedisCommand[],
+  visit: (replies: RedisReply[], bucket: number) => void,
+): Promise<void> {
+  for (let first = 0; first < namespace.buckets; first += bucketsPerPipeline) {
+    const count = Math.min(bucketsPerPipeline, namespace.buckets - first);
+    const commands = Array.from({ length: count }, (_, i) =>
+      commandsOf(bucketKey(keys, namespace, first + i)),
+    );
+    const replies = await redis.pipeline(commands.flat());
+    let at = 0;
+    commands.forEach(({ length }, i) => {
+      visit(replies.slice(at, at + length), first + i);
+      at += length;
+    });
+  }
+}

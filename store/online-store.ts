@@ -1,0 +1,94 @@
+/**
+ * The online store: the newest row of each entity, in Redis.
+ *
+ * Rows of one view and storage fingerprint are a namespace: a fixed number of bucket hashes, each
+ * with a hash tag of its own. A bucket carries the namespace's epoch, so a bucket that was lost,
+ * or that another store left, is noticed by whoever reads or writes it.
+ */
+import type { StoredView } from "./column-data.ts";
+import { createKeys } from "./keys.ts";
+import type { Namespace, NamespaceReport } from "./namespace.ts";
+import {
+  listNamespaces,
+  openNamespace,
+  resetNamespace,
+  sealNamespace,
+  verifyNamespace,
+} from "./namespace.ts";
+import type { RedisConnection } from "./redis.ts";
+import type { ReadResult, RowRead } from "./row-reader.ts";
+import { readRows } from "./row-reader.ts";
+import type { RowBatch, WriteCounts } from "./row-writer.ts";
+import { writeRows, writeTombstones } from "./row-writer.ts";
+import type { Mark, Version } from "./version.ts";
+
+export interface OnlineStore {
+  /**
+   * Creates the namespace of a view's storage fingerprint, or returns the one that exists; the
+   * bucket count is that of its creation, see `chooseBuckets`.
+   *
+   * Cost: one round trip where it exists, else one small write per bucket.
+   */
+  readonly openNamespace: (
+    view: StoredView,
+    options: { readonly buckets: number },
+  ) => Promise<Namespace>;
+  /** The namespaces of a view, of every storage fingerprint. One round trip. */
+  readonly listNamespaces: (view: string) => Promise<Namespace[]>;
+  /**
+   * Starts a namespace again after STORE_LOST: empty buckets under a new epoch, nothing covered,
+   * runs in flight fenced. Generations and aggregate states stay.
+   */
+  readonly resetNamespace: (
+    view: StoredView,
+    options: { readonly buckets: number },
+  ) => Promise<Namespace>;
+  /**
+   * Replaces each row by a newer one; any order and any repetition end in the same bytes. A large
+   * batch is better than many small ones: each bucket then takes many rows in one call.
+   *
+   * @throws STORE_LOST, STORE_FULL, STORE_UNAVAILABLE, VALUE_INVALID, ROW_TOO_LARGE
+   */
+  readonly writeRows: (namespace: Namespace, batch: RowBatch) => Promise<WriteCounts>;
+  /** Leaves a tombstone per encoded entity key, which older rows lose against. */
+  readonly deleteRows: (
+    namespace: Namespace,
+    keys: readonly Buffer[],
+    version: Version,
+  ) => Promise<WriteCounts>;
+  /**
+   * Raises the mark of every bucket at the end of a run, so that `verifyNamespace` can tell a
+   * bucket that lost writes from one that had none. Cost: one small write per bucket.
+   */
+  readonly sealNamespace: (namespace: Namespace, mark: Mark) => Promise<void>;
+  /**
+   * Reads all entities of all views of a request in one round trip.
+   *
+   * @throws STORE_LOST where a bucket is missing or of another epoch, STORE_UNAVAILABLE
+   */
+  readonly readRows: (reads: readonly RowRead[]) => Promise<ReadResult>;
+  /** Looks at every bucket. Cost: one round trip per 1000 buckets. */
+  readonly verifyNamespace: (
+    namespace: Namespace,
+    options?: { readonly head?: Mark | null; readonly memory?: boolean },
+  ) => Promise<NamespaceReport>;
+}
+
+/** Makes the online store under a key prefix of a Redis, `onceflow` unless told otherwise. */
+export function createOnlineStore(
+  redis: RedisConnection,
+  { prefix }: { readonly prefix?: string | undefined } = {},
+): OnlineStore {
+  const keys = createKeys(prefix);
+  return {
+    openNamespace: (view, { buckets }) => openNamespace(redis, keys, view, buckets),
+    listNamespaces: (view) => listNamespaces(redis, keys, view),
+    resetNamespace: (view, { buckets }) => resetNamespace(redis, keys, view, buckets),
+    writeRows: (namespace, batch) => writeRows(redis, keys, namespace, batch),
+    deleteRows: (namespace, entityKeys, version) =>
+      writeTombstones(redis, keys, namespace, entityKeys, version),
+    sealNamespace: (namespace, mark) => sealNamespace(redis, keys, namespace, mark),
+    readRows: (reads) => readRows(redis, keys, reads),
+    verifyNamespace: (namespace, options = {}) => verifyNamespace(redis, keys, namespace, options),
+  };
+}

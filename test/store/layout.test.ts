@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { Redis } from "ioredis";
+import { interval } from "../../engine/interval.ts";
+import type { Column } from "../../store/column-data.ts";
+import { columnsOfRows } from "../../store/column-data.ts";
+import { encodeEntityKey } from "../../store/entity-key.ts";
+import { createLedger } from "../../store/ledger.ts";
+import { createOnlineStore } from "../../store/online-store.ts";
+import type { RedisConnection } from "../../store/redis.ts";
+import { connectRedis } from "../../store/redis.ts";
+import { createRowCodec } from "../../store/row-codec.ts";
+import { dumpStore } from "../support/dump-store.ts";
+import type { TestRedis } from "../support/redis.ts";
+import { testRedis } from "../support/redis.ts";
+
+const reviewed = new URL("./layout.snapshot.txt", import.meta.url);
+
+describe("stored layout", () => {
+  let redis: TestRedis;
+  let client: Redis;
+  let connection: RedisConnection;
+  before(async () => {
+    redis = await testRedis();
+    client = new Redis(redis.url, { protocol: 2 });
+    connection = connectRedis(redis.url, "writing");
+  });
+  after(async () => {
+    await connection.close();
+    await client.quit();
+    await redis.stop();
+  });
+
+  it("is the reviewed one; set UPDATE_SNAPSHOTS=1 to accept a change on purpose", async () => {
+    const store = createOnlineStore(connection, { prefix: redis.prefix });
+    const ledger = createLedger(connection, { prefix: redis.prefix });
+
+    const columns: Column[] = [
+      { name: "active", dtype: "bool" },
+      { name: "visits", dtype: "int64" },
+      { name: "score", dtype: "float64" },
+      { name: "city", dtype: "string" },
+      { name: "seen", dtype: "timestamp" },
+      { name: "vector", dtype: "list_float64" },
+    ];
+    const day = interval("2026-01-01", "2026-01-02");
+    const run = { view: "users", fingerprint: "ab12", interval: day, runId: "run" };
+    const generation = await ledger.beginRun(run);
+    const mark = { endMs: day.endMs, generation };
+    const eventTimeUs = day.startMs * 1000;
+    const namespace = await store.openNamespace({ ...run, columns }, { buckets: 2 });
+    await store.writeRows(namespace, {
+      codec: createRowCodec(columns),
+      count: 2,
+      keys: [
+        ["br", "br"],
+        ["7", "8"],
+      ],
+      columns: columnsOfRows(columns, [
+        [true, -3, 1.5, "São Paulo", eventTimeUs, [0, -0]],
+        [null, 2n ** 63n - 1n, NaN, null, null, null],
+      ]),
+      eventTimesUs: eventTimeUs,
+      generation,
+      ordinals: 0,
+      mark,
+    });
+    const version = { eventTimeUs, generation, ordinal: 9 };
+    await store.deleteRows(namespace, [encodeEntityKey(["br", "9"])], version);
+    await store.sealNamespace(namespace, mark);
+    await ledger.commitRun({
+      ...run,
+      generation,
+      expectedRevision: 0,
+      coverage: { rows: 3, expectations: { passed: 1 } },
+      states: { "0a": '{"n":3}' },
+      snapshot: { id: "c0ffee", setFingerprint: "5e", asOfMs: day.endMs, body: '{"values":{}}' },
+    });
+    const dump = await dumpStore(client, redis.prefix);
+    if (process.env["UPDATE_SNAPSHOTS"] === "1") await writeFile(reviewed, dump);
+    assert.equal(dump, await readFile(reviewed, "utf8"));
+  });
+});

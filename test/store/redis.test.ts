@@ -1,0 +1,265 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import type { Server, Socket } from "node:net";
+import { createServer } from "node:net";
+import { Redis } from "ioredis";
+import type { ErrorCode } from "../../engine/errors.ts";
+import { OnceflowError } from "../../engine/errors.ts";
+import { columnsOfRows } from "../../store/column-data.ts";
+import { encodeEntityKey } from "../../store/entity-key.ts";
+import { createOnlineStore } from "../../store/online-store.ts";
+import type { RedisConnection, RedisRole } from "../../store/redis.ts";
+import { connectRedis } from "../../store/redis.ts";
+import { createRowCodec } from "../../store/row-codec.ts";
+import type { RedisServer } from "../support/redis.ts";
+import { startRedis } from "../support/redis.ts";
+
+const view = {
+  view: "users",
+  fingerprint: "ab",
+  columns: [{ name: "t", dtype: "string" }],
+} as const;
+const codec = createRowCodec(view.columns);
+
+async function codeOf(promise: Promise<unknown>): Promise<ErrorCode | "none"> {
+  try {
+    await promise;
+    return "none";
+  } catch (error) {
+    assert.ok(error instanceof OnceflowError, String(error));
+    return error.code;
+  }
+}
+
+/** Repeats until the action succeeds; the deadline only ends a test that has failed. */
+async function until<T>(action: () => Promise<T>, deadlineMs = 10_000): Promise<T> {
+  const end = Date.now() + deadlineMs;
+  for (;;) {
+    try {
+      return await action();
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      await new Promise(setImmediate);
+    }
+  }
+}
+
+describe("redis connection", () => {
+  let server: RedisServer;
+  let admin: Redis;
+  const open: RedisConnection[] = [];
+  const connect = (role: RedisRole = "writing", url = server.url) => {
+    const connection = connectRedis(url, role);
+    open.push(connection);
+    return connection;
+  };
+  before(async () => {
+    server = await startRedis();
+  });
+  beforeEach(() => {
+    admin = new Redis(server.url, { protocol: 2 });
+    admin.on("error", () => undefined);
+  });
+  afterEach(async () => {
+    await Promise.all(open.splice(0).map((connection) => connection.close()));
+    await admin.config("SET", "maxmemory-policy", "noeviction", "maxmemory", "0");
+    await admin.quit();
+  });
+  after(() => server.stop());
+
+  function writeOne(connection: RedisConnection, text: string) {
+    const store = createOnlineStore(connection);
+    return store.openNamespace(view, { buckets: 1 }).then((namespace) =>
+      store.writeRows(namespace, {
+        codec,
+        count: 1,
+        keys: [[text.slice(0, 8)]],
+        columns: columnsOfRows(view.columns, [[text]]),
+        eventTimesUs: 1,
+        generation: 1,
+        ordinals: 0,
+      }),
+    );
+  }
+
+  it("refuses a Redis that may evict, also where CONFIG is not permitted", async () => {
+    await connect().assertNoEviction();
+    await admin.config("SET", "maxmemory-policy", "allkeys-lru");
+    const evicts = { code: "STORE_EVICTS", message: /maxmemory-policy allkeys-lru.*noeviction/ };
+    await assert.rejects(connect().assertNoEviction(), evicts);
+    await admin.acl("SETUSER", "app", "on", ">secret", "~*", "+@all", "-config");
+    const app = connect("writing", server.url.replace("//", "//app:secret@"));
+    assert.equal(await codeOf(app.send(["config", "GET", "*"])), "CONFIG_INVALID");
+    await assert.rejects(app.assertNoEviction(), evicts);
+  });
+
+  it("says STORE_FULL when Redis is out of memory, and writes again when it is not", async () => {
+    const connection = connect();
+    await writeOne(connection, "before");
+    await admin.config("SET", "maxmemory", "1");
+    const failed = writeOne(connection, "full");
+    await assert.rejects(failed, {
+      code: "STORE_FULL",
+      message: /127\.0\.0\.1:\d+ failed at writeRows/,
+    });
+    const namespace = await createOnlineStore(connection).openNamespace(view, { buckets: 1 });
+    const read = {
+      namespace,
+      keys: ["before", "full"].map((key) => encodeEntityKey([key])),
+      decode: codec.decoder(["t"]),
+    };
+    const { rows } = await createOnlineStore(connection).readRows([read]);
+    assert.deepEqual(
+      rows[0]?.map((row) => row?.values[0]),
+      ["before", undefined],
+    );
+    await admin.config("SET", "maxmemory", "0");
+    assert.equal((await writeOne(connection, "full")).written, 1);
+  });
+
+  it("reloads its scripts when Redis has forgotten them", async () => {
+    const connection = connect();
+    await writeOne(connection, "one");
+    await admin.script("FLUSH");
+    assert.equal((await writeOne(connection, "two")).written, 1);
+  });
+
+  it("rejects the whole pipeline where one member fails", async () => {
+    const connection = connect();
+    await admin.set("text", "a");
+    const pipeline = connection.pipeline([
+      ["get", "text"],
+      ["hget", "text", "field"],
+      ["get", "text"],
+    ]);
+    await assert.rejects(pipeline, { code: "INTERNAL", message: /failed at hget: WRONGTYPE/ });
+    assert.deepEqual(await connection.pipeline([]), []);
+  });
+
+  it("says CONFIG_INVALID for wrong credentials, and never shows a password", async () => {
+    await admin.acl("SETUSER", "locked", "on", ">right", "~*", "+@all");
+    for (const role of ["serving", "writing"] as const) {
+      const connection = connect(role, server.url.replace("//", "//locked:hunter2@"));
+      const error = await connection.ready().catch((thrown: unknown) => thrown);
+      assert.ok(error instanceof OnceflowError);
+      assert.equal(error.code, "CONFIG_INVALID");
+      assert.match(error.message, /127\.0\.0\.1.*WRONGPASS.*REDIS_URL/);
+      assert.equal(await codeOf(connection.send(["ping"])), "CONFIG_INVALID");
+      const shown = JSON.stringify([error.message, error.details, error.cause]) + error.stack;
+      assert.ok(!shown.includes("hunter2"));
+    }
+    for (const url of ["nonsense hunter2", "http://user:hunter2@host"])
+      assert.throws(
+        () => connectRedis(url, "serving"),
+        (error: OnceflowError) =>
+          error.code === "CONFIG_INVALID" && !error.message.includes("hunter2"),
+      );
+  });
+
+  it("says STORE_UNAVAILABLE within the deadline when Redis is killed, and recovers", async () => {
+    const own = await startRedis();
+    const [serving, writing] = [connect("serving", own.url), connect("writing", own.url)];
+    let reconnects = 0;
+    serving.onReconnect(() => reconnects++);
+    await Promise.all([serving.ready(), writing.ready()]);
+    await own.kill();
+    for (const connection of [serving, writing]) {
+      const start = Date.now();
+      await assert.rejects(connection.send(["get", "x"]), {
+        code: "STORE_UNAVAILABLE",
+        message: new RegExp(`127.0.0.1:${own.port} failed at get.*REDIS_URL`),
+      });
+      assert.ok(Date.now() - start < 1_000, "the answer came after the deadline");
+    }
+    // Without a connection a request is refused at once, however long the reconnects take.
+    const start = Date.now();
+    for (let i = 0; i < 50; i++) await assert.rejects(serving.send(["get", "x"]));
+    assert.ok(Date.now() - start < 2_000, "requests waited for a connection");
+    const next = await startRedis({ port: own.port });
+    await until(() => serving.send(["set", "x", "1"]));
+    assert.equal(String(await until(() => writing.send(["get", "x"]))), "1");
+    assert.equal(reconnects, 1);
+    await next.stop();
+    await own.stop();
+  });
+
+  it("says STORE_UNAVAILABLE within the deadline when Redis hangs, and recovers", async () => {
+    const own = await startRedis();
+    const serving = connect("serving", own.url);
+    await serving.ready();
+    own.signal("SIGSTOP");
+    const start = Date.now();
+    const codes = await Promise.all(
+      Array.from({ length: 20 }, () => codeOf(serving.send(["get", "x"]))),
+    );
+    assert.deepEqual(new Set(codes), new Set(["STORE_UNAVAILABLE"]));
+    assert.ok(Date.now() - start < 1_000, "the answer came after the deadline");
+    own.signal("SIGCONT");
+    await until(() => serving.send(["set", "x", "1"]));
+    await own.stop();
+  });
+
+  it("says STORE_UNAVAILABLE where nothing listens, at once for a request", async () => {
+    const own = await startRedis();
+    await own.stop();
+    const serving = connect("serving", own.url);
+    assert.equal(await codeOf(serving.send(["ping"])), "STORE_UNAVAILABLE");
+    await assert.rejects(serving.ready(), { code: "STORE_UNAVAILABLE", message: /ECONNREFUSED/ });
+  });
+});
+
+/** A server that answers INFO, and every other command with the same line. */
+async function startFake(line: string): Promise<{ url: string; server: Server }> {
+  const server = createServer((socket: Socket) => {
+    socket.on("error", () => undefined);
+    socket.on("data", (data) => {
+      const commands = data.toString().match(/\*\d+\r\n\$\d+\r\n\w+/g) ?? [];
+      for (const command of commands)
+        socket.write(/info$/i.test(command) ? "$16\r\nredis_version:7\n\r\n" : `${line}\r\n`);
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  assert.ok(address !== null && typeof address === "object");
+  return { url: `redis://127.0.0.1:${address.port}`, server };
+}
+
+describe("redis errors", () => {
+  const answers: [line: string, code: ErrorCode][] = [
+    ["-OOM command not allowed when used memory > 'maxmemory'.", "STORE_FULL"],
+    ["-ERR Error running script: @user_script:12: -OOM command not allowed", "STORE_FULL"],
+    ["-LOADING Redis is loading the dataset in memory", "STORE_UNAVAILABLE"],
+    ["-READONLY You can't write against a read only replica.", "STORE_UNAVAILABLE"],
+    ["-MASTERDOWN Link with MASTER is down", "STORE_UNAVAILABLE"],
+    ["-CLUSTERDOWN The cluster is down", "STORE_UNAVAILABLE"],
+    ["-TRYAGAIN Multiple keys request during rehashing of slot", "STORE_UNAVAILABLE"],
+    ["-MISCONF Redis is configured to save RDB snapshots", "STORE_UNAVAILABLE"],
+    ["-NOREPLICAS Not enough good replicas to write.", "STORE_UNAVAILABLE"],
+    ["-BUSY Redis is busy running a script.", "STORE_UNAVAILABLE"],
+    ["-ERR max number of clients reached", "STORE_UNAVAILABLE"],
+    ["-NOAUTH Authentication required.", "CONFIG_INVALID"],
+    ["-WRONGPASS invalid username-password pair or user is disabled.", "CONFIG_INVALID"],
+    ["-NOPERM this user has no permissions to run the 'get' command", "CONFIG_INVALID"],
+    ["-ERR unknown command 'hmget'", "CONFIG_INVALID"],
+    ["-CROSSSLOT Keys in request don't hash to the same slot", "CONFIG_INVALID"],
+    ["-MOVED 3999 127.0.0.1:6381", "CONFIG_INVALID"],
+    ["-EXECABORT Transaction discarded because of previous errors.", "INTERNAL"],
+    ["-WRONGTYPE Operation against a key holding the wrong kind of value", "INTERNAL"],
+  ];
+  for (const [line, code] of answers)
+    it(`takes "${line}" for ${code}`, async () => {
+      const { url, server } = await startFake(line);
+      const connection = connectRedis(url, "writing");
+      try {
+        const failed = connection.send(["get", "x"]);
+        await assert.rejects(failed, {
+          code,
+          message: /^Redis at 127\.0\.0\.1:\d+ failed at get: /,
+        });
+      } finally {
+        await connection.close();
+        server.close();
+      }
+    });
+});
