@@ -20,7 +20,8 @@ const polarsUsers = [
   "engine/compile/frame.ts",
   "store/offline-store.ts",
   "store/scan.ts",
-  "activities/offline.ts",
+  "activities/materialization.ts",
+  "activities/training-set.ts",
 ];
 
 function boundary(folder, sees) {

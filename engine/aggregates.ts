@@ -52,6 +52,12 @@ function mergeMoments(a: Moments, b: Moments): Moments {
   if (nb === 0) return a;
   const n = na + nb;
   const delta = meanB - meanA;
+  if (!Number.isFinite(delta)) {
+    const mean = meanA * (na / n) + meanB * (nb / n);
+    // No distance from an infinite mean is a number; finite means may lie too far apart for one.
+    const isKnown = Number.isFinite(meanA) && Number.isFinite(meanB);
+    return [n, mean, isKnown ? Infinity : NaN];
+  }
   return [n, meanA + (delta * nb) / n, m2A + m2B + (delta * delta * na * nb) / n];
 }
 
@@ -64,7 +70,7 @@ const moments = {
     const m2 = x.var().mul(x.count().cast(pl.Float64).sub(pl.lit(1)));
     return [x.count().cast(pl.Int64), x.mean(), m2];
   },
-  single: (value) => [1, Number(value), Number.isFinite(Number(value)) ? 0 : NaN],
+  single: (value) => [1, Number(value), 0],
   empty: () => [0, null, 0],
   merge: (a, b) => mergeMoments(a as Moments, b as Moments),
 } as const satisfies Partial<Aggregate>;

@@ -2,7 +2,12 @@
 import type { Dtype, Value } from "./dtypes.ts";
 import { toInt64 } from "./int64.ts";
 import type { InvalidNode, Node, Shape } from "./node.ts";
-import { operationOf, type OperationName } from "./operations.ts";
+import {
+  type LiteralInputs,
+  type Operation,
+  operationOf,
+  type OperationName,
+} from "./operations.ts";
 
 /** A literal node. An integer is int64 and takes a float64 neighbour's dtype by promotion. */
 export function literal(value: unknown): Node & { readonly value?: Value } {
@@ -28,7 +33,7 @@ export function literal(value: unknown): Node & { readonly value?: Value } {
       if (value instanceof Date && !Number.isNaN(value.getTime()))
         return made("timestamp", toInt64(BigInt(value.getTime()) * 1000n));
   }
-  const shown = typeof value === "object" ? JSON.stringify(value) : String(value);
+  const shown = JSON.stringify(value) ?? typeof value;
   return invalidNode("float64", "scalar", `${shown} is no value of a dtype.`, []);
 }
 
@@ -63,7 +68,23 @@ export function operationNode(name: OperationName, given: readonly Node[]): Node
     const problem = `${row.spelling} takes ${dtype.expected}; got ${got}.`;
     return invalidNode(inputs[0]?.dtype ?? "float64", shape, problem, inputs);
   }
+  const problem = row.literals && literalProblem(row, row.literals, inputs);
+  if (problem !== undefined) return invalidNode(dtype, shape, problem, inputs);
   return Object.freeze({ kind: "operation", operation: name, inputs, dtype, shape } as const);
+}
+
+/** Why the inputs that must be literals are none, or of no use. */
+function literalProblem(
+  { spelling }: Operation,
+  { from, problem }: LiteralInputs,
+  inputs: readonly Node[],
+): string | undefined {
+  const values: Value[] = [];
+  for (const input of inputs.slice(from)) {
+    if (input.kind !== "literal") return `${spelling} takes literals; got an expression.`;
+    values.push(input.value);
+  }
+  return problem?.(values);
 }
 
 /** Casts numeric inputs to one dtype, as the rule says. */

@@ -63,6 +63,17 @@ export const errorRegistry = {
     retryable: false,
     summary: "The interval is not a valid half-open range of UTC times for the view.",
   },
+  UNKNOWN_ROUTE: { http: 404, retryable: false, summary: "The HTTP service has no such path." },
+  METHOD_NOT_ALLOWED: {
+    http: 405,
+    retryable: false,
+    summary: "The path exists, but not for this HTTP method.",
+  },
+  MEDIA_TYPE_UNSUPPORTED: {
+    http: 415,
+    retryable: false,
+    summary: "The body of a request is not application/json.",
+  },
   // Input data.
   SOURCE_MISSING: {
     http: 500,
@@ -107,6 +118,11 @@ export const errorRegistry = {
     summary: "An aggregate has never been materialized, so features that rest on it have no value.",
   },
   STORE_UNAVAILABLE: { http: 503, retryable: true, summary: "Redis did not answer." },
+  OFFLINE_UNAVAILABLE: {
+    http: 503,
+    retryable: true,
+    summary: "A file of the offline store cannot be read or written.",
+  },
   STORE_FULL: {
     http: 503,
     retryable: true,
@@ -142,6 +158,11 @@ export const errorRegistry = {
     http: 503,
     retryable: true,
     summary: "The Temporal server did not answer.",
+  },
+  SERVER_UNAVAILABLE: {
+    http: 503,
+    retryable: true,
+    summary: "The HTTP service did not answer.",
   },
   RUN_FAILED: { http: 500, retryable: false, summary: "A workflow run ended without success." },
   // Environment.

@@ -18,6 +18,7 @@ import { timeOperations } from "./operations/time.ts";
 export type {
   BatchContext,
   DtypeRule,
+  LiteralInputs,
   Operation,
   Polars,
   PolarsExpr,

@@ -6,7 +6,8 @@
  * | bool, string | as they are; ill-formed UTF-16 is refused                                  |
  * | int64        | a number within ±(2^53 − 1), else a decimal string                         |
  * | float64      | a number; NaN, ±Infinity and −0 as "NaN", "Infinity", "-Infinity", "-0"    |
- * | timestamp    | ISO 8601 UTC out; ISO 8601 or epoch milliseconds in; microseconds are kept |
+ * | timestamp    | ISO 8601 UTC out, ISO 8601 or epoch milliseconds in, microseconds kept;    |
+ * |              | the years 1 to 9999                                                        |
  * | list_float64 | an array of float64                                                        |
  *
  * The dtype of the definition, not the look of the value, decides how an input is read.
@@ -14,6 +15,7 @@
 import type { Dtype, Int64, Value } from "./dtypes.ts";
 import { OnceflowError } from "./errors.ts";
 import { parseInt64, toInt64 } from "./int64.ts";
+import { toTimestamp } from "./scalar.ts";
 
 export type Json =
   null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -65,7 +67,7 @@ const expected: Readonly<Record<Dtype, string>> = {
   int64: "an integer within ±(2^53 − 1) as a number, or any 64-bit integer as a decimal string",
   float64: 'a number, or one of "NaN", "Infinity", "-Infinity", "-0"',
   string: "well-formed Unicode text",
-  timestamp: "an ISO 8601 time, or epoch milliseconds as an integer",
+  timestamp: "an ISO 8601 time of the years 1 to 9999, or epoch milliseconds as an integer",
   list_float64: "an array of numbers",
 };
 
@@ -104,8 +106,8 @@ function readFloat64(json: unknown): number | undefined {
   return specialFloats.get(json);
 }
 
-function scaleMs(ms: number): Value | undefined {
-  return toInt64(BigInt(ms) * 1000n) ?? undefined;
+function scaleMs(ms: number): Int64 | undefined {
+  return inDomain(BigInt(ms) * 1000n);
 }
 
 /** ISO 8601 in UTC, with as many decimals as the value has: none, 3 or 6. */
@@ -121,9 +123,12 @@ export function formatTimestamp(us: Int64): string {
 }
 
 const isoTime =
-  /^([+-]\d{6}|\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?(Z|[+-]\d\d:\d\d)?)?$/;
+  /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?(Z|[+-]\d\d:\d\d)?)?$/;
 
-/** Microseconds since the epoch of an ISO 8601 time (UTC unless it names an offset). */
+/**
+ * Microseconds since the epoch of an ISO 8601 time (UTC unless it names an offset), or undefined
+ * for other text and outside the years 1 to 9999.
+ */
 export function parseTimestamp(text: string): Int64 | undefined {
   const match = isoTime.exec(text);
   if (match === null) return undefined;
@@ -135,7 +140,12 @@ export function parseTimestamp(text: string): Int64 | undefined {
     return undefined;
   const ms = Date.parse(`${date}T${hour}:${minute}:${second}${zone ?? "Z"}`);
   if (Number.isNaN(ms)) return undefined;
-  return toInt64(BigInt(ms) * 1000n + BigInt(fraction.padEnd(6, "0"))) ?? undefined;
+  return inDomain(BigInt(ms) * 1000n + BigInt(fraction.padEnd(6, "0")));
+}
+
+function inDomain(us: bigint): Int64 | undefined {
+  const exact = toInt64(us);
+  return exact === null ? undefined : (toTimestamp(exact) ?? undefined);
 }
 
 /**

@@ -59,6 +59,37 @@ export function describeType(type: pl.DataType): string {
   return parts.length === 0 ? variant : `${variant}(${parts.join(", ")})`;
 }
 
+/**
+ * The number of rows of a frame.
+ *
+ * A column hides the property of a frame that has its name: with a column "height",
+ * `frame.height` is that column. Names of columns are snake_case, so `getColumn` and the like are
+ * safe, and `height`, `columns`, `select` or `filter` are not.
+ */
+export function heightOf(frame: pl.DataFrame): number {
+  return nativeOf(frame).height;
+}
+
+/** The names of a frame's columns, in order. */
+export function columnNamesOf(frame: pl.DataFrame): string[] {
+  return nativeOf(frame).columns;
+}
+
+/** A frame as a lazy one, whose properties no column hides. */
+export function lazyOf(frame: pl.DataFrame): pl.LazyDataFrame {
+  const names = columnNamesOf(frame);
+  if (!names.includes("lazy")) return frame.lazy();
+  return pl
+    .DataFrame(frame.getColumns().map((column, i) => column.alias(`column_${i}`)))
+    .lazy()
+    .select(...names.map((name, i) => pl.col(`column_${i}`).alias(name)));
+}
+
+/** What lies below the proxy of a frame; no column's name begins with one underscore. */
+function nativeOf(frame: pl.DataFrame): { readonly height: number; readonly columns: string[] } {
+  return (frame as unknown as { _df: { height: number; columns: string[] } })._df;
+}
+
 /** One row's place in a mask: 1 where the value is null; null where no value of the column is. */
 type Nulls = Uint8Array | null;
 
@@ -89,11 +120,9 @@ export type ColumnData =
  *
  * @throws INTERNAL where a column has a dtype that is none of ours
  */
-export function toColumns(
-  frame: pl.DataFrame,
-  names: readonly string[] = frame.columns,
-): ColumnData[] {
-  return names.map((name) => toColumn(frame.getColumn(name)));
+export function toColumns(frame: pl.DataFrame, names?: readonly string[]): ColumnData[] {
+  const series = names?.map((name) => frame.getColumn(name)) ?? frame.getColumns();
+  return series.map(toColumn);
 }
 
 function toColumn(series: pl.Series): ColumnData {
@@ -104,28 +133,37 @@ function toColumn(series: pl.Series): ColumnData {
       "INTERNAL",
       `column "${series.name}" has the polars dtype ${describeType(type)}; cast it to one of ours in polars first.`,
     );
-  const nulls =
-    series.nullCount() === 0 ? null : (evaluate(series, isNull) as unknown as Uint8Array);
+  const hasNulls = series.nullCount() > 0;
+  const nulls = hasNulls ? toTypedArray<Uint8Array>(evaluate(series, isNull)) : null;
   switch (dtype) {
-    case "bool":
-      return { dtype, nulls, data: evaluate(series, asBytes) as unknown as Uint8Array };
+    case "bool": {
+      const bytes = hasNulls ? evaluate(series, asBytes) : series.cast(pl.UInt8);
+      return { dtype, nulls, data: toTypedArray<Uint8Array>(bytes) };
+    }
     case "int64":
     case "timestamp": {
-      const data = evaluate(series, asIntegers) as unknown as BigInt64Array;
+      const integers = dtype === "int64" ? series : series.cast(pl.Int64);
+      const data = toTypedArray<BigInt64Array>(hasNulls ? evaluate(series, asIntegers) : integers);
       const words = new Int32Array(data.buffer, data.byteOffset, data.length * 2);
       return { dtype, nulls, data, words };
     }
-    case "float64":
-      return { dtype, nulls, data: evaluate(series, asFloats) as unknown as Float64Array };
+    case "float64": {
+      const floats = hasNulls ? evaluate(series, asFloats) : series;
+      return { dtype, nulls, data: toTypedArray<Float64Array>(floats) };
+    }
     case "string": {
-      const filled = nulls === null ? series : select(series, asText);
-      return { dtype, nulls, data: filled.toArray() as string[] };
+      const texts = hasNulls ? evaluate(series, asText) : series;
+      return { dtype, nulls, data: texts.toArray() as string[] };
     }
     case "list_float64": {
       const lists = series.toArray() as unknown as (number[] | null)[];
       return { dtype, nulls, data: lists.map((list) => list ?? []) };
     }
   }
+}
+
+function toTypedArray<T extends ArrayBufferView>(series: pl.Series): T {
+  return series.toTypedArray() as unknown as T;
 }
 
 // An expression costs far more to build than to run on a column, so each is built once.
@@ -137,15 +175,11 @@ const asFloats = value.fillNull(pl.lit(0).cast(pl.Float64));
 const asText = value.fillNull(pl.lit(""));
 const whereKept = pl.when(pl.col("kept").eq(1)).then(value).otherwise(pl.lit(null)).alias("value");
 
-function select(series: pl.Series, expression: pl.Expr): pl.Series {
+function evaluate(series: pl.Series, expression: pl.Expr): pl.Series {
   return pl
     .DataFrame([series.alias("value")])
     .select(expression)
     .getColumn("value");
-}
-
-function evaluate(series: pl.Series, expression: pl.Expr): ArrayBufferView {
-  return select(series, expression).toTypedArray() as ArrayBufferView;
 }
 
 /** One value of a column, in the canonical form of dtypes.ts. */

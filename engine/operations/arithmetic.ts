@@ -17,6 +17,22 @@ function unlessOverflow({ pl, literal }: BatchContext, overflowed: PolarsExpr, r
   return pl.when(overflowed).then(literal("int64", null)).otherwise(result);
 }
 
+/**
+ * Operands of float64 arithmetic, a literal among them spread to a column. With a literal polars
+ * takes short cuts that change the last bit or the sign of 0: x / c becomes x × (1 / c), x + 0
+ * becomes x, and 0 − x becomes −x.
+ */
+function spread(
+  { pl, values }: BatchContext,
+  a: PolarsExpr,
+  b: PolarsExpr,
+): readonly [PolarsExpr, PolarsExpr] {
+  const over = (column: PolarsExpr, literal: PolarsExpr) =>
+    pl.when(column.isNull()).then(literal).otherwise(literal);
+  if (values[1] !== undefined) return [a, over(a, b)];
+  return values[0] === undefined ? [a, b] : [over(b, a), b];
+}
+
 const arithmetic = {
   arity: 2,
   promotes: "common",
@@ -34,8 +50,11 @@ export const arithmeticOperations = {
     summary: "Sum.",
     row: (dtypes) => (isFloat(dtypes) ? (a: number, b: number) => a + b : exact.addInt64),
     batch: (c, a, b) => {
+      if (isFloat(c.dtypes)) {
+        const [x, y] = spread(c, a, b);
+        return x.add(y);
+      }
       const sum = a.add(b);
-      if (isFloat(c.dtypes)) return sum;
       const zero = c.literal("int64", 0);
       return unlessOverflow(
         c,
@@ -53,8 +72,11 @@ export const arithmeticOperations = {
     summary: "Difference.",
     row: (dtypes) => (isFloat(dtypes) ? (a: number, b: number) => a - b : exact.subInt64),
     batch: (c, a, b) => {
+      if (isFloat(c.dtypes)) {
+        const [x, y] = spread(c, a, b);
+        return x.sub(y);
+      }
       const difference = a.sub(b);
-      if (isFloat(c.dtypes)) return difference;
       const zero = c.literal("int64", 0);
       return unlessOverflow(
         c,
@@ -88,7 +110,10 @@ export const arithmeticOperations = {
     nulls: "null if either is",
     nan: "IEEE 754: 1/0 is Infinity, 0/0 is NaN",
     row: () => (a: number, b: number) => a / b,
-    batch: (_, a, b) => a.div(b),
+    batch: (c, a, b) => {
+      const [x, y] = spread(c, a, b);
+      return x.div(y);
+    },
   },
   floor_div: {
     ...arithmetic,
@@ -99,7 +124,10 @@ export const arithmeticOperations = {
     row: (dtypes) =>
       isFloat(dtypes) ? (a: number, b: number) => Math.floor(a / b) : exact.floorDivInt64,
     batch: (c, a, b) => {
-      if (isFloat(c.dtypes)) return a.div(b).floor();
+      if (isFloat(c.dtypes)) {
+        const [x, y] = spread(c, a, b);
+        return x.div(y).floor();
+      }
       const edge = a.eq(c.literal("int64", exact.INT64_MIN)).and(b.eq(c.literal("int64", -1)));
       return unlessOverflow(c, edge, a.div(b));
     },
@@ -112,7 +140,11 @@ export const arithmeticOperations = {
     nan: "float64: a − floor(a / b) × b by IEEE 754",
     row: (dtypes) =>
       isFloat(dtypes) ? (a: number, b: number) => a - Math.floor(a / b) * b : exact.modInt64,
-    batch: (c, a, b) => (isFloat(c.dtypes) ? a.sub(a.div(b).floor().mul(b)) : a.rem(b)),
+    batch: (c, a, b) => {
+      if (!isFloat(c.dtypes)) return a.rem(b);
+      const [x, y] = spread(c, a, b);
+      return x.sub(x.div(y).floor().mul(y));
+    },
   },
   neg: {
     ...arithmetic,
@@ -147,6 +179,13 @@ export const arithmeticOperations = {
     spelling: "a.clip(low, high)",
     summary: "The value, or the nearer bound where it lies outside; the bounds are literals.",
     arity: 3,
+    literals: {
+      from: 1,
+      problem: ([low, high]) =>
+        (low as Int64) <= (high as Int64)
+          ? undefined
+          : `clip wants low ≤ high, got ${String(low)}, ${String(high)}.`,
+    },
     nulls: "null if the input is",
     nan: "NaN is kept",
     row: () => (a: Int64, low: Int64, high: Int64) => (a < low ? low : a > high ? high : a),

@@ -91,6 +91,7 @@ export const comparisonOperations = {
     spelling: "a.isIn([…])",
     summary: "Equal to one of the literals.",
     arity: "variadic",
+    literals: { from: 1 },
     nulls: "null if the input is",
     row: ([dtype]) => {
       const same = equals(dtype) as (a: Value, b: Value) => boolean;

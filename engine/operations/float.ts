@@ -19,6 +19,13 @@ export const floatOperations = {
     promotes: "none",
     dtype: ([value, decimals]) =>
       value === "float64" && decimals === "int64" ? "float64" : { expected: "float64" },
+    literals: {
+      from: 1,
+      problem: ([decimals]) =>
+        typeof decimals === "number" && decimals >= 0 && decimals <= 15
+          ? undefined
+          : `round takes 0 to 15 decimals, not ${String(decimals)}.`,
+    },
     nan: "NaN, ±Infinity and −0 are kept; a value too large to scale stays as it is",
     ulps: 0,
     row: () => scalar.roundFloat64,

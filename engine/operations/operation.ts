@@ -22,6 +22,14 @@ export type RowFunction = (...values: never[]) => Value;
 /** A dtype, or in words what the operation would have taken. */
 export type DtypeRule = (inputs: readonly Dtype[]) => Dtype | { readonly expected: string };
 
+/** Inputs that must be literals. */
+export interface LiteralInputs {
+  /** The place of the first; all after it are literals too. */
+  readonly from: number;
+  /** What is wrong with their values, in words; undefined where nothing is. */
+  readonly problem?: (values: readonly Value[]) => string | undefined;
+}
+
 export interface Operation {
   /** How a user writes it. */
   readonly spelling: string;
@@ -30,6 +38,8 @@ export interface Operation {
   /** Casts the inputs before the dtype rule: to one common dtype, or all to float64. */
   readonly promotes: "none" | "common" | "float64";
   readonly dtype: DtypeRule;
+  /** For what polars takes as plain values: which inputs must be literals, and of which values. */
+  readonly literals?: LiteralInputs;
   /** Whether one null input makes the result null without a call. */
   readonly propagates: boolean;
   /** The null rule, for people; where `propagates`, what else gives null. */

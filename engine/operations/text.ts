@@ -14,11 +14,13 @@ export const textOperations = {
   lower: {
     ...ofStrings,
     spelling: "a.lower()",
-    summary: "Lower case by Unicode's default mapping.",
+    summary:
+      "Lower case by Unicode's default mapping, except that Σ is σ also at the end of a word.",
     arity: 1,
     dtype: rule("string", "string"),
-    row: () => (a: string) => a.toLowerCase(),
-    batch: (_, a) => a.str.toLowerCase(),
+    // Whether Σ ends a word is told differently by polars, which forgets ASCII letters before it.
+    row: () => (a: string) => a.replaceAll("Σ", "σ").toLowerCase(),
+    batch: (_, a) => a.str.replaceAll("Σ", "σ").str.toLowerCase(),
   },
   upper: {
     ...ofStrings,
@@ -44,6 +46,7 @@ export const textOperations = {
     summary: "Whether the text begins with the literal.",
     arity: 2,
     dtype: rule("string", "bool"),
+    literals: { from: 1 },
     row: () => (a: string, prefix: string) => a.startsWith(prefix),
     batch: ({ values }, a) => a.str.startsWith(String(values[1])),
   },

@@ -4,6 +4,8 @@ import pl from "nodejs-polars";
 import {
   describeType,
   dtypeOf,
+  heightOf,
+  lazyOf,
   polarsType,
   toColumns,
   toSeries,
@@ -120,6 +122,23 @@ describe("frame", () => {
     assert.deepEqual(proto?.data, ["x", "y", "z"]);
     assert.deepEqual(a?.nulls, Uint8Array.of(0, 1, 0));
     assert.deepEqual(a?.data, BigInt64Array.of(1n, 0n, 3n));
+  });
+
+  it("is not misled by columns that are named like a property of a frame", () => {
+    const names = ["height", "columns", "lazy", "select", "filter", "width", "constructor"];
+    const frame = pl.DataFrame(names.map((name, i) => toSeries(name, "int64", [i, i, 7])));
+    assert.equal(heightOf(frame), 3);
+    assert.deepEqual(
+      toColumns(frame).map((column) => valueAt(column, 0)),
+      [0, 1, 2, 3, 4, 5, 6],
+    );
+    const filtered = lazyOf(frame).filter(pl.col("lazy").lt(7)).collectSync();
+    assert.deepEqual(
+      filtered.getColumns().map(({ name }) => name),
+      names,
+    );
+    assert.equal(heightOf(filtered), 2);
+    assert.equal(heightOf(pl.DataFrame([])), 0);
   });
 
   it("reads slices and frames of several chunks", () => {

@@ -1,0 +1,113 @@
+/** What every command works with, and how it answers. */
+import type { Command } from "commander";
+import { CommanderError } from "commander";
+import type { Catalogue } from "../engine/catalogue.ts";
+import { readSettings, type Settings } from "../settings.ts";
+import type { RedisConnection } from "../store/redis.ts";
+import type { Runs } from "./temporal.ts";
+import { type Paint, paintOf, type Terminal } from "./terminal.ts";
+
+/** How the CLI is called; the beginning of every command line that it suggests. */
+export const invocation = "npm run --silent cli --";
+
+/** Exit codes, all there are; docs/cli.md and the help say the same. */
+export const exitCodes = { ok: 0, error: 1, usage: 2, unhealthy: 3, interrupted: 130 } as const;
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+/** What a run of the CLI is given. */
+export interface CliOptions {
+  readonly terminal: Terminal;
+  readonly env: NodeJS.ProcessEnv;
+  /** Builds the catalogue of this build. @throws DEFINITION_INVALID */
+  readonly loadCatalogue: () => Promise<Catalogue>;
+}
+
+/** What commands work with. */
+export interface Context {
+  readonly terminal: Terminal;
+  readonly paint: Paint;
+  /** @throws CONFIG_INVALID */
+  readonly settings: () => Settings;
+  readonly catalogue: () => Promise<Catalogue>;
+  /** Runs a command's work and writes its answer. */
+  readonly answer: (options: JsonOption, work: () => Promise<Reply>) => Promise<void>;
+}
+
+/** The option that every command has. */
+export interface JsonOption {
+  readonly json?: true;
+}
+
+/** A command's answer: as one JSON document, and as text for people. */
+export interface Reply {
+  readonly data: unknown;
+  readonly text: () => string;
+  readonly exitCode?: ExitCode;
+}
+
+/** Makes the context of one run of the CLI; `exit` learns the exit code of the answer. */
+export function createContext(
+  { terminal, env, loadCatalogue }: CliOptions,
+  exit: (code: ExitCode) => void,
+): Context {
+  return {
+    terminal,
+    paint: paintOf(terminal),
+    settings: () => readSettings(env),
+    catalogue: loadCatalogue,
+    async answer({ json }, work) {
+      const { data, text, exitCode = exitCodes.ok } = await work();
+      terminal.out.write(`${json === true ? JSON.stringify(data) : text()}\n`);
+      exit(exitCode);
+    },
+  };
+}
+
+/** Adds `--json` as the last option, and examples below the help. */
+export function finishCommand(command: Command, examples: readonly string[]): Command {
+  return command
+    .option("--json", "write one JSON document instead of text")
+    .addHelpText(
+      "after",
+      `\nExamples:\n${examples.map((line) => `  ${invocation} ${line}`).join("\n")}`,
+    );
+}
+
+/** An error in the command line itself: exit code 2. */
+export function usageError(message: string): CommanderError {
+  return new CommanderError(exitCodes.usage, "onceflow.usage", message);
+}
+
+/**
+ * Works with a connection to Redis and closes it.
+ *
+ * @throws STORE_UNAVAILABLE within 5 seconds
+ */
+export async function withRedis<T>(
+  { redisUrl }: Settings,
+  role: "serving" | "writing",
+  work: (redis: RedisConnection) => Promise<T>,
+): Promise<T> {
+  const { connectRedis } = await import("../store/redis.ts");
+  const redis = connectRedis(redisUrl, role, { connectTimeoutMs: 5_000 });
+  try {
+    await redis.ready();
+    return await work(redis);
+  } finally {
+    await redis.close();
+  }
+}
+
+/** Works with a connection to Temporal and closes it. @throws TEMPORAL_UNAVAILABLE */
+export async function withRuns<T>(
+  settings: Settings,
+  work: (runs: Runs) => Promise<T>,
+): Promise<T> {
+  const { connectRuns } = await import("./temporal.ts");
+  const runs = await connectRuns(settings);
+  try {
+    return await work(runs);
+  } finally {
+    await runs.close();
+  }
+}

@@ -1,0 +1,172 @@
+/** `materialize`: starts or joins the run of a view and interval. */
+import { type Command, Option } from "commander";
+import { type View, viewNamed } from "../engine/catalogue.ts";
+import { OnceflowError } from "../engine/errors.ts";
+import { interval } from "../engine/interval.ts";
+import type { MaterializeInput, MaterializeResult } from "../workflows/contract.ts";
+import {
+  type Context,
+  exitCodes,
+  finishCommand,
+  invocation,
+  type JsonOption,
+  type Reply,
+  withRuns,
+} from "./context.ts";
+import { followRun } from "./follow.ts";
+import { clean, countOf, fields } from "./table.ts";
+import type { Run } from "./temporal.ts";
+import { isFullRefresh, showSpan, type Span, spanOf, spanOptions } from "./views.ts";
+
+interface Options extends JsonOption {
+  readonly start?: string;
+  readonly end?: string;
+  readonly reprocess?: true;
+  readonly wait: boolean;
+}
+
+/** Adds the command. */
+export function addMaterialize(program: Command, context: Context): void {
+  const command = program
+    .command("materialize")
+    .argument("<view>", "name of the feature view")
+    .summary("compute a view's rows and aggregates and write them to the stores")
+    .description(
+      "Computes an interval of a view and writes it to the offline and the online store, on a " +
+        "worker. Joins the run of the same view and interval where one is under way. What the " +
+        "ledger has as committed is not computed again. The definitions are those of this build.",
+    )
+    .addOption(
+      new Option(
+        "--start <time>",
+        "first instant, ISO 8601 in UTC (default for a full refresh: 1970-01-01)",
+      ),
+    )
+    .addOption(
+      new Option(
+        "--end <time>",
+        "first instant after it, ISO 8601 in UTC (default for a full refresh: now, to the second)",
+      ),
+    )
+    .option("--reprocess", "compute again what is committed; a run that is joined keeps its own")
+    .option("--no-wait", "return once the run has started")
+    .action((view: string, options: Options) =>
+      context.answer(options, () => materialize(context, view, options)),
+    );
+  finishCommand(command, [
+    "materialize absences",
+    "materialize badges --start 2026-01-01 --end 2026-01-02",
+  ]);
+}
+
+async function materialize(context: Context, name: string, options: Options): Promise<Reply> {
+  const view = viewNamed(await context.catalogue(), name);
+  const span = chooseSpan(view, options, Date.now());
+  const startedAtMs = Date.now();
+  const input: MaterializeInput = {
+    view: view.name,
+    ...span,
+    fingerprint: view.fingerprint,
+    ...(options.reprocess === true ? { reprocess: true } : {}),
+  };
+  return withRuns(context.settings(), async (runs) => {
+    const run = await runs.startMaterialize(input);
+    if (!options.wait) return started(input, run);
+    const followed = await followRun(context, run, {
+      title: `materialize ${name} ${showSpan(span)}`,
+      quiet: options.json === true,
+      startedAtMs,
+      followUp: `materialize ${name} ${spanOptions(span)}`,
+    });
+    if (followed.outcome === "interrupted")
+      return { ...started(input, run), exitCode: exitCodes.interrupted };
+    return finished(followed.result, run, followed.seconds);
+  });
+}
+
+/**
+ * The interval to materialize: as given, or the whole of a full refresh as of now.
+ *
+ * @throws INTERVAL_INVALID
+ */
+export function chooseSpan(
+  view: View,
+  { start, end }: Pick<Options, "start" | "end">,
+  nowMs: number,
+): Span {
+  if (isFullRefresh(view)) {
+    const now = new Date(nowMs - (nowMs % 1000)).toISOString();
+    return spanOf(interval(start ?? "1970-01-01", end ?? now));
+  }
+  if (start !== undefined && end !== undefined) return spanOf(interval(start, end));
+  const { eventTime, files, name } = view.source;
+  const why = eventTime === undefined ? `files "${files}"` : `event time "${eventTime}"`;
+  throw new OnceflowError(
+    "INTERVAL_INVALID",
+    `view "${view.name}" is materialized by interval, since its source "${name}" has ${why}: give --start and --end, for example ${invocation} materialize ${view.name} --start 2026-01-01 --end 2026-01-02.`,
+    { view: view.name },
+  );
+}
+
+function started(input: MaterializeInput, { workflowId, runId }: Run<unknown>): Reply {
+  const { view, start, end, fingerprint } = input;
+  return {
+    data: {
+      view,
+      start,
+      end,
+      fingerprint,
+      outcome: "started",
+      workflow_id: workflowId,
+      run_id: runId,
+    },
+    text: () =>
+      [
+        `started ${view} ${showSpan(input)}`,
+        fields([
+          ["workflow", workflowId],
+          ["follow", `${invocation} materialize ${view} ${spanOptions(input)}`],
+        ]),
+      ].join("\n"),
+  };
+}
+
+function finished(
+  result: MaterializeResult,
+  { workflowId, runId }: Run<unknown>,
+  seconds: number,
+): Reply {
+  const isCovered = result.outcome === "covered";
+  const rowsPerSecond = isCovered ? null : Math.round(result.rows / Math.max(seconds, 0.001));
+  const { view, generation, rows, written, superseded, snapshot, warnings } = result;
+  return {
+    data: {
+      ...result,
+      workflow_id: workflowId,
+      run_id: runId,
+      seconds,
+      rows_per_second: rowsPerSecond,
+    },
+    text: () =>
+      [
+        isCovered
+          ? `${view} ${showSpan(result)} was committed before, as generation ${generation}: nothing to do. Add --reprocess to compute it again.`
+          : `committed ${view} ${showSpan(result)}`,
+        fields([
+          ["rows", `${rows}`],
+          ["written", isCovered ? undefined : `${written}`],
+          ["superseded", isCovered ? undefined : `${superseded}`],
+          ["snapshot", snapshot ?? "none"],
+          ["workflow", workflowId],
+          ["seconds", seconds.toFixed(1)],
+          ["rows/s", rowsPerSecond === null ? undefined : `${rowsPerSecond}`],
+        ]),
+        ...(warnings.length === 0
+          ? []
+          : [
+              `${countOf(warnings.length, "warning")}:`,
+              ...warnings.map((warning) => `  ${clean(warning)}`),
+            ]),
+      ].join("\n"),
+  };
+}

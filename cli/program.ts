@@ -1,0 +1,112 @@
+/** The CLI: its commands, and what their errors become. */
+import { Command, CommanderError } from "commander";
+import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { settingsHelp } from "../settings.ts";
+import { addCancel } from "./cancel.ts";
+import { addCatalogue } from "./catalogue.ts";
+import {
+  type CliOptions,
+  type Context,
+  createContext,
+  type ExitCode,
+  exitCodes,
+  invocation,
+} from "./context.ts";
+import { addExplain } from "./explain.ts";
+import { addGet } from "./get.ts";
+import { addLineage } from "./lineage.ts";
+import { addMaterialize } from "./materialize.ts";
+import { addReset } from "./reset.ts";
+import { addStatus } from "./status.ts";
+import { addTrainingSet } from "./training-set.ts";
+
+const rules = `
+Output:
+  Answers go to standard output, progress and errors to standard error.
+  With --json, standard output holds exactly one JSON document: the answer, or
+  {"error":{"code","message","details"}}; there is no progress.
+
+Exit codes:
+  0    done
+  1    error: "CODE message" on standard error
+  2    the command line is wrong
+  3    status found something missing, lost or failed
+  130  Ctrl-C
+
+${settingsHelp}
+  ONCEFLOW_DEBUG      1 adds stack traces to errors
+  NO_COLOR            any value turns colours off`;
+
+const helpWidth = 100;
+
+/** All commands over a context. */
+export function createProgram(context: Context): Command {
+  const { out, err } = context.terminal;
+  const program = new Command(invocation)
+    .description("onceflow: a feature is written once and runs in batch, online and on a stream.")
+    .usage("COMMAND [options]")
+    .helpCommand("help [command]", "show the help of a command")
+    .configureHelp({ showGlobalOptions: false, subcommandTerm: (command) => command.name() })
+    .configureOutput({
+      writeOut: (text) => out.write(text),
+      writeErr: (text) => err.write(text),
+      // Errors are written in one place, below.
+      outputError: () => undefined,
+      getOutHelpWidth: () => helpWidth,
+      getErrHelpWidth: () => helpWidth,
+    })
+    .addHelpText("after", rules)
+    .exitOverride();
+  addMaterialize(program, context);
+  addTrainingSet(program, context);
+  addCancel(program, context);
+  addGet(program, context);
+  addExplain(program, context);
+  addLineage(program, context);
+  addCatalogue(program, context);
+  addStatus(program, context);
+  addReset(program, context);
+  return program;
+}
+
+/**
+ * Runs one command line, without the program's name, and writes what it answers. Never rejects;
+ * returns the exit code.
+ */
+export async function runCli(argv: readonly string[], options: CliOptions): Promise<ExitCode> {
+  let exitCode: ExitCode = exitCodes.ok;
+  const context = createContext(options, (code) => (exitCode = code));
+  try {
+    await createProgram(context).parseAsync(argv, { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
+    // Without a command, commander has shown the help on standard error.
+    if (error instanceof CommanderError && error.code === "commander.help") return exitCodes.usage;
+    return report(error, argv, options);
+  }
+}
+
+/** Writes `CODE message` to standard error and, with --json, the document to standard output. */
+function report(thrown: unknown, argv: readonly string[], { terminal, env }: CliOptions): ExitCode {
+  const error = thrown instanceof CommanderError ? usageOf(thrown) : thrown;
+  const { code, details } =
+    error instanceof OnceflowError ? error : { code: "INTERNAL", details: {} };
+  const message = messageOf(error);
+  if (argv.includes("--json"))
+    terminal.out.write(`${JSON.stringify({ error: { code, message, details } })}\n`);
+  terminal.err.write(`${code} ${message}\n`);
+  if (env["ONCEFLOW_DEBUG"] === "1" && thrown instanceof Error)
+    terminal.err.write(`${thrown.stack ?? ""}\n`);
+  return thrown instanceof CommanderError ? exitCodes.usage : exitCodes.error;
+}
+
+/** Commander's words, its suggestion on the same line. */
+function usageOf({ message }: CommanderError): OnceflowError {
+  const text = message
+    .replace(/^error: /, "")
+    .replaceAll(/\n\s*/g, " ")
+    .trim()
+    .replace(/[.)]?$/, (end) => (end === ")" ? ")." : "."));
+  return new OnceflowError("REQUEST_INVALID", `${text} See --help.`);
+}

@@ -1,0 +1,48 @@
+/** `status`: what the stores hold of each view, what is wrong, and the fix. */
+import type { Command } from "commander";
+import { viewNamed } from "../engine/catalogue.ts";
+import { createLedger } from "../store/ledger.ts";
+import { createOnlineStore } from "../store/online-store.ts";
+import { type Context, exitCodes, finishCommand, type JsonOption, withRedis } from "./context.ts";
+import { statusText } from "./status-text.ts";
+import { inspectView } from "./view-status.ts";
+
+/** Adds the command. */
+export function addStatus(program: Command, context: Context): void {
+  const command = program
+    .command("status")
+    .argument("[view]", "name of a feature view (default: every view)")
+    .summary("show what the stores hold and what is wrong")
+    .description(
+      "Shows for each view which intervals are committed, the latest aggregate snapshot, how " +
+        "fresh it is, the last runs, and whether the online rows are all there; says what is " +
+        "wrong and the fix. Exit code 3 where anything is missing, lost or failed: never " +
+        "materialized, a gap between intervals, intervals that overlap, a missing snapshot, lost " +
+        "buckets, or a last run that failed. Notes, such as rows beyond their TTL, leave it 0.",
+    )
+    .action((view: string | undefined, options: JsonOption) =>
+      context.answer(options, async () => {
+        const catalogue = await context.catalogue();
+        const views =
+          view === undefined ? [...catalogue.views.values()] : [viewNamed(catalogue, view)];
+        const settings = context.settings();
+        const { prefix } = settings;
+        const statuses = await withRedis(settings, "writing", async (redis) => {
+          const stores = {
+            ledger: createLedger(redis, { prefix }),
+            online: createOnlineStore(redis, { prefix }),
+          };
+          const found = [];
+          for (const each of views) found.push(await inspectView(each, stores, Date.now()));
+          return found;
+        });
+        const healthy = statuses.every((status) => status.problems.length === 0);
+        return {
+          data: { healthy, views: statuses },
+          text: () => statuses.map((status) => statusText(status, context.paint)).join("\n\n"),
+          exitCode: healthy ? exitCodes.ok : exitCodes.unhealthy,
+        };
+      }),
+    );
+  finishCommand(command, ["status", "status badges --json"]);
+}

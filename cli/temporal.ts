@@ -1,0 +1,196 @@
+/** Starts and follows runs on Temporal, for the CLI and the demo. */
+import {
+  Client,
+  Connection,
+  ServiceError,
+  WorkflowFailedError,
+  type WorkflowHandleWithFirstExecutionRunId,
+} from "@temporalio/client";
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  defineSearchAttributeKey,
+  type SearchAttributePair,
+} from "@temporalio/common";
+import { type ErrorCode, errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
+import type { FeatureAnswer } from "../serving/answer.ts";
+import type { Settings } from "../settings.ts";
+import {
+  type MaterializeInput,
+  type MaterializeResult,
+  queuesOf,
+  searchAttributes,
+  type TrainingSetInput,
+  type TrainingSetResult,
+} from "../workflows/contract.ts";
+import type { materialize, trainingSet } from "../workflows/index.ts";
+
+const connectTimeoutMs = 10_000;
+
+/** A connection to Temporal that can start onceflow's runs. */
+export interface Runs {
+  readonly client: Client;
+  /** Starts the run of a view and interval, or joins the one that is under way. */
+  readonly startMaterialize: (input: MaterializeInput) => Promise<Run<MaterializeResult>>;
+  readonly startTrainingSet: (input: TrainingSetInput) => Promise<Run<TrainingSetResult>>;
+  /** Calls the online activity without a workflow; the server must know Standalone Activities. */
+  readonly getFeatures: (request: unknown) => Promise<FeatureAnswer>;
+  readonly close: () => Promise<void>;
+}
+
+/** A run that was started. */
+export interface Run<T> {
+  readonly workflowId: string;
+  readonly runId: string;
+  /**
+   * Waits for the end.
+   *
+   * @throws OnceflowError with the code of the activity that failed, or RUN_FAILED
+   */
+  readonly result: () => Promise<T>;
+  /** The words of the run's page: what it does and how far it is; undefined where there are none. */
+  readonly details: () => Promise<string | undefined>;
+  readonly cancel: () => Promise<void>;
+}
+
+/**
+ * Connects to Temporal.
+ *
+ * @throws TEMPORAL_UNAVAILABLE
+ */
+export async function connectRuns(settings: Settings): Promise<Runs> {
+  const { temporalAddress: address, temporalNamespace: namespace, queue } = settings;
+  const queues = queuesOf(queue);
+  let connection: Connection;
+  try {
+    connection = await Connection.connect({ address, connectTimeout: connectTimeoutMs });
+  } catch (error) {
+    throw unavailable(address, error);
+  }
+  const client = new Client({ connection, namespace });
+  const guard = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      throw translate(error, address);
+    }
+  };
+  let counter = 0;
+  return {
+    client,
+    startMaterialize: (input) =>
+      guard(async () => {
+        const handle = await withSearchAttributes(
+          [
+            [searchAttributes.view, input.view],
+            [searchAttributes.interval, `${input.start}/${input.end}`],
+            [searchAttributes.kind, "materialize"],
+          ],
+          (typedSearchAttributes) =>
+            client.workflow.start<typeof materialize>("materialize", {
+              args: [input],
+              taskQueue: queues.offline,
+              workflowId: materializeId(queue, input),
+              workflowIdConflictPolicy: "USE_EXISTING",
+              staticSummary: `${input.view} [${input.start}, ${input.end})`,
+              ...typedSearchAttributes,
+            }),
+        );
+        return toRun<MaterializeResult>(handle, guard);
+      }),
+    startTrainingSet: (input) =>
+      guard(async () => {
+        const handle = await withSearchAttributes(
+          [[searchAttributes.kind, "training_set"]],
+          (typedSearchAttributes) =>
+            client.workflow.start<typeof trainingSet>("trainingSet", {
+              args: [input],
+              taskQueue: queues.offline,
+              workflowId: `${queue}/training-set/${input.service}/${Date.now()}-${process.pid}-${counter++}`,
+              staticSummary: `training set of ${input.service}`,
+              ...typedSearchAttributes,
+            }),
+        );
+        return toRun<TrainingSetResult>(handle, guard);
+      }),
+    getFeatures: (request) =>
+      guard(() =>
+        client.activity.execute<FeatureAnswer>("getOnlineFeatures", {
+          id: `${queue}/get/${Date.now()}-${process.pid}-${counter++}`,
+          args: [request],
+          taskQueue: queues.online,
+          scheduleToCloseTimeout: "10 s",
+        }),
+      ),
+    close: () => connection.close(),
+  };
+}
+
+/** One id for each view, interval and fingerprint, so that what is started twice runs once. */
+export function materializeId(queue: string, input: MaterializeInput): string {
+  const { view, start, end, fingerprint } = input;
+  return `${queue}/materialize/${view}/${start}/${end}/${fingerprint}`;
+}
+
+/** Starts with search attributes, or, on a server that does not know them, without. */
+async function withSearchAttributes<T>(
+  attributes: readonly (readonly [name: string, value: string])[],
+  start: (options: { typedSearchAttributes?: SearchAttributePair[] }) => Promise<T>,
+): Promise<T> {
+  const typedSearchAttributes = attributes.map(([name, value]): SearchAttributePair => ({
+    key: defineSearchAttributeKey(name, "KEYWORD"),
+    value,
+  }));
+  try {
+    return await start({ typedSearchAttributes });
+  } catch (error) {
+    const text = `${messageOf(error)} ${error instanceof ServiceError ? messageOf(error.cause) : ""}`;
+    if (!/search attribute/i.test(text)) throw error;
+    return start({});
+  }
+}
+
+function toRun<T>(
+  handle: WorkflowHandleWithFirstExecutionRunId,
+  guard: <R>(work: () => Promise<R>) => Promise<R>,
+): Run<T> {
+  return {
+    workflowId: handle.workflowId,
+    runId: handle.firstExecutionRunId,
+    result: () => guard(() => handle.result() as Promise<T>),
+    details: async () => {
+      const metadata = await handle
+        .query<{ currentDetails?: string }>("__temporal_workflow_metadata")
+        .catch(() => undefined);
+      return metadata?.currentDetails;
+    },
+    cancel: async () => {
+      await handle.cancel();
+    },
+  };
+}
+
+/** The error of ours behind what Temporal threw. */
+function translate(error: unknown, address: string): unknown {
+  if (error instanceof OnceflowError) return error;
+  for (let at: unknown = error; at instanceof Error; at = at.cause)
+    if (at instanceof ApplicationFailure && at.type != null && at.type in errorRegistry) {
+      const [details] = (at.details ?? []) as [Readonly<Record<string, unknown>>?];
+      return new OnceflowError(at.type as ErrorCode, at.message, details ?? {}, error);
+    }
+  if (error instanceof WorkflowFailedError) {
+    const cause = error.cause instanceof ActivityFailure ? error.cause.cause : error.cause;
+    return new OnceflowError("RUN_FAILED", messageOf(cause ?? error), {}, error);
+  }
+  if (error instanceof ServiceError) return unavailable(address, error.cause ?? error);
+  return error;
+}
+
+function unavailable(address: string, error: unknown): OnceflowError {
+  return new OnceflowError(
+    "TEMPORAL_UNAVAILABLE",
+    `no Temporal server answers at ${address} (${messageOf(error)}). Start one, for example with \`npm run dev\`, or set TEMPORAL_ADDRESS.`,
+    {},
+    error,
+  );
+}

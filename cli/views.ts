@@ -1,0 +1,55 @@
+/** Facts of a view that several commands need. */
+import type { View } from "../engine/catalogue.ts";
+import { formatInterval, type Interval, parseInterval } from "../engine/interval.ts";
+
+/** Whether every materialization of a view replaces the whole. */
+export function isFullRefresh({ source }: View): boolean {
+  return source.eventTime === undefined && !/\{(date|hour)\}/.test(source.files);
+}
+
+/** An interval with its ends as text; times are ISO 8601 in UTC. */
+export interface Span {
+  readonly start: string;
+  readonly end: string;
+}
+
+/** The ends of an interval, in the one spelling that ids and keys have. */
+export function spanOf(interval: Interval): Span {
+  const [start = "", end = ""] = formatInterval(interval).split("/");
+  return { start, end };
+}
+
+/** `[start, end)`, at midnight without the time. */
+export function showSpan({ start, end }: Span): string {
+  return `[${showTime(start)}, ${showTime(end)})`;
+}
+
+/** ISO 8601 as short as it can be: no milliseconds where they are 0, no time at midnight. */
+export function showTime(time: string): string {
+  return time.replace(/\.000Z$/, "Z").replace(/T00:00:00Z$/, "");
+}
+
+/** Options of `materialize` that name an interval. */
+export function spanOptions({ start, end }: Span): string {
+  return `--start ${showTime(start)} --end ${showTime(end)}`;
+}
+
+/** Intervals that lie between others and are covered by none; and where two overlap. */
+export function holesOf(covered: readonly string[]): {
+  readonly gaps: readonly Span[];
+  readonly overlaps: readonly Span[];
+} {
+  const intervals = covered
+    .map(parseInterval)
+    .sort((a, b) => a.startMs - b.startMs || a.endMs - b.endMs);
+  const gaps: Span[] = [];
+  const overlaps: Span[] = [];
+  let endMs = intervals[0]?.startMs ?? 0;
+  for (const interval of intervals) {
+    if (interval.startMs > endMs) gaps.push(spanOf({ startMs: endMs, endMs: interval.startMs }));
+    if (interval.startMs < endMs)
+      overlaps.push(spanOf({ startMs: interval.startMs, endMs: Math.min(endMs, interval.endMs) }));
+    endMs = Math.max(endMs, interval.endMs);
+  }
+  return { gaps, overlaps };
+}

@@ -1,0 +1,17 @@
+/** The command line: `npm run --silent cli -- COMMAND`. */
+import { loadCatalogue } from "./engine/catalogue.ts";
+import { runCli } from "./cli/program.ts";
+import { terminalOf } from "./cli/terminal.ts";
+
+for (const stream of [process.stdout, process.stderr])
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    // The reader has gone, as with `| head`: nothing more can be said.
+    if (error.code === "EPIPE") process.exit();
+    throw error;
+  });
+
+process.exitCode = await runCli(process.argv.slice(2), {
+  terminal: terminalOf(process),
+  env: process.env,
+  loadCatalogue: () => loadCatalogue(() => import("./features/index.ts")),
+});

@@ -1,0 +1,90 @@
+/** Starts onceflow's own processes: the offline worker, the online worker and the HTTP service. */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Settings } from "../settings.ts";
+import type { Release } from "./owned.ts";
+import { type OwnedProcess, startProcess } from "./processes.ts";
+
+/** The processes, ready for work. */
+export interface Application {
+  /** Where the HTTP service listens. */
+  readonly httpUrl: string;
+  readonly offlineWorker: OwnedProcess;
+  /** Ends all of them. Safe to call again. */
+  readonly stop: Release;
+}
+
+const root = fileURLToPath(new URL("../", import.meta.url));
+const listening = /onceflow http listening on (\S+)/;
+
+/** The settings as variables for a child process. */
+export function toEnvironment(settings: Settings): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    REDIS_URL: settings.redisUrl,
+    TEMPORAL_ADDRESS: settings.temporalAddress,
+    TEMPORAL_NAMESPACE: settings.temporalNamespace,
+    ONCEFLOW_QUEUE: settings.queue,
+    ONCEFLOW_PREFIX: settings.prefix,
+    ONCEFLOW_DATA: settings.dataDir,
+    ONCEFLOW_OFFLINE: settings.offlineDir,
+    ONCEFLOW_SOURCES: JSON.stringify(settings.sources),
+  };
+}
+
+/** Starts one of the root's programs and waits for the line that says it is ready. */
+export function startProgram(
+  name: string,
+  args: readonly string[],
+  settings: Settings,
+  logDir: string,
+  ready: RegExp,
+  env: NodeJS.ProcessEnv = {},
+): Promise<OwnedProcess> {
+  return startProcess({
+    name,
+    command: process.execPath,
+    args: ["--import", "tsx", ...args],
+    cwd: root,
+    env: { ...toEnvironment(settings), ...env },
+    logFile: join(logDir, `${name.replaceAll(" ", "-")}.log`),
+    ready: (log) => ready.test(log),
+    readyTimeoutMs: 60_000,
+    graceMs: 25_000,
+  });
+}
+
+/** Starts the offline worker alone. */
+export function startOfflineWorker(settings: Settings, logDir: string): Promise<OwnedProcess> {
+  return startProgram("offline worker", ["worker.ts"], settings, logDir, /worker polls/);
+}
+
+/** Starts both workers and the HTTP service, which takes any free port. */
+export async function startApplication(settings: Settings, logDir: string): Promise<Application> {
+  const started = await Promise.allSettled([
+    startOfflineWorker(settings, logDir),
+    startProgram(
+      "online worker",
+      ["worker.ts", "--queue", "online"],
+      settings,
+      logDir,
+      /worker polls/,
+    ),
+    startProgram("http service", ["server.ts"], settings, logDir, listening, { PORT: "0" }),
+  ]);
+  const stop = async () => {
+    await Promise.all(
+      started.map((each) => (each.status === "fulfilled" ? each.value.stop() : undefined)),
+    );
+  };
+  const [offlineWorker, onlineWorker, http] = started;
+  for (const each of [offlineWorker, onlineWorker, http])
+    if (each.status === "rejected") {
+      await stop();
+      throw each.reason;
+    }
+  if (offlineWorker.status === "rejected" || http.status === "rejected")
+    throw new Error("a rejected start was not thrown");
+  const httpUrl = listening.exec(http.value.tail(50))?.[1] ?? "";
+  return { httpUrl, offlineWorker: offlineWorker.value, stop };
+}

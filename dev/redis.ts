@@ -1,0 +1,215 @@
+/** Finds a Redis, or starts one that keeps every write until it is stopped. */
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { basename, join } from "node:path";
+
+import { Redis } from "ioredis";
+
+import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { ownPath, ownTemporaryDirectory, type Release } from "./owned.ts";
+import { findOnPath, retryPorts, runProcess, startProcess } from "./processes.ts";
+import { openProgress, type Progress } from "./progress.ts";
+import { choosePorts, openServiceDirectory, type ServiceOptions } from "./service.ts";
+
+/** A Redis that answers. */
+export interface RedisService {
+  readonly url: string;
+  /** Whether this process started it. */
+  readonly owned: boolean;
+  /** Stops it if this process started it. */
+  readonly stop: Release;
+}
+
+/**
+ * Takes the Redis of `REDIS_URL`; else starts `redis-server`; else, on Debian as root, installs it
+ * first.
+ *
+ * @throws CONFIG_INVALID where `REDIS_URL` is no Redis URL; SETUP_FAILED where none can be had.
+ */
+export async function startRedis(options: ServiceOptions = {}): Promise<RedisService> {
+  const { progress = openProgress(), env = process.env } = options;
+  const url = env["REDIS_URL"] ?? "";
+  if (url !== "") {
+    await progress.step(
+      `Redis: asking the one of REDIS_URL, ${maskPassword(url)}`,
+      () => ping(url),
+      () => `Redis: using the one of REDIS_URL, ${maskPassword(url)}`,
+    );
+    return { url, owned: false, stop: () => Promise.resolve() };
+  }
+  const command = await findRedisServer(progress, env);
+  return progress.step(
+    `Redis: starting ${basename(command)}`,
+    () => retryPorts(() => startServer(command, options.dataDir, env)),
+    (service) => `Redis: started ${command}, ${service.url}`,
+  );
+}
+
+/**
+ * The path of `redis-server`: from the PATH, or installed, on Debian as root.
+ *
+ * @throws SETUP_FAILED where none can be had.
+ */
+export async function findRedisServer(
+  progress: Progress,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<string> {
+  return findOnPath("redis-server", env) ?? installRedis(progress, env);
+}
+
+async function startServer(
+  command: string,
+  dataDir: string | undefined,
+  env: NodeJS.ProcessEnv,
+): Promise<RedisService> {
+  const { path: directory, release } = await openServiceDirectory("redis", dataDir);
+  const [port = 0] = (await choosePorts(directory, 1)).ports;
+  const settings: Record<string, string> = {
+    port: String(port),
+    bind: "127.0.0.1",
+    dir: directory,
+    appendonly: "yes",
+    save: "",
+    "maxmemory-policy": "noeviction",
+  };
+  try {
+    const running = await startProcess({
+      name: "redis-server",
+      command,
+      args: Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
+      env,
+      logFile: join(directory, "redis.log"),
+      ready: (_log, pid) => answersAs(port, pid),
+    });
+    return {
+      url: `redis://127.0.0.1:${port}`,
+      owned: true,
+      async stop() {
+        await running.stop();
+        await release();
+      },
+    };
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
+
+/** Whether the Redis on the port has loaded its data and is our process, not a stranger. */
+async function answersAs(port: number, pid: number): Promise<boolean> {
+  const info = await new Promise<string>((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1", () => socket.write("INFO\r\nQUIT\r\n"));
+    let text = "";
+    socket.setTimeout(2_000, () => socket.destroy(new Error("no answer within 2 s")));
+    socket.on("data", (chunk) => (text += chunk.toString()));
+    socket.on("error", reject);
+    socket.on("close", () => resolve(text));
+  });
+  return info.includes(`process_id:${pid}\r\n`) && info.includes("loading:0\r\n");
+}
+
+async function ping(url: string): Promise<void> {
+  if (!/^rediss?:\/\//.test(url)) {
+    throw new OnceflowError(
+      "CONFIG_INVALID",
+      `REDIS_URL is "${maskPassword(url)}". It must look like redis://host:6379 or rediss://host:6379.`,
+    );
+  }
+  const client = new Redis(url, {
+    lazyConnect: true,
+    connectTimeout: 5_000,
+    commandTimeout: 5_000,
+    retryStrategy: () => null,
+  });
+  // The rejected promise says the same.
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    await client.ping();
+  } catch (error) {
+    throw new OnceflowError(
+      "SETUP_FAILED",
+      `The Redis of REDIS_URL, ${maskPassword(url)}, does not answer: ${messageOf(error)}. ` +
+        "Start it, correct REDIS_URL, or unset it to have one started.",
+      {},
+      error,
+    );
+  } finally {
+    client.disconnect();
+  }
+}
+
+async function installRedis(progress: Progress, env: NodeJS.ProcessEnv): Promise<string> {
+  const apt = findOnPath("apt-get", env);
+  const isDebianRoot = process.getuid?.() === 0 && existsSync("/etc/debian_version");
+  if (apt === undefined || !isDebianRoot) {
+    throw new OnceflowError(
+      "SETUP_FAILED",
+      "Redis: REDIS_URL is not set and there is no redis-server on the PATH. Ways out:\n" +
+        "  - install it: apt-get install redis-server (Debian, Ubuntu), brew install redis (macOS)\n" +
+        "  - docker compose up -d --wait, then export REDIS_URL=redis://127.0.0.1:6379\n" +
+        "  - export REDIS_URL=redis://host:6379 of a Redis 6.2 or later that you have",
+    );
+  }
+  await progress.step(
+    "Redis: no redis-server on the PATH, installing it with apt-get",
+    (detail) => aptInstall(apt, env, detail),
+    () => "Redis: installed redis-server with apt-get",
+  );
+  const command = findOnPath("redis-server", env) ?? "/usr/bin/redis-server";
+  if (existsSync(command)) return command;
+  throw new OnceflowError(
+    "SETUP_FAILED",
+    "apt-get installed redis-server, and it is not on the PATH. Add its folder to the PATH.",
+  );
+}
+
+async function aptInstall(
+  apt: string,
+  env: NodeJS.ProcessEnv,
+  detail: (text: string) => void,
+): Promise<void> {
+  const { path: directory, release } = ownTemporaryDirectory("apt");
+  const run = (what: string, args: string[], uninterruptible: boolean) => {
+    detail(what);
+    return runProcess({
+      name: `apt-get ${args[0] ?? ""}`,
+      command: apt,
+      args: ["-o", "DPkg::Lock::Timeout=120", "-q", "-y", ...args],
+      env: { ...env, DEBIAN_FRONTEND: "noninteractive" },
+      logFile: join(directory, "apt.log"),
+      uninterruptible,
+    });
+  };
+  try {
+    // An old list of packages may do: let the install decide.
+    await run("updating the list of packages", ["update"], false).catch(() => undefined);
+    await run("downloading", ["install", "--download-only", "redis-server"], false);
+    const allowServices = await denyServices();
+    try {
+      // dpkg must not be cut off half-way.
+      await run("unpacking", ["install", "--no-download", "redis-server"], true);
+    } finally {
+      await allowServices();
+    }
+  } finally {
+    await release();
+  }
+}
+
+/** Keeps the package from starting a system service of its own, as Debian's policy provides. */
+async function denyServices(): Promise<() => Promise<void>> {
+  const policy = "/usr/sbin/policy-rc.d";
+  try {
+    await writeFile(policy, "#!/bin/sh\nexit 101\n", { flag: "wx", mode: 0o755 });
+  } catch {
+    // The machine has a policy already, and it stands.
+    return () => Promise.resolve();
+  }
+  return ownPath(policy);
+}
+
+function maskPassword(url: string): string {
+  return url.replace(/:[^:@/]*@/, ":***@");
+}

@@ -1,0 +1,57 @@
+/** `npm run dev`: starts Redis and Temporal where none is given, and stays until Ctrl-C. */
+import { resolve } from "node:path";
+
+import { Command } from "commander";
+
+import { messageOf } from "../engine/errors.ts";
+import { isStopping } from "./owned.ts";
+import { startServices, type Services } from "./services.ts";
+
+interface UpOptions {
+  readonly data: string;
+  readonly json?: true;
+}
+
+const command = new Command("npm run dev --")
+  .description(
+    "Starts Redis and a Temporal server where REDIS_URL and TEMPORAL_ADDRESS give none, prints " +
+      "their addresses as lines for a shell, and stays until Ctrl-C.",
+  )
+  .option("--data <directory>", "keeps the data of both", ".onceflow/dev")
+  .option("--json", "prints the addresses as one line of JSON")
+  .action(up);
+
+try {
+  await command.parseAsync();
+} catch (error) {
+  // On Ctrl-C the start fails because it is being stopped; the signal ends this process.
+  if (!isStopping()) {
+    process.stderr.write(`${messageOf(error)}\n`);
+    process.exitCode = 1;
+  }
+}
+
+async function up({ data, json }: UpOptions): Promise<void> {
+  const services = await startServices({ dataDir: resolve(data) });
+  process.stdout.write(json === true ? `${asJson(services)}\n` : asShell(services));
+  if (!services.owned.redis && !services.owned.temporal) {
+    process.stderr.write("Nothing to start: both addresses were given.\n");
+    return;
+  }
+  process.stderr.write("Press Ctrl-C to stop them.\n");
+  // What is owned does not keep this process alive; this does.
+  setInterval(() => undefined, 2 ** 30);
+}
+
+function asShell(services: Services): string {
+  const lines = [
+    `export REDIS_URL=${services.redisUrl}`,
+    `export TEMPORAL_ADDRESS=${services.temporalAddress}`,
+  ];
+  if (services.temporalUiUrl !== undefined) lines.push(`# Temporal UI: ${services.temporalUiUrl}`);
+  return `${lines.join("\n")}\n`;
+}
+
+function asJson({ stop: _stop, ...rest }: Services): string {
+  return JSON.stringify(rest);
+}

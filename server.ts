@@ -1,0 +1,115 @@
+/** `npm run server`: the HTTP service. It never loads polars and needs no Temporal. */
+import { isIPv4 } from "node:net";
+import { loadCatalogue } from "./engine/catalogue.ts";
+import { messageOf, OnceflowError } from "./engine/errors.ts";
+import type { LogLevel } from "./serving/app.ts";
+import { buildApp, logLevels } from "./serving/app.ts";
+import { createLookup } from "./serving/lookup.ts";
+import { connectRedis } from "./store/redis.ts";
+
+const help = `Usage: npm run server
+
+Answers feature requests over HTTP: POST /v1/features; see docs/http.md.
+Environment:
+  REDIS_URL        redis://127.0.0.1:6379
+  ONCEFLOW_PREFIX  onceflow; key prefix in Redis
+  HOST             127.0.0.1; loopback only, since callers are not authenticated
+  PORT             8080; 0 takes any free port
+  ONCEFLOW_LOG     warn; one of ${logLevels.join(", ")}
+`;
+
+/** A connection that is still open this long after a signal does not keep the process. */
+const closeWithinMs = 10_000;
+
+interface Configuration {
+  readonly redisUrl: string;
+  readonly prefix: string | undefined;
+  readonly host: string;
+  readonly port: number;
+  readonly log: LogLevel;
+}
+
+/** @throws CONFIG_INVALID */
+function readConfiguration(env: NodeJS.ProcessEnv): Configuration {
+  const refuse = (name: string, wanted: string) =>
+    new OnceflowError("CONFIG_INVALID", `${name} is "${env[name]}"; ${wanted}.`, { name });
+  const { REDIS_URL, ONCEFLOW_PREFIX, HOST = "127.0.0.1", PORT = "8080" } = env;
+  const log = logLevels.find((level) => level === (env["ONCEFLOW_LOG"] ?? "warn"));
+  if (log === undefined) throw refuse("ONCEFLOW_LOG", `give one of ${logLevels.join(", ")}`);
+  if (!isLoopback(HOST))
+    throw refuse(
+      "HOST",
+      "callers are not authenticated, so only a loopback address may be listened on: 127.0.0.1, ::1 or localhost",
+    );
+  if (!/^\d{1,5}$/.test(PORT) || Number(PORT) > 65_535)
+    throw refuse("PORT", "give a number from 0 to 65535");
+  return {
+    redisUrl: REDIS_URL ?? "redis://127.0.0.1:6379",
+    prefix: ONCEFLOW_PREFIX,
+    host: HOST,
+    port: Number(PORT),
+    log,
+  };
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+}
+
+async function serve({ redisUrl, prefix, host, port, log }: Configuration): Promise<void> {
+  const catalogue = await loadCatalogue(() => import("./features/index.ts"));
+  const redis = connectRedis(redisUrl, "serving");
+  const lookup = createLookup({ catalogue, redis, prefix });
+  let closing = false;
+  const app = buildApp({ catalogue, lookup, log, isClosing: () => closing });
+  const close = async () => {
+    closing = true;
+    await app.close();
+    lookup.close();
+    await redis.close();
+  };
+  try {
+    await lookup.refresh();
+    const address = await app.listen({ host, port }).catch((error: unknown) => {
+      throw listenError(error, host, port);
+    });
+    process.stdout.write(`onceflow http listening on ${address}\n`);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    process.once(signal, () => {
+      setTimeout(() => process.exit(1), closeWithinMs).unref();
+      void close();
+    });
+}
+
+function listenError(error: unknown, host: string, port: number): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  const reason =
+    code === "EADDRINUSE"
+      ? "another process listens there; stop it, or set PORT to another number, 0 for any"
+      : code === "EACCES"
+        ? "the process may not; set PORT to 1024 or above"
+        : messageOf(error);
+  return new OnceflowError("CONFIG_INVALID", `cannot listen on ${host}:${port}: ${reason}.`);
+}
+
+/** One line: code and message. */
+function lineOf(error: unknown): string {
+  const code = error instanceof OnceflowError ? error.code : "INTERNAL";
+  return `${code} ${messageOf(error).replaceAll(/\s*\n\s*/g, " ")}\n`;
+}
+
+const [option] = process.argv.slice(2);
+if (option === "--help" || option === "-h") process.stdout.write(help);
+else
+  try {
+    if (option !== undefined)
+      throw new OnceflowError("CONFIG_INVALID", `there is no option "${option}"; see --help.`);
+    await serve(readConfiguration(process.env));
+  } catch (error) {
+    process.stderr.write(lineOf(error));
+    process.exitCode = 1;
+  }

@@ -1,0 +1,167 @@
+/** The HTTP application, apart from listening. */
+import type { FastifyInstance, FastifyReply, HTTPMethods, RouteHandlerMethod } from "fastify";
+import { fastify, LogController } from "fastify";
+import type { Catalogue } from "../engine/catalogue.ts";
+import { OnceflowError } from "../engine/errors.ts";
+import { describeCatalogue, describeService, describeServices } from "./describe.ts";
+import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
+import type { Lookup } from "./lookup.ts";
+import { problemOf, problemType } from "./problem.ts";
+
+/** How long a client may take. */
+export interface HttpDeadlines {
+  /** From the first byte of a request to its last. */
+  readonly requestMs: number;
+  readonly headersMs: number;
+  /** Between two looks for connections that are late. */
+  readonly checkMs: number;
+  /** Without a byte in either direction. */
+  readonly idleMs: number;
+}
+
+const deadlines: HttpDeadlines = {
+  requestMs: 8_000,
+  headersMs: 5_000,
+  checkMs: 1_000,
+  idleMs: 10_000,
+};
+
+export const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+export interface AppOptions {
+  readonly catalogue: Catalogue;
+  readonly lookup: Lookup;
+  /** JSON lines; `warn` by default. */
+  readonly log?: LogLevel;
+  /** Where log lines go; stderr by default. */
+  readonly logStream?: { readonly write: (line: string) => void };
+  /** True once the process is about to end: it is then no longer ready. */
+  readonly isClosing?: () => boolean;
+  readonly deadlines?: Partial<HttpDeadlines>;
+}
+
+interface Route {
+  readonly method: "GET" | "POST";
+  readonly url: string;
+  readonly handler: RouteHandlerMethod;
+}
+
+/** Builds the application; `listen` or `inject` are the caller's. */
+export function buildApp(options: AppOptions): FastifyInstance {
+  const { catalogue, lookup, log = "warn", logStream = process.stderr } = options;
+  const { isClosing = () => false } = options;
+  const limits = { ...deadlines, ...options.deadlines };
+  const app = fastify({
+    logger: { level: log, stream: logStream },
+    // What is worth a line is logged below, once.
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: bodyLimitBytes,
+    connectionTimeout: limits.idleMs,
+    // Given at creation, these also close a slow body; requestTimeout alone does not.
+    http: {
+      requestTimeout: limits.requestMs,
+      headersTimeout: limits.headersMs,
+      connectionsCheckingInterval: limits.checkMs,
+    },
+    requestIdHeader: false,
+    frameworkErrors: (error, request, reply) => void sendProblem(reply, error, request.id),
+    clientErrorHandler(error, socket) {
+      const status = clientErrorStatus[error.code] ?? "400 Bad Request";
+      const problem = new OnceflowError("REQUEST_INVALID", "the request is no valid HTTP/1.1.");
+      if (socket.writable)
+        socket.end(
+          `HTTP/1.1 ${status}\r\ncontent-type: ${problemType}\r\nconnection: close\r\n\r\n` +
+            JSON.stringify({ ...problemOf(problem, ""), status: Number(status.slice(0, 3)) }),
+        );
+    },
+  });
+
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("application/json", { parseAs: "buffer" }, (_, body, done) => {
+    try {
+      done(null, parseJsonBody(body as Buffer));
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+  app.addHook("onSend", (_request, reply, _payload, done) => {
+    reply.header("cache-control", "no-store").header("x-content-type-options", "nosniff");
+    done();
+  });
+  app.setErrorHandler((error, request, reply) => {
+    const problem = sendProblem(reply, error, request.id);
+    if (problem.status >= 500)
+      request.log.error({ err: error, code: problem.code }, "request failed");
+    else request.log.info({ code: problem.code, detail: problem.detail }, "request refused");
+  });
+  app.setNotFoundHandler((request) => {
+    throw new OnceflowError(
+      "UNKNOWN_ROUTE",
+      `there is no ${request.method} ${request.url.slice(0, 200)}. Features are answered at POST /v1/features.`,
+    );
+  });
+
+  const routes: readonly Route[] = [
+    { method: "POST", url: "/v1/features", handler: ({ body }) => lookup.answer(body) },
+    { method: "GET", url: "/v1/services", handler: () => describeServices(catalogue) },
+    {
+      method: "GET",
+      url: "/v1/services/:name",
+      handler: ({ params }) => describeService(catalogue, (params as { name: string }).name),
+    },
+    { method: "GET", url: "/v1/catalogue", handler: () => describeCatalogue(catalogue) },
+    { method: "GET", url: "/healthz", handler: () => ({ status: "alive" }) },
+    {
+      method: "GET",
+      url: "/readyz",
+      async handler(_, reply) {
+        if (isClosing()) return notReady(reply, { reason: "the process is about to end" });
+        const { ready, ...rest } = await lookup.ready();
+        return ready ? { status: "ready", ...rest } : notReady(reply, rest);
+      },
+    },
+  ];
+  for (const route of routes) {
+    app.route(route);
+    refuseOtherMethods(app, route);
+  }
+  return app;
+}
+
+const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
+
+function refuseOtherMethods(app: FastifyInstance, { method, url }: Route): void {
+  const allowed: readonly HTTPMethods[] = method === "GET" ? ["GET", "HEAD"] : [method];
+  app.route({
+    method: methods.filter((each) => !allowed.includes(each)),
+    url,
+    // Before the body is read, so that the method is what is named.
+    onRequest(request, reply, done) {
+      reply.header("allow", allowed.join(", "));
+      done(
+        new OnceflowError(
+          "METHOD_NOT_ALLOWED",
+          `${url} takes ${allowed.join(" or ")}, not ${request.method}.`,
+          { allowed },
+        ),
+      );
+    },
+    handler: () => undefined,
+  });
+}
+
+const clientErrorStatus: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
+  ERR_HTTP_REQUEST_TIMEOUT: "408 Request Timeout",
+};
+
+function notReady(reply: FastifyReply, facts: object) {
+  return reply.code(503).send({ status: "unavailable", ...facts });
+}
+
+function sendProblem(reply: FastifyReply, error: unknown, requestId: string) {
+  const problem = problemOf(error, requestId);
+  void reply.code(problem.status).type(problemType).send(problem);
+  return problem;
+}

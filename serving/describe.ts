@@ -1,0 +1,127 @@
+/** The catalogue as JSON, for people and tools that call the service. */
+import type { Catalogue, Feature, Output, Service, View } from "../engine/catalogue.ts";
+import { kindOf, serviceNamed } from "../engine/catalogue.ts";
+import type { Dtype } from "../engine/dtypes.ts";
+import { fingerprintOf } from "../engine/fingerprint.ts";
+import { plan } from "../engine/planner.ts";
+import type { Json } from "../engine/wire.ts";
+import { toJson } from "../engine/wire.ts";
+import type { FeatureRequest } from "./request.ts";
+
+/** Every service by name. */
+export function describeServices(catalogue: Catalogue) {
+  return {
+    services: [...catalogue.services.values()].map(
+      ({ name, description, fingerprint, outputs }) => ({
+        name,
+        description: description ?? null,
+        fingerprint,
+        features: outputs.map((output) => output.name),
+      }),
+    ),
+  };
+}
+
+/**
+ * One service: its ordered outputs, what a request may carry for it, and requests to start from.
+ *
+ * @throws UNKNOWN_SERVICE
+ */
+export function describeService(catalogue: Catalogue, name: string) {
+  const service = serviceNamed(catalogue, name);
+  const { entityKeys, requiredInputs } = plan(catalogue, { service: name });
+  return {
+    name,
+    description: service.description ?? null,
+    fingerprint: service.fingerprint,
+    features: service.outputs.map(describeOutput),
+    entity_keys: entityKeys,
+    inputs: requiredInputs().map(({ id, column, dtype, nullable, features }) => ({
+      name: column,
+      id,
+      dtype,
+      nullable,
+      features,
+    })),
+    examples: examplesOf(catalogue, service),
+  };
+}
+
+/** Every view and feature. */
+export function describeCatalogue(catalogue: Catalogue) {
+  return {
+    views: [...catalogue.views.values()].map(describeView),
+    features: [...catalogue.features.values()].map((feature) =>
+      describeFeature(feature, catalogue.views.get(feature.view)),
+    ),
+    ...describeServices(catalogue),
+  };
+}
+
+function describeView(view: View) {
+  return {
+    name: view.name,
+    description: view.description ?? null,
+    source: view.source.name,
+    entity: view.entity.name,
+    entity_keys: view.entity.keys,
+    event_time: view.source.eventTime ?? null,
+    ttl_seconds: view.ttlSeconds ?? null,
+    fingerprint: view.fingerprint,
+    aggregates_fingerprint: view.aggregatesFingerprint,
+    stores: view.stores.map(({ name, dtype }) => ({ name, dtype })),
+  };
+}
+
+function describeFeature({ name, node, notes, module, view }: Feature, owner: View | undefined) {
+  return {
+    name,
+    view,
+    module,
+    kind: owner === undefined ? null : kindOf({ name, node, notes, module, view }, owner),
+    dtype: node.dtype,
+    fingerprint: fingerprintOf(node),
+    ...describeNotes(node.dtype, notes),
+  };
+}
+
+function describeOutput({ name, node, view, notes }: Output) {
+  return { name, view: view.name, dtype: node.dtype, ...describeNotes(node.dtype, notes) };
+}
+
+function describeNotes(dtype: Dtype, notes: Output["notes"]) {
+  return {
+    description: notes?.description ?? null,
+    tags: notes?.tags ?? {},
+    expectations: (notes?.expectations ?? []).map(({ predicate }) => predicate.text),
+    default: toJson(dtype, notes?.defaultValue ?? null),
+  };
+}
+
+const exampleValues: Readonly<Record<Dtype, Json>> = {
+  bool: true,
+  int64: 1,
+  float64: 1.5,
+  string: "text",
+  timestamp: "2026-01-31T12:00:00Z",
+  list_float64: [0.5, 1.5],
+};
+
+/** A request by inputs and, where the store can answer it all, one by entity. */
+function examplesOf(catalogue: Catalogue, { name }: Service): FeatureRequest[] {
+  const { entityKeys, requiredInputs, bind } = plan(catalogue, { service: name });
+  const inputs = Object.fromEntries(
+    requiredInputs().map(({ column, id, dtype }, _, all) => [
+      all.filter((other) => other.column === column).length > 1 ? id : column,
+      exampleValues[dtype],
+    ]),
+  );
+  const byInputs = { service: name, inputs };
+  try {
+    bind(new Set(), new Set(entityKeys));
+  } catch {
+    return [byInputs];
+  }
+  const entity = Object.fromEntries(entityKeys.map((key) => [key, "11"]));
+  return [{ service: name, entities: [entity] }, byInputs];
+}

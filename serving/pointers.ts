@@ -1,0 +1,146 @@
+/**
+ * What is current in the store for each view: namespace, head and latest snapshot. It is read in
+ * the background and swapped whole, so that a request neither waits for it nor sees half of it.
+ */
+import type { Catalogue, View } from "../engine/catalogue.ts";
+import { messageOf } from "../engine/errors.ts";
+import type { Snapshot } from "../engine/snapshot.ts";
+import { decodeSnapshot } from "../engine/snapshot.ts";
+import type { LatestSnapshot, Ledger } from "../store/ledger.ts";
+import type { Namespace } from "../store/namespace.ts";
+import type { RedisConnection } from "../store/redis.ts";
+import type { Mark } from "../store/version.ts";
+
+/** What is current for one view. */
+export interface ViewPointers {
+  /** Null where nothing was ever written under the view's fingerprint. */
+  readonly namespace: Namespace | null;
+  readonly head: Mark | null;
+  /** Null where the view's aggregates were never materialized. */
+  readonly latest: Snapshot | null;
+}
+
+/** What is current for every view, read at one time. */
+export interface PointerSet {
+  readonly views: ReadonlyMap<View, ViewPointers>;
+  readonly readAtMs: number;
+}
+
+export interface PointerCache {
+  /** The newest set. @throws STORE_UNAVAILABLE where none has been read yet and none can be */
+  readonly current: () => Promise<PointerSet>;
+  /** Reads a set that is no older than this call, and makes it the newest. */
+  readonly refresh: () => Promise<PointerSet>;
+  /** The newest set, where one was read. */
+  readonly newest: () => PointerSet | undefined;
+  readonly close: () => void;
+}
+
+/** Counts of refreshes, kept for metrics. */
+export interface RefreshCounters {
+  refreshes: number;
+  failedRefreshes: number;
+  lastRefreshError: string | null;
+}
+
+/**
+ * Starts to read pointers every `refreshMs`, and at once after each reconnect. A refresh that fails
+ * keeps the set there is.
+ */
+export function createPointerCache({
+  catalogue,
+  redis,
+  ledger,
+  refreshMs,
+  clock,
+  counters,
+}: {
+  readonly catalogue: Catalogue;
+  readonly redis: RedisConnection;
+  readonly ledger: Ledger;
+  readonly refreshMs: number;
+  readonly clock: () => number;
+  readonly counters: RefreshCounters;
+}): PointerCache {
+  const views = [...catalogue.views.values()];
+  let newest: PointerSet | undefined;
+  let started = 0;
+  let applied = 0;
+  let first: Promise<PointerSet> | undefined;
+  let closed = false;
+
+  async function read(): Promise<PointerSet> {
+    // A connection that is still being made refuses commands.
+    if (newest === undefined) await redis.ready();
+    const readAtMs = clock();
+    const found = await ledger.readPointers(
+      views.map(({ name, fingerprint, aggregatesFingerprint }) => ({
+        view: name,
+        fingerprint,
+        setFingerprint: aggregatesFingerprint,
+      })),
+    );
+    const old = newest?.views;
+    return {
+      readAtMs,
+      views: new Map(
+        views.map((view, i) => {
+          const { namespace = null, head = null, latest = null } = found[i] ?? {};
+          // Equal ids mean equal values, so most refreshes decode nothing.
+          const same = old?.get(view)?.latest;
+          const snapshot =
+            latest === null ? null : latest.id === same?.id ? same : decode(view, latest);
+          return [view, { namespace, head, latest: snapshot }];
+        }),
+      ),
+    };
+  }
+
+  const decode = (view: View, { id, body }: LatestSnapshot): Snapshot =>
+    decodeSnapshot(view.aggregates, id, body);
+
+  async function refresh(): Promise<PointerSet> {
+    const turn = ++started;
+    try {
+      const set = await read();
+      counters.refreshes++;
+      counters.lastRefreshError = null;
+      // One that began later may have ended sooner.
+      if (turn > applied) [newest, applied] = [set, turn];
+      return newest ?? set;
+    } catch (error) {
+      counters.failedRefreshes++;
+      counters.lastRefreshError = messageOf(error);
+      throw error;
+    }
+  }
+
+  const refreshQuietly = () => refresh().catch(() => undefined);
+  let timer: NodeJS.Timeout;
+  const schedule = () => {
+    timer = setTimeout(() => {
+      void refreshQuietly().then(() => {
+        if (!closed) schedule();
+      });
+    }, refreshMs);
+    timer.unref();
+  };
+  schedule();
+  redis.onReconnect(() => {
+    if (!closed) void refreshQuietly();
+  });
+
+  return {
+    refresh,
+    newest: () => newest,
+    async current() {
+      if (newest !== undefined) return newest;
+      first ??= refresh().finally(() => (first = undefined));
+      return first;
+    },
+    close() {
+      closed = true;
+      clearTimeout(timer);
+    },
+  };
+}

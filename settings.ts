@@ -1,0 +1,70 @@
+/** What the composition roots read from the environment, in one place. */
+import { resolve } from "node:path";
+import { OnceflowError } from "./engine/errors.ts";
+
+/** Where the services and the data are. */
+export interface Settings {
+  /** REDIS_URL; redis://127.0.0.1:6379 by default. */
+  readonly redisUrl: string;
+  /** ONCEFLOW_QUEUE: base name of the task queues and workflow ids; onceflow by default. */
+  readonly queue: string;
+  /** ONCEFLOW_PREFIX: what every key in Redis begins with; onceflow by default. */
+  readonly prefix: string;
+  /** TEMPORAL_ADDRESS; 127.0.0.1:7233 by default. */
+  readonly temporalAddress: string;
+  /** TEMPORAL_NAMESPACE; default by default. */
+  readonly temporalNamespace: string;
+  /** ONCEFLOW_DATA: the folder that the paths of sources are below; .onceflow/data by default. */
+  readonly dataDir: string;
+  /** ONCEFLOW_OFFLINE: root of the offline store; .onceflow/offline by default. */
+  readonly offlineDir: string;
+  /** ONCEFLOW_SOURCES: a JSON object that replaces the paths of sources by name. */
+  readonly sources: Readonly<Record<string, string>>;
+}
+
+/** Names and meanings of the variables, for `--help`. */
+export const settingsHelp = `Environment:
+  REDIS_URL           Redis (redis://127.0.0.1:6379)
+  TEMPORAL_ADDRESS    Temporal server (127.0.0.1:7233)
+  TEMPORAL_NAMESPACE  Temporal namespace (default)
+  ONCEFLOW_QUEUE      base name of task queues and workflow ids (onceflow)
+  ONCEFLOW_PREFIX     beginning of every key in Redis (onceflow)
+  ONCEFLOW_DATA       folder that the paths of sources are below (.onceflow/data)
+  ONCEFLOW_OFFLINE    root of the offline store (.onceflow/offline)
+  ONCEFLOW_SOURCES    JSON object: source name to the path that replaces its own`;
+
+/**
+ * Reads the settings.
+ *
+ * @throws CONFIG_INVALID naming the variable
+ */
+export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
+  // An empty variable means the same as none: shells and compose files set many so.
+  const text = (name: string, fallback: string) => env[name] || fallback;
+  return {
+    redisUrl: text("REDIS_URL", "redis://127.0.0.1:6379"),
+    prefix: text("ONCEFLOW_PREFIX", "onceflow"),
+    temporalAddress: text("TEMPORAL_ADDRESS", "127.0.0.1:7233"),
+    temporalNamespace: text("TEMPORAL_NAMESPACE", "default"),
+    queue: text("ONCEFLOW_QUEUE", "onceflow"),
+    dataDir: resolve(text("ONCEFLOW_DATA", ".onceflow/data")),
+    offlineDir: resolve(text("ONCEFLOW_OFFLINE", ".onceflow/offline")),
+    sources: readSources(text("ONCEFLOW_SOURCES", "{}")),
+  };
+}
+
+function readSources(text: string): Readonly<Record<string, string>> {
+  let paths: unknown;
+  try {
+    paths = JSON.parse(text);
+  } catch {
+    paths = undefined;
+  }
+  const isObject = typeof paths === "object" && paths !== null && !Array.isArray(paths);
+  if (isObject && Object.values(paths as object).every((path) => typeof path === "string"))
+    return paths as Record<string, string>;
+  throw new OnceflowError(
+    "CONFIG_INVALID",
+    `ONCEFLOW_SOURCES is ${text.slice(0, 60)}; expected a JSON object of paths, for example {"absences":"/data/absences.csv"}.`,
+  );
+}

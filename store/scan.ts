@@ -1,0 +1,104 @@
+/**
+ * Reads source files into polars frames: exactly the declared columns, every value exact or refused.
+ *
+ * Bytes are read by us and decoded by polars' synchronous readers. Its own file scans map the file
+ * into memory, so that a writer who cuts it kills the process (SIGBUS), and a panic over a damaged
+ * file aborts the process where the call is asynchronous; in a synchronous call it is an error.
+ */
+import pl from "nodejs-polars";
+import { heightOf, lazyOf, toColumns } from "../engine/compile/frame.ts";
+import type { Source } from "../engine/definitions.ts";
+import type { Interval } from "../engine/interval.ts";
+import { timestampMax, timestampMin } from "../engine/scalar.ts";
+import { readCsv } from "./scan-csv.ts";
+import { readParquet } from "./scan-parquet.ts";
+import { type Chunk, declared, fault, type Input, unparsable } from "./source-chunk.ts";
+import type { SourceFile } from "./source-files.ts";
+
+/** Name of the column that `readChunks` adds: where a row stands in the ordered file list. */
+export const ordinalColumn = "__ordinal";
+
+/** Ordinals of one file: its rows are numbered from `index` × this. */
+const rowsPerFile = 2 ** 32;
+const csvChunkBytes = 16 * 1024 * 1024;
+
+/**
+ * Reads a file in chunks of rows, at least one, in the file's order.
+ *
+ * Each frame has the declared columns in declared order as Bool, Int64, Float64, Utf8,
+ * Datetime(µs), List(Float64), then `__ordinal` (Int64, exact as a double): the file's index × 2^32
+ * + the row's number in the file, given before the rows outside [start, end) are dropped. A source
+ * without event time keeps all rows. Undeclared columns of the file are ignored.
+ *
+ * CSV comes in chunks of about 16 MiB, a parquet file as one. Decoding blocks the event loop:
+ * about 0.1 s for a chunk of CSV.
+ *
+ * @throws SOURCE_MISSING, SOURCE_CORRUPT, SCHEMA_MISMATCH, VALUE_UNPARSABLE, NULL_NOT_ALLOWED, each
+ *   naming source and file, and row and column where there is one
+ */
+export async function* readChunks(
+  source: Source,
+  file: SourceFile,
+  interval: Interval,
+  options: { readonly chunkBytes?: number } = {},
+): AsyncGenerator<pl.DataFrame> {
+  const input: Input = { source, file };
+  const isCsv = file.path.endsWith(".csv");
+  if (!isCsv && !file.path.endsWith(".parquet"))
+    throw fault("SCHEMA_MISMATCH", input, "is neither .csv nor .parquet by its name");
+  const chunks = isCsv ? readCsv(input, options.chunkBytes ?? csvChunkBytes) : readParquet(input);
+  for await (const chunk of chunks) yield select(chunk, input, interval);
+}
+
+/** Checks nulls and times, numbers the rows and drops those outside the interval. */
+function select(chunk: Chunk, input: Input, interval: Interval): pl.DataFrame {
+  const { frame, firstRow } = chunk;
+  const { eventTime } = input.source;
+  assertNulls(chunk, input);
+  for (const [name, dtype] of declared(input.source))
+    if (dtype === "timestamp") assertInDomain(chunk, name, input);
+  // A double holds every ordinal exactly, and fills far faster than bigints do.
+  const first = input.file.index * rowsPerFile + firstRow;
+  const ordinals = Float64Array.from({ length: heightOf(frame) }, (_, row) => first + row);
+  frame.insertAtIdx(
+    declared(input.source).length,
+    pl.Series(ordinals).cast(pl.Int64).alias(ordinalColumn),
+  );
+  if (eventTime === undefined) return frame;
+  const time = pl.col(eventTime).cast(pl.Int64);
+  const { startMs, endMs } = interval;
+  return lazyOf(frame)
+    .filter(time.gtEq(microseconds(startMs)).and(time.lt(microseconds(endMs))))
+    .collectSync();
+}
+
+function assertNulls({ frame, place }: Chunk, input: Input): void {
+  const { types, entity, eventTime } = input.source;
+  const counts = frame.nullCount().toRecords()[0] as Record<string, number> | undefined;
+  for (const [name, { dtype, nullable }] of Object.entries(types)) {
+    if ((counts?.[name] ?? 0) === 0) continue;
+    const isIdentity = entity.keys.includes(name) || name === eventTime;
+    if (nullable && !isIdentity) continue;
+    const row = toColumns(frame, [name])[0]?.nulls?.indexOf(1) ?? 0;
+    throw fault("NULL_NOT_ALLOWED", input, `${place(row)}: "${name}" is null`, {
+      column: name,
+      fix: isIdentity
+        ? "An entity key or event time is never null."
+        : `Declare it as nullable(${dtype}) if that is meant.`,
+    });
+  }
+}
+
+/** A literal in µs; a JS number alone would become a double, which is exact only for ms. */
+function microseconds(ms: number): pl.Expr {
+  return pl.lit(ms).cast(pl.Int64).mul(pl.lit(1000).cast(pl.Int64));
+}
+
+function assertInDomain({ frame, place }: Chunk, name: string, input: Input) {
+  const [column] = toColumns(frame, [name]);
+  if (column?.dtype !== "timestamp") return;
+  const row = column.data.findIndex(
+    (us, i) => (us < timestampMin || us > timestampMax) && column.nulls?.[i] !== 1,
+  );
+  if (row >= 0) throw unparsable(input, place(row), name, "timestamp", `${column.data[row]} µs`);
+}

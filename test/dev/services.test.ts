@@ -1,0 +1,312 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+
+import { Client, Connection } from "@temporalio/client";
+import { NativeConnection, Worker } from "@temporalio/worker";
+import { Redis } from "ioredis";
+
+import { findFreePorts, isFreePort, retryPorts, startProcess } from "../../dev/processes.ts";
+import { formatElapsed, openProgress, silentProgress } from "../../dev/progress.ts";
+import { startRedis } from "../../dev/redis.ts";
+import { startServices, type Services } from "../../dev/services.ts";
+import { startTemporal, supportsStandaloneActivities } from "../../dev/temporal.ts";
+import { OnceflowError, type ErrorCode } from "../../engine/errors.ts";
+
+/** The environment of this process without the addresses that the suite may run with. */
+const env: NodeJS.ProcessEnv = { ...process.env };
+delete env["REDIS_URL"];
+delete env["TEMPORAL_ADDRESS"];
+const options = { env, progress: silentProgress };
+
+describe("services for development", function () {
+  this.timeout(60_000);
+
+  const realTemporary = process.env["TMPDIR"];
+  let folder: string;
+  let temporary: string;
+  let first: Services;
+  let second: Services;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), "onceflow-test-"));
+    temporary = await mkdtemp(join(folder, "tmp-"));
+    process.env["TMPDIR"] = temporary;
+    [first, second] = await Promise.all([startServices(options), startServices(options)]);
+  });
+
+  after(async () => {
+    await Promise.all([first.stop(), second.stop()]);
+    if (realTemporary === undefined) delete process.env["TMPDIR"];
+    else process.env["TMPDIR"] = realTemporary;
+    await rm(folder, { recursive: true });
+  });
+
+  it("start twice at once without a collision", async () => {
+    assert.deepEqual(first.owned, { redis: true, temporal: true });
+    assert.notEqual(first.redisUrl, second.redisUrl);
+    assert.notEqual(first.temporalAddress, second.temporalAddress);
+    assert.notEqual(first.temporalUiUrl, second.temporalUiUrl);
+    for (const { temporalUiUrl = "" } of [first, second]) {
+      const response = await fetch(`${temporalUiUrl}/api/v1/namespaces/default`);
+      assert.equal(response.status, 200);
+    }
+  });
+
+  it("start a Redis that keeps what it is given and evicts nothing", async () => {
+    await withRedis(first.redisUrl, async (redis) => {
+      assert.deepEqual(await redis.config("GET", "appendonly"), ["appendonly", "yes"]);
+      assert.deepEqual(await redis.config("GET", "maxmemory-policy"), [
+        "maxmemory-policy",
+        "noeviction",
+      ]);
+      assert.deepEqual(await redis.config("GET", "bind"), ["bind", "127.0.0.1"]);
+    });
+  });
+
+  it("start a Temporal server that runs a standalone activity", async () => {
+    assert.equal(first.standaloneActivities, true);
+    const address = first.temporalAddress;
+    const connection = await Connection.connect({ address });
+    const native = await NativeConnection.connect({ address });
+    try {
+      assert.equal(await supportsStandaloneActivities(connection), true);
+      const taskQueue = "test-services";
+      const worker = await Worker.create({
+        connection: native,
+        taskQueue,
+        activities: { double: (value: number) => Promise.resolve(2 * value) },
+      });
+      const doubled: unknown = await worker.runUntil(
+        new Client({ connection }).activity.execute("double", {
+          id: "test-services",
+          taskQueue,
+          args: [21],
+          startToCloseTimeout: "10 s",
+        }),
+      );
+      assert.equal(doubled, 42);
+    } finally {
+      await connection.close();
+      await native.close();
+    }
+  });
+
+  it("use the services that are given, and leave them running", async () => {
+    const given = await startServices({
+      progress: silentProgress,
+      env: { PATH: "", REDIS_URL: first.redisUrl, TEMPORAL_ADDRESS: first.temporalAddress },
+    });
+    assert.deepEqual(given.owned, { redis: false, temporal: false });
+    assert.equal(given.redisUrl, first.redisUrl);
+    assert.equal(given.temporalAddress, first.temporalAddress);
+    assert.equal(given.standaloneActivities, true);
+    await given.stop();
+    await withRedis(first.redisUrl, async (redis) => assert.equal(await redis.ping(), "PONG"));
+    assert.equal(await isFreePort(portOf(first.temporalAddress)), false);
+  });
+
+  it("leave no process and no file when they are stopped, even twice", async () => {
+    const before = await listOurs(temporary);
+    const services = await startServices(options);
+    assert.equal((await listOurs(temporary)).length, before.length + 2);
+    await Promise.all([services.stop(), services.stop()]);
+    assert.deepEqual(await listOurs(temporary), before);
+    for (const address of [services.redisUrl, services.temporalAddress, services.temporalUiUrl]) {
+      assert.equal(await isFreePort(portOf(address)), true, address);
+    }
+  });
+
+  for (const signal of ["SIGINT", "SIGKILL"] as const) {
+    it(`leave nothing when ${signal} ends the process that started them`, async () => {
+      const own = await mkdtemp(join(folder, "killed-"));
+      const parent = spawnStarter({ ...env, TMPDIR: own });
+      const exited = new Promise((resolve) =>
+        parent.once("exit", (status, by) => resolve(status ?? by)),
+      );
+      const url = await firstLine(parent);
+      const left = await listOurs(own);
+      parent.kill(signal);
+      assert.equal(left.length, 1);
+      assert.equal(await exited, signal === "SIGINT" ? 130 : signal);
+      await until(() => isFreePort(portOf(url)));
+      await until(async () => (await listOurs(own)).length === 0);
+    });
+  }
+
+  it("keep data and addresses in a data directory, from one start to the next", async () => {
+    const kept = { ...options, dataDir: join(folder, "kept") };
+    const before = await startServices(kept);
+    await withRedis(before.redisUrl, (redis) => redis.set("onceflow:test:kept", "yes"));
+    await before.stop();
+    const after = await startServices(kept);
+    try {
+      assert.equal(after.redisUrl, before.redisUrl);
+      assert.equal(after.temporalAddress, before.temporalAddress);
+      await withRedis(after.redisUrl, async (redis) => {
+        assert.equal(await redis.get("onceflow:test:kept"), "yes");
+      });
+      await assert.rejects(startRedis(kept), isError("SETUP_FAILED", /in use by process \d+/));
+    } finally {
+      await after.stop();
+    }
+  });
+
+  it("name the ways out when there is no Redis to be had", async () => {
+    const bare = { progress: silentProgress, env: { PATH: "" } };
+    await assert.rejects(
+      startRedis(bare),
+      isError("SETUP_FAILED", /apt-get install.*brew install.*docker compose up.*REDIS_URL=/s),
+    );
+  });
+
+  it("name the ways out when there is no Temporal to be had", async () => {
+    const bare = { progress: silentProgress, env: { PATH: "", XDG_CACHE_HOME: folder } };
+    await assert.rejects(
+      startTemporal(bare),
+      isError("SETUP_FAILED", /brew install.*go\.dev.*docker compose up.*TEMPORAL_ADDRESS=/s),
+    );
+  });
+
+  it("refuse an address that is wrong or where nobody answers, by name", async () => {
+    const start = (url: string) =>
+      startRedis({ progress: silentProgress, env: { REDIS_URL: url } });
+    const [port = 0] = await findFreePorts(1);
+    await assert.rejects(start("localhost:6379"), isError("CONFIG_INVALID", /REDIS_URL/));
+    await assert.rejects(
+      start(`redis://:secret@127.0.0.1:${port}`),
+      (error) =>
+        isError("SETUP_FAILED", /REDIS_URL.*does not answer.*unset it/)(error) &&
+        !String(error).includes("secret"),
+    );
+  });
+});
+
+describe("an owned process", () => {
+  it("fails with the end of its log", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "onceflow-test-"));
+    await assert.rejects(
+      startProcess({
+        name: "the worker",
+        command: "/bin/sh",
+        args: ["-c", "echo no such column; exit 3"],
+        logFile: join(folder, "log"),
+        ready: () => false,
+      }),
+      isError("SETUP_FAILED", /the worker ended with exit status 3.*no such column/s),
+    );
+    await rm(folder, { recursive: true });
+  });
+
+  it("is started again when another takes its port first", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "onceflow-test-"));
+    const rival = createServer().listen(0, "127.0.0.1");
+    await new Promise((resolve) => rival.once("listening", resolve));
+    const taken = (rival.address() as AddressInfo).port;
+    const ports = [taken, ...(await findFreePorts(1))];
+    let starts = 0;
+    const running = await retryPorts(() => {
+      const port = ports[starts++];
+      return startProcess({
+        name: "redis-server",
+        command: "redis-server",
+        args: ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
+        logFile: join(folder, "log"),
+        ready: (log) => log.includes("Ready to accept connections"),
+      });
+    });
+    assert.equal(starts, 2);
+    await running.stop();
+    assert.equal(running.isRunning(), false);
+    rival.close();
+    await rm(folder, { recursive: true });
+  });
+});
+
+describe("progress", () => {
+  it("closes a step with what came of it, and a failed one with a cross", async () => {
+    const lines: string[] = [];
+    const progress = openProgress({ write: (text) => lines.push(text) });
+    await progress.step(
+      "Counting",
+      () => Promise.resolve(3),
+      (count) => `Counted ${count}`,
+    );
+    await assert.rejects(
+      progress.step("Failing", () => Promise.reject(new Error("no"))),
+      /no/,
+    );
+    assert.deepEqual(lines, ["✓ Counted 3\n", "✗ Failing\n"]);
+  });
+
+  it("says on a plain stream that a step has begun", async () => {
+    const lines: string[] = [];
+    const progress = openProgress({ write: (text) => lines.push(text) });
+    await progress.step("Building", () => until(() => lines.length > 0));
+    assert.deepEqual(lines, ["… Building\n", "✓ Building\n"]);
+  });
+
+  it("writes durations for people", () => {
+    assert.equal(formatElapsed(3_210), "3.2 s");
+    assert.equal(formatElapsed(12_400), "12 s");
+    assert.equal(formatElapsed(59_700), "1 min 00 s");
+    assert.equal(formatElapsed(65_000), "1 min 05 s");
+  });
+});
+
+function isError(code: ErrorCode, message: RegExp): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof OnceflowError, String(error));
+    assert.equal(error.code, code);
+    assert.match(error.message, message);
+    return true;
+  };
+}
+
+async function withRedis<T>(url: string, use: (redis: Redis) => Promise<T>): Promise<T> {
+  const redis = new Redis(url);
+  try {
+    return await use(redis);
+  } finally {
+    redis.disconnect();
+  }
+}
+
+/** A process of its own that starts Redis, prints its URL and stays. */
+function spawnStarter(starterEnv: NodeJS.ProcessEnv) {
+  const module = new URL("../../dev/redis.ts", import.meta.url).href;
+  const script = `
+    const { startRedis } = await import(${JSON.stringify(module)});
+    console.log((await startRedis()).url);
+    setInterval(() => undefined, 1000);`;
+  return spawn(process.execPath, ["--import", "tsx", "--input-type=module", "--eval", script], {
+    env: starterEnv,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+}
+
+async function firstLine(child: ReturnType<typeof spawnStarter>): Promise<string> {
+  let text = "";
+  for await (const chunk of child.stdout) {
+    text += String(chunk);
+    if (text.includes("\n")) break;
+  }
+  return text.trim();
+}
+
+/** The temporary directories of services; a loader may keep its own beside them. */
+async function listOurs(folder: string): Promise<string[]> {
+  return (await readdir(folder)).filter((name) => name.startsWith("onceflow-"));
+}
+
+function portOf(address: string | undefined): number {
+  return Number(/:(\d+)$/.exec(address ?? "")?.[1]);
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await pause(20);
+}

@@ -1,0 +1,18 @@
+/** Runs once around all test files: finds or installs what they start, and ends what is left. */
+import { releaseAll } from "../../dev/owned.ts";
+import { openProgress } from "../../dev/progress.ts";
+import { findRedisServer } from "../../dev/redis.ts";
+import { findTemporal } from "../../dev/temporal.ts";
+import { stopTestTemporal } from "./deployment.ts";
+
+/** Installing takes minutes on a new machine, so it happens before any test's time limit. */
+export async function mochaGlobalSetup(): Promise<void> {
+  const progress = openProgress();
+  await findRedisServer(progress);
+  await findTemporal(progress);
+}
+
+export async function mochaGlobalTeardown(): Promise<void> {
+  await stopTestTemporal();
+  await releaseAll();
+}

@@ -1,0 +1,217 @@
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Run } from "../../cli/temporal.ts";
+import { writeAbsences, writeBadges } from "../../dev/example-data.ts";
+import { type Catalogue, loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
+import { OnceflowError } from "../../engine/errors.ts";
+import { createLookup } from "../../serving/lookup.ts";
+import type { Settings } from "../../settings.ts";
+import { createLedger } from "../../store/ledger.ts";
+import { connectRedis } from "../../store/redis.ts";
+import type { MaterializeResult } from "../../workflows/contract.ts";
+import { connectRuns } from "../../cli/temporal.ts";
+import { type Deployment, startDeployment } from "../support/deployment.ts";
+import { until } from "../support/until.ts";
+
+const firstDayMs = Date.parse("2026-01-01T00:00:00Z");
+const msPerDay = 86_400_000;
+const iso = (ms: number) => new Date(ms).toISOString();
+
+describe("The materialize workflow", function () {
+  this.timeout(120_000);
+  let deployment: Deployment;
+  let catalogue: Catalogue;
+
+  before(async () => {
+    deployment = await startDeployment();
+    catalogue = await loadCatalogue(() => import("../../features/index.ts"));
+    writeAbsences(deployment.settings.dataDir, 300);
+    writeBadges(deployment.settings.dataDir, firstDayMs, 3);
+  });
+  after(() => deployment.stop());
+
+  async function start(
+    settings: Settings,
+    view: string,
+    startMs: number,
+    endMs: number,
+    reprocess = false,
+  ): Promise<Run<MaterializeResult>> {
+    const runs = await connectRuns(settings);
+    const { fingerprint } = viewNamed(catalogue, view);
+    const run = await runs.startMaterialize({
+      view,
+      start: iso(startMs),
+      end: iso(endMs),
+      fingerprint,
+      reprocess,
+    });
+    return { ...run, result: () => run.result().finally(() => runs.close()) };
+  }
+
+  async function failsWith(run: Promise<unknown>, code: string, ...parts: RegExp[]) {
+    await assert.rejects(run, (error) => {
+      assert.ok(error instanceof OnceflowError, String(error));
+      assert.equal(error.code, code, error.message);
+      for (const part of parts) assert.match(error.message, part);
+      return true;
+    });
+  }
+
+  /** Rows, coverage, states and pointers: everything but the counters of runs. */
+  async function written(prefix: string): Promise<string[]> {
+    const lines = (await deployment.dump(prefix)).split("\n");
+    return lines.filter((line) => /^(rows|\S*coverage|\S*states|\S*snapshots)/.test(line));
+  }
+
+  it("writes a full refresh once, and does nothing when asked again", async () => {
+    const settings = deployment.withPrefix();
+    await deployment.startWorker(settings);
+    const endMs = firstDayMs;
+    const first = await (await start(settings, "absences", 0, endMs)).result();
+    assert.equal(first.outcome, "committed");
+    assert.equal(first.rows, 300);
+    assert.equal(first.written + first.superseded, 300);
+    assert.equal(first.generation, 1);
+    assert.ok(first.snapshot);
+
+    const before = await deployment.dump(settings.prefix);
+    const again = await (await start(settings, "absences", 0, endMs)).result();
+    assert.deepEqual(
+      { outcome: again.outcome, rows: again.rows, snapshot: again.snapshot },
+      { outcome: "covered", rows: 300, snapshot: first.snapshot },
+    );
+    assert.equal(await deployment.dump(settings.prefix), before);
+
+    const redis = connectRedis(settings.redisUrl, "serving");
+    const lookup = createLookup({ catalogue, redis, prefix: settings.prefix });
+    const known = readFileSync(join(settings.dataDir, "absences.csv"), "utf8").split("\n")[1];
+    const id = known?.split(";")[0] ?? "";
+    const answer = await lookup.answer({
+      service: "model_x",
+      entities: [{ id }, { id: "nobody" }],
+    });
+    assert.equal(answer.snapshot["absences"], first.snapshot);
+    assert.equal(answer.results[0]?.statuses["has_pet"], "PRESENT");
+    assert.equal(answer.results[1]?.statuses["has_pet"], "NOT_FOUND");
+    const reason = await createLedger(redis, settings).readRuns("absences", 1);
+    assert.equal(reason[0]?.outcome, "committed");
+    lookup.close();
+    await redis.close();
+  });
+
+  it("hides what a later full refresh no longer contains", async () => {
+    const settings = deployment.withPrefix();
+    const path = join(settings.dataDir, "gone.csv");
+    const lines = readFileSync(join(settings.dataDir, "absences.csv"), "utf8").split("\n");
+    const own = { ...settings, sources: { absences: path } };
+    await deployment.startWorker(own);
+    writeFileSync(path, lines.join("\n"));
+    await (await start(own, "absences", 0, firstDayMs)).result();
+    const id = lines[1]?.split(";")[0] ?? "";
+    writeFileSync(path, lines.filter((line) => !line.startsWith(`${id};`)).join("\n"));
+    await (await start(own, "absences", 0, firstDayMs + 1000)).result();
+
+    const redis = connectRedis(settings.redisUrl, "serving");
+    const lookup = createLookup({ catalogue, redis, prefix: settings.prefix });
+    const other = lines.find((line) => !line.startsWith(`${id};`) && /^\d/.test(line)) ?? "";
+    const answer = await lookup.answer({
+      features: ["has_pet"],
+      entities: [{ id }, { id: other.split(";")[0] ?? "" }],
+    });
+    assert.deepEqual(
+      answer.results.map((result) => result.statuses["has_pet"]),
+      ["NOT_FOUND", "PRESENT"],
+    );
+    lookup.close();
+    await redis.close();
+  });
+
+  it("ends in the same store for any order of intervals, each run twice, one worker killed", async () => {
+    const orders = [
+      { days: [0, 1, 2], kill: undefined },
+      { days: [2, 0, 1], kill: undefined },
+      { days: [1, 2, 0], kill: 1 },
+    ];
+    const dumps: string[] = [];
+    for (const { days, kill } of orders) {
+      const settings = deployment.withPrefix();
+      let worker = await deployment.startWorker(settings);
+      for (const [place, day] of [...days, ...days].entries()) {
+        const startMs = firstDayMs + day * msPerDay;
+        const run = await start(settings, "badges", startMs, startMs + msPerDay, true);
+        if (place === kill) {
+          // Kill it once the run has begun to write: its first file is there, its commit is not.
+          await until("the run has begun", () => existsSync(join(settings.offlineDir, "views")));
+          await until("a part of the run is staged", () =>
+            readdirSync(settings.offlineDir, { recursive: true }).some((name) =>
+              String(name).includes(iso(startMs).slice(0, 10)),
+            ),
+          );
+          process.kill(-worker.pid, "SIGKILL");
+          await worker.exited;
+          worker = await deployment.startWorker(settings);
+        }
+        const result = await run.result();
+        assert.equal(result.outcome, "committed");
+      }
+      await worker.stop();
+      dumps.push(await deployment.dump(settings.prefix));
+    }
+    assert.ok((dumps[0]?.length ?? 0) > 1000, "the store is empty");
+    assert.equal(dumps[1], dumps[0]);
+    assert.equal(dumps[2], dumps[0]);
+  });
+
+  it("writes no row when an expectation fails, and says which feature, file and row", async () => {
+    const settings = deployment.withPrefix();
+    const path = join(settings.dataDir, "old.csv");
+    const lines = readFileSync(join(settings.dataDir, "absences.csv"), "utf8").split("\n");
+    const cells = lines[200]?.split(";") ?? [];
+    cells[8] = "999";
+    lines[200] = cells.join(";");
+    writeFileSync(path, lines.join("\n"));
+    const own = { ...settings, sources: { absences: path } };
+    await deployment.startWorker(own);
+    const run = await start(own, "absences", 0, firstDayMs);
+    await failsWith(run.result(), "EXPECTATION_FAILED", /age_zero_mean/, /row 200 of .*old\.csv/);
+    assert.deepEqual(await written(settings.prefix), []);
+    const redis = connectRedis(settings.redisUrl, "serving");
+    const [logged] = await createLedger(redis, settings).readRuns("absences", 1);
+    assert.equal(logged?.outcome, "failed");
+    await redis.close();
+  });
+
+  it("writes no row when a value late in the file does not parse", async () => {
+    const settings = deployment.withPrefix();
+    const path = join(settings.dataDir, "late.csv");
+    const lines = readFileSync(join(settings.dataDir, "absences.csv"), "utf8").split("\n");
+    lines[290] = (lines[290] ?? "").replace(/;\d+$/, ";oops");
+    writeFileSync(path, lines.join("\n"));
+    const own = { ...settings, sources: { absences: path } };
+    await deployment.startWorker(own);
+    const run = await start(own, "absences", 0, firstDayMs);
+    await failsWith(run.result(), "VALUE_UNPARSABLE", /absenteeism_time_in_hours/, /oops/, /290/);
+    assert.deepEqual(await written(settings.prefix), []);
+  });
+
+  it("waits for a worker that was built with the fingerprint of the run", async () => {
+    const settings = deployment.withPrefix();
+    await deployment.startWorker(settings);
+    const runs = await connectRuns(settings);
+    const run = await runs.startMaterialize({
+      view: "absences",
+      start: iso(0),
+      end: iso(firstDayMs),
+      fingerprint: "0".repeat(32),
+    });
+    const handle = runs.client.workflow.getHandle(run.workflowId);
+    await until("the first attempt has failed", async () => {
+      const { raw } = await handle.describe();
+      return /built with fingerprint/.test(raw.pendingActivities?.[0]?.lastFailure?.message ?? "");
+    });
+    await handle.terminate("the test has seen it");
+    await runs.close();
+  });
+});

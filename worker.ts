@@ -1,0 +1,134 @@
+/**
+ * The worker: runs workflows and offline activities, or, with `--queue online`, answers online
+ * requests. The two are separate processes, so that heavy work cannot delay an answer; the online
+ * one never loads polars.
+ */
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/worker";
+import { loadCatalogue } from "./engine/catalogue.ts";
+import { messageOf, OnceflowError } from "./engine/errors.ts";
+import { readSettings, type Settings, settingsHelp } from "./settings.ts";
+import { connectRedis, type RedisConnection } from "./store/redis.ts";
+import { queuesOf } from "./workflows/contract.ts";
+
+const help = `Usage: npm run worker -- [--queue offline|online]
+
+Runs a Temporal worker until it gets SIGINT or SIGTERM; it then finishes what it has begun.
+
+  --queue offline   workflows and offline activities, with polars (default)
+  --queue online    the online activity, on its own queue
+  --help            this text
+
+${settingsHelp}
+  ONCEFLOW_LOG        TRACE, DEBUG, INFO, WARN or ERROR (WARN)`;
+
+/** How long running activities may finish after a signal. */
+const graceTime = "20 s";
+const connectTimeoutMs = 15_000;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { queue: { type: "string", default: "offline" }, help: { type: "boolean" } },
+  });
+  if (values.help === true) return console.log(help);
+  if (values.queue !== "offline" && values.queue !== "online")
+    throw new OnceflowError(
+      "CONFIG_INVALID",
+      `--queue is "${values.queue}"; expected offline or online.`,
+    );
+  const settings = readSettings();
+  const level = (process.env["ONCEFLOW_LOG"] || "WARN") as "WARN";
+  Runtime.install({
+    logger: new DefaultLogger(level),
+    shutdownSignals: ["SIGINT", "SIGTERM"],
+  });
+  const connection = await connectTemporal(settings);
+  const redis = connectRedis(settings.redisUrl, values.queue === "online" ? "serving" : "writing");
+  const common = {
+    connection,
+    namespace: settings.temporalNamespace,
+    shutdownGraceTime: graceTime,
+  };
+  const { options, close } =
+    values.queue === "online"
+      ? await onlineOptions(settings, redis)
+      : await offlineOptions(settings, redis);
+  const worker = await Worker.create({ ...common, ...options });
+  console.log(`onceflow worker polls ${options.taskQueue} on ${settings.temporalAddress}`);
+  await worker.run();
+  await close();
+  await redis.close();
+  await connection.close();
+}
+
+async function offlineOptions(settings: Settings, redis: RedisConnection) {
+  const { requirePolars } = await import("./store/polars.ts");
+  await requirePolars();
+  const [{ createOfflineActivities }, { createOfflineStore }, { createOnlineStore }, ledgers] =
+    await Promise.all([
+      import("./activities/offline.ts"),
+      import("./store/offline-store.ts"),
+      import("./store/online-store.ts"),
+      import("./store/ledger.ts"),
+    ]);
+  const { prefix, dataDir, offlineDir, sources } = settings;
+  const activities = createOfflineActivities({
+    catalogue: await loadCatalogue(() => import("./features/index.ts")),
+    redis,
+    online: createOnlineStore(redis, { prefix }),
+    ledger: ledgers.createLedger(redis, { prefix }),
+    offline: createOfflineStore({ root: offlineDir }),
+    sources: { dataDir, overrides: sources },
+  });
+  const options = {
+    taskQueue: queuesOf(settings.queue).offline,
+    workflowsPath: fileURLToPath(new URL("./workflows/", import.meta.url)),
+    activities,
+    // Each activity works on a whole file; two keep both the disk and the cores busy.
+    maxConcurrentActivityTaskExecutions: 2,
+  };
+  return { options, close: () => Promise.resolve() };
+}
+
+async function onlineOptions(settings: Settings, redis: RedisConnection) {
+  const [{ createOnlineActivities }, { createLookup }] = await Promise.all([
+    import("./activities/online.ts"),
+    import("./serving/lookup.ts"),
+  ]);
+  const catalogue = await loadCatalogue(() => import("./features/index.ts"));
+  const lookup = createLookup({ catalogue, redis, prefix: settings.prefix });
+  const options = {
+    taskQueue: queuesOf(settings.queue).online,
+    activities: createOnlineActivities({ lookup }),
+  };
+  return { options, close: async () => lookup.close() };
+}
+
+async function connectTemporal({ temporalAddress }: Settings): Promise<NativeConnection> {
+  const late = new Promise<never>((_, reject) => {
+    setTimeout(
+      () => reject(new Error(`no answer in ${connectTimeoutMs} ms`)),
+      connectTimeoutMs,
+    ).unref();
+  });
+  try {
+    return await Promise.race([NativeConnection.connect({ address: temporalAddress }), late]);
+  } catch (error) {
+    throw new OnceflowError(
+      "TEMPORAL_UNAVAILABLE",
+      `no Temporal server answers at ${temporalAddress} (${messageOf(error)}). Start one, for example with \`npm run dev\`, or set TEMPORAL_ADDRESS.`,
+      {},
+      error,
+    );
+  }
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => {
+    const code = error instanceof OnceflowError ? error.code : "INTERNAL";
+    console.error(`${code} ${messageOf(error)}`);
+    process.exit(1);
+  },
+);
