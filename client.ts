@@ -10,8 +10,12 @@ for (const stream of [process.stdout, process.stderr])
     throw error;
   });
 
-process.exitCode = await runCli(process.argv.slice(2), {
+const exitCode = await runCli(process.argv.slice(2), {
   terminal: terminalOf(process),
   env: process.env,
   loadCatalogue: () => loadCatalogue(() => import("./features/index.ts")),
 });
+
+// Ends at once, whatever is still open, but not before the answer has left.
+process.exitCode = exitCode;
+process.stdout.write("", () => process.exit());

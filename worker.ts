@@ -102,7 +102,7 @@ async function onlineOptions(settings: Settings, redis: RedisConnection) {
     taskQueue: queuesOf(settings.queue).online,
     activities: createOnlineActivities({ lookup }),
   };
-  return { options, close: async () => lookup.close() };
+  return { options, close: () => Promise.resolve(lookup.close()) };
 }
 
 async function connectTemporal({ temporalAddress }: Settings): Promise<NativeConnection> {

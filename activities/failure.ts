@@ -25,8 +25,8 @@ export function toFailure(thrown: unknown): unknown {
 }
 
 /** The same activities, their errors turned by `toFailure`. */
-export function withFailures<A extends object>(activities: A & Activities): A {
-  const wrapped = Object.entries<Activities[string]>(activities).map(([name, activity]) => [
+export function withFailures<A extends Activities>(activities: A): A {
+  const wrapped = Object.entries(activities as Activities).map(([name, activity]) => [
     name,
     async (...args: never[]) => {
       try {

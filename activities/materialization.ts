@@ -8,19 +8,11 @@
  */
 import pl from "nodejs-polars";
 import type { Catalogue, View } from "../engine/catalogue.ts";
-import { type Frame, typedLiteral } from "../engine/compile/batch.ts";
-import {
-  type ColumnData as FrameColumn,
-  heightOf,
-  lazyOf,
-  toColumns,
-} from "../engine/compile/frame.ts";
-import type { Value } from "../engine/dtypes.ts";
+import type { Frame } from "../engine/compile/batch.ts";
+import { heightOf } from "../engine/compile/frame.ts";
 import { OnceflowError } from "../engine/errors.ts";
-import { fingerprintOf } from "../engine/fingerprint.ts";
-import { formatInterval, parseInterval } from "../engine/interval.ts";
+import { formatInterval } from "../engine/interval.ts";
 import {
-  type CommittedState,
   decodeState,
   encodeSnapshot,
   encodeState,
@@ -28,20 +20,37 @@ import {
   mergeStates,
   type Snapshot,
 } from "../engine/snapshot.ts";
-import { toJson } from "../engine/wire.ts";
-import type { ColumnData, StoredView } from "../store/column-data.ts";
-import { type Ledger, type StoredStates } from "../store/ledger.ts";
+import type { Ledger } from "../store/ledger.ts";
 import { chooseBuckets } from "../store/namespace.ts";
 import type { OfflineStore } from "../store/offline-store.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
-import { createRowCodec } from "../store/row-codec.ts";
 import { readChunks } from "../store/scan.ts";
 import { assertUnchanged, listSourceFiles, type SourceConfig } from "../store/source-files.ts";
 import type { PartRead, PartWritten, RunPlan, RunRef } from "../workflows/contract.ts";
+import { judge } from "./judge.ts";
+import { toRowBatch, withRowColumns } from "./rows.ts";
 import { whileAlive } from "./run-context.ts";
-import { factsOf, intervalOfRun, partitionOf, viewOfRun } from "./runs.ts";
-import { compileView, rowColumns, type ViewProgram, type Violation } from "./view-program.ts";
+import {
+  factsOf,
+  type IntervalFacts,
+  intervalOfRun,
+  type PartFacts,
+  partitionOf,
+  type RunFacts,
+  viewOfRun,
+} from "./runs.ts";
+import { compileView, type ViewProgram } from "./view-program.ts";
+import {
+  aggregateFingerprints,
+  assertNoOverlap,
+  committedWith,
+  isFullRefresh,
+  isWhole,
+  pointerRequest,
+  storedView,
+  valuesByFormula,
+} from "./view-states.ts";
 
 /** What the offline activities work with. */
 export interface OfflineDependencies {
@@ -53,13 +62,10 @@ export interface OfflineDependencies {
   readonly sources: SourceConfig;
 }
 
-type IntegerColumn = Extract<FrameColumn, { readonly words: Int32Array }>;
-
 /** Warnings kept of one part, so that a payload stays small. */
 const warningsLimit = 20;
 /** Times that a commit merges again after another run of the view committed in between. */
 const commitAttempts = 20;
-const rowsPerFile = 2 ** 32;
 
 /** Makes the activities of `materialize`. */
 export function createMaterialization(dependencies: OfflineDependencies) {
@@ -84,6 +90,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
         ledger.readLedger(view.name, view.fingerprint),
         ledger.readStates(view.name, aggregateFingerprints(view)),
       ]);
+      assertNoOverlap(view, stored, request);
       const covered = entry.coverage.get(formatInterval(interval));
       const lacksState = aggregateFingerprints(view).some(
         (each) => stored.states.get(each)?.get(formatInterval(interval)) === undefined,
@@ -103,6 +110,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       const files = await listSourceFiles(view.source, interval, sources);
       const generation = await ledger.beginRun({ ...request, interval });
       const run = { ...request, generation };
+      await offline.cleanPartition(partitionOf(run));
       const facts = factsOf(offline, run);
       // A retry keeps the first start, so that the rows' known-at stays.
       const startedAtMs = (await facts.readRun())?.startedAtMs ?? Date.now();
@@ -200,23 +208,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
         const namespace = await online.openNamespace(storedView(view), {
           buckets: chooseBuckets(rows),
         });
-        const [eventTimes] = toColumns(frame, [rowColumns.eventTime]) as [IntegerColumn];
-        const [ordinals] = toColumns(
-          await lazyOf(frame).select(pl.col(rowColumns.ordinal).cast(pl.Float64)).collect(),
-        );
-        return online.writeRows(namespace, {
-          codec: createRowCodec(storedView(view).columns),
-          count: heightOf(frame),
-          keys: toColumns(frame, view.entity.keys).map((column) => column.data as string[]),
-          columns: toColumns(
-            frame,
-            view.stores.map((column) => column.name),
-          ).map(toBatchColumn),
-          eventTimesUs: eventTimes.words,
-          generation: run.generation,
-          ordinals: ordinals?.data as Float64Array,
-          mark: { endMs: intervalOfRun(run).endMs, generation: run.generation },
-        });
+        return online.writeRows(namespace, await toRowBatch(frame, view, run));
       });
     },
 
@@ -294,6 +286,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
   ): Promise<Snapshot | undefined> {
     for (let attempt = 1; ; attempt++) {
       const stored = await ledger.readStates(view.name, aggregateFingerprints(view));
+      assertNoOverlap(view, stored, run);
       const committed = committedWith(view, stored, run, states);
       const snapshot = isWhole(view, committed)
         ? mergeSnapshot(view.aggregates, committed, isFullRefresh(view))
@@ -323,15 +316,15 @@ export function createMaterialization(dependencies: OfflineDependencies) {
     }
   }
 
-  async function runFacts(run: RunRef) {
+  async function runFacts(run: RunRef): Promise<RunFacts> {
     return required(await factsOf(offline, run).readRun(), "plan", run);
   }
 
-  async function partFactsOf(run: RunRef, part: number) {
+  async function partFactsOf(run: RunRef, part: number): Promise<PartFacts> {
     return required(await factsOf(offline, run).readPart(part), `part ${part}`, run);
   }
 
-  async function intervalFacts(run: RunRef) {
+  async function intervalFacts(run: RunRef): Promise<IntervalFacts> {
     return required(await factsOf(offline, run).readInterval(), "validated interval", run);
   }
 
@@ -351,140 +344,6 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       startedAtMs,
       finishedAtMs: Date.now(),
     });
-  }
-}
-
-/** What the online store keeps for a view. */
-export function storedView(view: View): StoredView {
-  return { view: view.name, fingerprint: view.fingerprint, columns: view.stores };
-}
-
-/** Names the pointers that this build of a view reads. */
-export function pointerRequest(view: View) {
-  const { name, fingerprint, aggregatesFingerprint } = view;
-  return { view: name, fingerprint, setFingerprint: aggregatesFingerprint };
-}
-
-/** Whether every materialization replaces the whole. */
-export function isFullRefresh(view: View): boolean {
-  return view.source.eventTime === undefined && !/\{(date|hour)\}/.test(view.source.files);
-}
-
-/** Aggregate values by formula, as compiled programs want them. */
-export function valuesByFormula(view: View, snapshot: Snapshot): ReadonlyMap<string, Value> {
-  return new Map(
-    view.aggregates.map(({ fingerprint, node }) => [
-      fingerprintOf(node),
-      snapshot.values.get(fingerprint) ?? null,
-    ]),
-  );
-}
-
-function aggregateFingerprints(view: View): string[] {
-  return view.aggregates.map((aggregate) => aggregate.fingerprint);
-}
-
-/** The committed states of a view's aggregates, with those of this run in their place. */
-function committedWith(
-  view: View,
-  stored: StoredStates,
-  run: RunRef,
-  states: Readonly<Record<string, string>>,
-): ReadonlyMap<string, readonly CommittedState[]> {
-  const own = formatInterval(intervalOfRun(run));
-  return new Map(
-    view.aggregates.map(({ fingerprint }) => {
-      const all = new Map(stored.states.get(fingerprint));
-      all.set(own, { generation: run.generation, state: states[fingerprint] ?? "[]" });
-      const committed = [...all].map(([text, { generation, state }]) => ({
-        interval: parseInterval(text),
-        generation,
-        state,
-      }));
-      return [fingerprint, committed];
-    }),
-  );
-}
-
-/**
- * Whether every aggregate has a state for every interval that any has. A new aggregate of a view
- * with history gets a snapshot only once it is filled: before, its value would be of a part.
- */
-function isWhole(view: View, committed: ReadonlyMap<string, readonly CommittedState[]>): boolean {
-  if (view.aggregates.length === 0) return false;
-  if (isFullRefresh(view)) return true;
-  const counts = [...committed.values()].map((states) => states.length);
-  const union = new Set(
-    [...committed.values()].flatMap((states) =>
-      states.map((each) => formatInterval(each.interval)),
-    ),
-  );
-  return counts.every((count) => count === union.size);
-}
-
-/** The chunk with event time, known-at and ordinal beside the source's columns. */
-function withRowColumns(chunk: Frame, view: View, run: RunRef, startedAtMs: number): Frame {
-  const { eventTime } = view.source;
-  const at =
-    eventTime === undefined
-      ? typedLiteral("timestamp", microseconds(intervalOfRun(run).endMs))
-      : pl.col(eventTime);
-  return chunk.withColumns(
-    at.alias(rowColumns.eventTime),
-    typedLiteral("timestamp", microseconds(startedAtMs)).alias(rowColumns.knownAt),
-  );
-}
-
-function microseconds(ms: number): Value {
-  const exact = BigInt(ms) * 1000n;
-  return Number.isSafeInteger(Number(exact)) ? Number(exact) : exact;
-}
-
-/** Throws where an expectation with onFail: "fail" does not hold; collects the others. */
-function judge(
-  view: View,
-  violations: readonly Violation[],
-  path: string | undefined,
-  warnings: string[],
-): void {
-  const texts = violations.map((violation) => {
-    const { feature, text, count, ordinal, value, dtype } = violation;
-    const shown = JSON.stringify(toJson(dtype, value));
-    const where =
-      ordinal === undefined
-        ? `is ${shown}`
-        : `does not hold for ${count} ${count === 1 ? "row" : "rows"}, first ${shown} in row ${(ordinal % rowsPerFile) + 1} of ${path ?? "the source"}`;
-    return { violation, text: `feature "${feature}" expects ${text}; it ${where}` };
-  });
-  warnings.push(
-    ...texts.filter(({ violation }) => violation.onFail === "warn").map(({ text }) => text),
-  );
-  const failed = texts.filter(({ violation }) => violation.onFail === "fail");
-  if (failed.length > 0)
-    throw new OnceflowError(
-      "EXPECTATION_FAILED",
-      `view "${view.name}": ${failed.map(({ text }) => text).join("; ")}. No row was written. Mend the data, or change the expectation or its onFail.`,
-      { view: view.name, features: failed.map(({ violation }) => violation.feature) },
-    );
-}
-
-function toBatchColumn(column: FrameColumn): ColumnData {
-  const nulls = column.nulls ?? undefined;
-  switch (column.dtype) {
-    case "bool":
-      return { kind: "bools", values: column.data, nulls };
-    case "float64":
-      return { kind: "floats", values: column.data, nulls };
-    case "int64":
-    case "timestamp":
-      return { kind: "words", words: column.words, nulls };
-    case "string":
-      return { kind: "texts", values: column.data, nulls };
-    case "list_float64":
-      return {
-        kind: "values",
-        get: (row) => (nulls?.[row] === 1 ? null : (column.data[row] ?? null)),
-      };
   }
 }
 

@@ -11,8 +11,9 @@ import { decodeSnapshot, type Snapshot } from "../engine/snapshot.ts";
 import { readChunks } from "../store/scan.ts";
 import { assertUnchanged, listSourceFiles } from "../store/source-files.ts";
 import type { TrainingSetInput, TrainingSetResult } from "../workflows/contract.ts";
-import { type OfflineDependencies, pointerRequest, valuesByFormula } from "./materialization.ts";
+import type { OfflineDependencies } from "./materialization.ts";
 import { whileAlive } from "./run-context.ts";
+import { pointerRequest, valuesByFormula } from "./view-states.ts";
 
 /** Makes the activity of `trainingSet`. */
 export function createTrainingSets(dependencies: OfflineDependencies) {

@@ -1,7 +1,7 @@
 /** `cancel`: ends a run that is under way. */
 import type { Command } from "commander";
 import { OnceflowError } from "../engine/errors.ts";
-import { type Context, finishCommand, type JsonOption, withRuns } from "./context.ts";
+import { type Context, finishCommand, type JsonOption, openRuns } from "./context.ts";
 import { clean } from "./table.ts";
 
 /** Adds the command. */
@@ -15,28 +15,27 @@ export function addCancel(program: Command, context: Context): void {
         "replace them. The run log shows it as cancelled.",
     )
     .action((workflowId: string, options: JsonOption) =>
-      context.answer(options, () =>
-        withRuns(context.settings(), async ({ client }) => {
-          const { WorkflowNotFoundError } = await import("@temporalio/client");
-          try {
-            await client.workflow.getHandle(workflowId).cancel();
-          } catch (error) {
-            if (!(error instanceof WorkflowNotFoundError)) throw error;
-            throw new OnceflowError(
-              "REQUEST_INVALID",
-              `no run that is under way has the id "${clean(workflowId)}". It may have ended: see \`status\`.`,
-              { workflow_id: workflowId },
-            );
-          }
-          return {
-            data: { workflow_id: workflowId, outcome: "cancel_requested" },
-            text: () => `asked ${workflowId} to end`,
-          };
-        }),
-      ),
+      context.answer(options, async () => {
+        const { client } = await openRuns(context.settings());
+        const { WorkflowNotFoundError } = await import("@temporalio/client");
+        try {
+          await client.workflow.getHandle(workflowId).cancel();
+        } catch (error) {
+          if (!(error instanceof WorkflowNotFoundError)) throw error;
+          throw new OnceflowError(
+            "REQUEST_INVALID",
+            `no run that is under way has the id "${clean(workflowId)}". It may have ended: see \`status\`.`,
+            { workflow_id: workflowId },
+          );
+        }
+        return {
+          data: { workflow_id: workflowId, outcome: "cancel_requested" },
+          text: () => `asked ${workflowId} to end`,
+        };
+      }),
     );
   finishCommand(command, [
-    "cancel materialize/badges/2026-01-01T00:00:00.000Z/2026-01-02T00:00:00.000Z/7c0e…",
-    "cancel training-set/absenteeism_training/1767225600000-4711-0 --json",
+    "cancel onceflow/training-set/model_x/1767225600000-4711-0",
+    "cancel onceflow/training-set/model_x/1767225600000-4711-0 --json",
   ]);
 }

@@ -98,16 +98,14 @@ export async function withRedis<T>(
   }
 }
 
-/** Works with a connection to Temporal and closes it. @throws TEMPORAL_UNAVAILABLE */
-export async function withRuns<T>(
-  settings: Settings,
-  work: (runs: Runs) => Promise<T>,
-): Promise<T> {
+/**
+ * Connects to Temporal. The connection is left to the end of the process: where a call waits to be
+ * retried, @temporalio/client 1.24 throws from a timer if its connection is closed meanwhile, and
+ * after Ctrl-C or a last question for progress one may.
+ *
+ * @throws TEMPORAL_UNAVAILABLE within 10 seconds
+ */
+export async function openRuns(settings: Settings): Promise<Runs> {
   const { connectRuns } = await import("./temporal.ts");
-  const runs = await connectRuns(settings);
-  try {
-    return await work(runs);
-  } finally {
-    await runs.close();
-  }
+  return connectRuns(settings);
 }

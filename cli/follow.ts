@@ -1,5 +1,6 @@
 /** Waits for a run, and says meanwhile how far it is. */
-import { openProgress, silentProgress } from "../dev/progress.ts";
+import type { Client } from "@temporalio/client";
+import { type Detail, openProgress, silentProgress } from "../dev/progress.ts";
 import { type Context, invocation } from "./context.ts";
 import { clean } from "./table.ts";
 import type { Run } from "./temporal.ts";
@@ -10,30 +11,26 @@ export type Followed<T> =
   | { readonly outcome: "interrupted" };
 
 const pollMs = 500;
+/** A short run is over within this time; it is asked more often. */
+const shortRunMs = 2_000;
+const shortPollMs = 100;
 /** After this long without a word of the run, a worker is probably missing. */
 const patienceMs = 4_000;
 
 /**
- * Waits for the end of a run. Ctrl-C ends the wait and leaves the run going; how to follow or
- * cancel it is then written to standard error.
+ * Waits for the end of a run. Ctrl-C ends the wait alone; the run goes on.
  *
- * @param followUp - the command line, without the program's name, that joins the run; none where
- *   no command can
  * @throws what the run failed with
  */
 export async function followRun<T>(
   { terminal }: Context,
+  client: Client,
   run: Run<T>,
-  options: {
-    readonly title: string;
-    readonly quiet: boolean;
-    readonly startedAtMs: number;
-    readonly followUp: string | undefined;
-  },
+  options: { readonly title: string; readonly quiet: boolean; readonly startedAtMs: number },
 ): Promise<Followed<T>> {
-  const { title, quiet, startedAtMs, followUp } = options;
+  const { title, quiet, startedAtMs } = options;
   const progress = quiet ? silentProgress : openProgress(terminal.err);
-  let interrupt = () => {};
+  let interrupt = (): void => undefined;
   const interrupted = new Promise<Followed<T>>((resolve) => {
     interrupt = () => resolve({ outcome: "interrupted" });
   });
@@ -45,51 +42,63 @@ export async function followRun<T>(
     });
     // After Ctrl-C nobody waits for it any more.
     result.catch(() => undefined);
-    const followed = await progress.step(
+    return await progress.step(
       title,
       (detail) => {
-        if (!quiet) void poll(run, detail, () => waits);
+        if (!quiet) void poll(client, run, detail, () => waits);
         return Promise.race([result, interrupted]);
       },
-      ({ outcome }) => (outcome === "done" ? title : `${title}: left running`),
+      ({ outcome }) => (outcome === "done" ? title : `${title}: the run goes on`),
     );
-    if (followed.outcome === "interrupted")
-      terminal.err.write(
-        [
-          `The run goes on: ${run.workflowId}`,
-          ...(followUp === undefined ? [] : [`  follow it:  ${invocation} ${followUp}`]),
-          `  cancel it:  ${invocation} cancel ${run.workflowId}`,
-          "",
-        ].join("\n"),
-      );
-    return followed;
   } finally {
     waits = false;
     release();
   }
 }
 
+/** How to end a run, for who stopped waiting. */
+export function cancelLine({ workflowId }: Run<unknown>): string {
+  return `${invocation} cancel ${workflowId}`;
+}
+
 /** Asks the run for its words until nobody waits any more. */
 async function poll(
+  client: Client,
   run: Run<unknown>,
-  detail: (text: string) => void,
+  detail: Detail,
   waits: () => boolean,
 ): Promise<void> {
-  const since = Date.now();
-  // The first answer to a query takes as long as the first worker does.
+  const sinceMs = Date.now();
+  // Without a worker, the first question has no answer for long.
   const hint = setTimeout(
     () => detail("no worker has answered yet; is one running? (npm run worker)"),
     patienceMs,
   );
   while (waits()) {
     const details = await run.details().catch(() => undefined);
-    if (details !== undefined) {
+    const failure = await retriedFailure(client, run).catch(() => undefined);
+    const words = failure ?? plainOf(details ?? "");
+    if (words !== "") {
       clearTimeout(hint);
-      detail(plainOf(details));
+      detail(words);
     }
-    await new Promise((resolve) => setTimeout(resolve, Date.now() - since < 2_000 ? 100 : pollMs));
+    const isShort = Date.now() - sinceMs < shortRunMs;
+    await new Promise((resolve) => setTimeout(resolve, isShort ? shortPollMs : pollMs));
   }
   clearTimeout(hint);
+}
+
+/** Why an activity of the run is tried again, such as a file that is missing. */
+async function retriedFailure(
+  client: Client,
+  { workflowId, runId }: Run<unknown>,
+): Promise<string | undefined> {
+  const { raw } = await client.workflow.getHandle(workflowId, runId).describe();
+  const failed = raw.pendingActivities?.find((activity) => activity.lastFailure?.message != null);
+  if (failed == null) return undefined;
+  const { lastFailure, attempt } = failed;
+  const code = lastFailure?.applicationFailureInfo?.type ?? "";
+  return clean(`attempt ${attempt}, after ${code} ${lastFailure?.message}`);
 }
 
 /** The last words of a run's page as one line: without its heading, tables and Markdown. */

@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import type { FeatureAnswer, FeatureRow, Status } from "../serving/answer.ts";
 import type { FeatureRequest } from "../serving/request.ts";
-import { type Context, finishCommand, type JsonOption, withRedis, withRuns } from "./context.ts";
+import { type Context, finishCommand, type JsonOption, withRedis, openRuns } from "./context.ts";
 import { postRequest } from "./http.ts";
 import {
   addAskedOptions,
@@ -74,7 +74,7 @@ async function ask(
     case "http":
       return postRequest(url, request);
     case "temporal":
-      return withRuns(context.settings(), (runs) => runs.getFeatures(request));
+      return (await openRuns(context.settings())).getFeatures(request);
   }
 }
 

@@ -11,9 +11,9 @@ import {
   invocation,
   type JsonOption,
   type Reply,
-  withRuns,
+  openRuns,
 } from "./context.ts";
-import { followRun } from "./follow.ts";
+import { cancelLine, followRun } from "./follow.ts";
 import { clean, countOf, fields } from "./table.ts";
 import type { Run } from "./temporal.ts";
 import { isFullRefresh, showSpan, type Span, spanOf, spanOptions } from "./views.ts";
@@ -62,26 +62,24 @@ export function addMaterialize(program: Command, context: Context): void {
 async function materialize(context: Context, name: string, options: Options): Promise<Reply> {
   const view = viewNamed(await context.catalogue(), name);
   const span = chooseSpan(view, options, Date.now());
-  const startedAtMs = Date.now();
   const input: MaterializeInput = {
     view: view.name,
     ...span,
     fingerprint: view.fingerprint,
     ...(options.reprocess === true ? { reprocess: true } : {}),
   };
-  return withRuns(context.settings(), async (runs) => {
-    const run = await runs.startMaterialize(input);
-    if (!options.wait) return started(input, run);
-    const followed = await followRun(context, run, {
-      title: `materialize ${name} ${showSpan(span)}`,
-      quiet: options.json === true,
-      startedAtMs,
-      followUp: `materialize ${name} ${spanOptions(span)}`,
-    });
-    if (followed.outcome === "interrupted")
-      return { ...started(input, run), exitCode: exitCodes.interrupted };
-    return finished(followed.result, run, followed.seconds);
+  const runs = await openRuns(context.settings());
+  const startedAtMs = Date.now();
+  const run = await runs.startMaterialize(input);
+  if (!options.wait) return started(input, run);
+  const followed = await followRun(context, runs.client, run, {
+    title: `materialize ${name} ${showSpan(span)}`,
+    quiet: options.json === true,
+    startedAtMs,
   });
+  if (followed.outcome === "interrupted")
+    return { ...started(input, run), exitCode: exitCodes.interrupted };
+  return finished(followed.result, run, followed.seconds);
 }
 
 /**
@@ -108,7 +106,8 @@ export function chooseSpan(
   );
 }
 
-function started(input: MaterializeInput, { workflowId, runId }: Run<unknown>): Reply {
+function started(input: MaterializeInput, run: Run<unknown>): Reply {
+  const { workflowId, runId } = run;
   const { view, start, end, fingerprint } = input;
   return {
     data: {
@@ -125,7 +124,8 @@ function started(input: MaterializeInput, { workflowId, runId }: Run<unknown>): 
         `started ${view} ${showSpan(input)}`,
         fields([
           ["workflow", workflowId],
-          ["follow", `${invocation} materialize ${view} ${spanOptions(input)}`],
+          ["follow it", `${invocation} materialize ${view} ${spanOptions(input)}`],
+          ["cancel it", cancelLine(run)],
         ]),
       ].join("\n"),
   };

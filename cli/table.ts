@@ -15,7 +15,7 @@ export function table(
     Math.max(widthOf(name), ...rows.map((row) => widthOf(row[column] ?? ""))),
   );
   const isNumeric = head.map((_, column) =>
-    rows.every((row) => /^[\d.,-]+$/.test(stripVTControlCharacters(row[column] ?? ""))),
+    rows.every((row) => /^-?[\d.,]+$/.test(stripVTControlCharacters(row[column] ?? ""))),
   );
   const line = (cells: readonly string[]) =>
     head

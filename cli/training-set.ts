@@ -10,9 +10,9 @@ import {
   type JsonOption,
   type Reply,
   usageError,
-  withRuns,
+  openRuns,
 } from "./context.ts";
-import { followRun } from "./follow.ts";
+import { cancelLine, followRun } from "./follow.ts";
 import { fields } from "./table.ts";
 import { spanOf } from "./views.ts";
 
@@ -57,38 +57,43 @@ async function trainingSet(context: Context, name: string, options: Options): Pr
     ...(start !== undefined && end !== undefined ? spanOf(interval(start, end)) : {}),
     ...(snapshot === undefined ? {} : { snapshot }),
   };
+  const runs = await openRuns(context.settings());
   const startedAtMs = Date.now();
-  return withRuns(context.settings(), async (runs): Promise<Reply> => {
-    const run = await runs.startTrainingSet(input);
-    const { workflowId, runId } = run;
-    const followed = await followRun(context, run, {
-      title: `training set of ${name}`,
-      quiet: options.json === true,
-      startedAtMs,
-      followUp: undefined,
-    });
-    const ids = { workflow_id: workflowId, run_id: runId };
-    if (followed.outcome === "interrupted")
-      return {
-        data: { service: name, outcome: "started", ...ids },
-        text: () => `started the training set of ${name}`,
-        exitCode: exitCodes.interrupted,
-      };
-    const { result, seconds } = followed;
+  const run = await runs.startTrainingSet(input);
+  const { workflowId, runId } = run;
+  const followed = await followRun(context, runs.client, run, {
+    title: `training set of ${name}`,
+    quiet: options.json === true,
+    startedAtMs,
+  });
+  const ids = { workflow_id: workflowId, run_id: runId };
+  if (followed.outcome === "interrupted")
     return {
-      data: { ...result, ...ids, seconds },
+      data: { service: name, outcome: "started", ...ids },
       text: () =>
         [
-          `wrote the training set of ${name}`,
+          `started the training set of ${name}`,
           fields([
-            ["rows", `${result.rows}`],
-            ["path", result.path],
-            ["snapshot", result.snapshot ?? "none"],
-            ["fingerprint", result.fingerprint],
             ["workflow", workflowId],
-            ["seconds", seconds.toFixed(1)],
+            ["cancel it", cancelLine(run)],
           ]),
         ].join("\n"),
+      exitCode: exitCodes.interrupted,
     };
-  });
+  const { result, seconds } = followed;
+  return {
+    data: { ...result, ...ids, seconds },
+    text: () =>
+      [
+        `wrote the training set of ${name}`,
+        fields([
+          ["rows", `${result.rows}`],
+          ["path", result.path],
+          ["snapshot", result.snapshot ?? "none"],
+          ["fingerprint", result.fingerprint],
+          ["workflow", workflowId],
+          ["seconds", seconds.toFixed(1)],
+        ]),
+      ].join("\n"),
+  };
 }

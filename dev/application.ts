@@ -73,9 +73,8 @@ export async function startApplication(settings: Settings, logDir: string): Prom
     startProgram("http service", ["server.ts"], settings, logDir, listening, { PORT: "0" }),
   ]);
   const stop = async () => {
-    await Promise.all(
-      started.map((each) => (each.status === "fulfilled" ? each.value.stop() : undefined)),
-    );
+    const running = started.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+    await Promise.all(running.map((each) => each.stop()));
   };
   const [offlineWorker, onlineWorker, http] = started;
   for (const each of [offlineWorker, onlineWorker, http])

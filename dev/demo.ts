@@ -337,7 +337,7 @@ function withoutKey({ id: _id, ...columns }: JsonRow): JsonRow {
 /** Each distinct id in order of first appearance, with the offline values of its last row. */
 function newestByEntity(raw: readonly JsonRow[], offline: readonly JsonRow[]) {
   const newest = new Map<string, JsonRow>();
-  raw.forEach((row, i) => newest.set(String(row["id"]), offline[i] ?? {}));
+  raw.forEach((row, i) => newest.set(row["id"] as string, offline[i] ?? {}));
   return [...newest].map(([id, values]) => ({ id, offline: values }));
 }
 

@@ -42,6 +42,11 @@ const ordered: DtypeRule = ([input]) =>
     ? input
     : { expected: "int64, float64 or timestamp" };
 
+/** Which of two zeros comes out depends on the order of rows, so an aggregate is never −0. */
+function withoutNegativeZero(value: Value): Value {
+  return Object.is(value, -0) ? 0 : value;
+}
+
 /** (n, mean, M2): count, mean, and the sum of squared distances from the mean. */
 type Moments = readonly [n: number, mean: number, m2: number];
 
@@ -94,7 +99,7 @@ const extreme = {
   parts: (input) => [input],
   single: (value) => [value],
   empty: () => [null],
-  value: ([value = null]) => value,
+  value: ([value = null]) => withoutNegativeZero(value),
 } as const satisfies Partial<Aggregate>;
 
 /** Splits an int64 in (high, low) words, whose sums over a chunk cannot overflow. */
@@ -143,7 +148,7 @@ export const aggregates = {
         ? [Number(a[0]) + Number(b[0])]
         : [addInt64(a[0] as Int64, b[0] as Int64), addInt64(a[1] as Int64, b[1] as Int64)],
     value: ([first = 0, second = 0], dtype) =>
-      dtype === "float64" ? first : sumExactly(first, second),
+      dtype === "float64" ? withoutNegativeZero(first) : sumExactly(first, second),
   },
   mean: {
     ...moments,
@@ -151,7 +156,7 @@ export const aggregates = {
     summary: "Arithmetic mean.",
     nulls: "nulls are skipped; null if all are",
     nan: "NaN and opposite infinities give NaN",
-    value: ([n, mean = null]) => (n === 0 ? null : mean),
+    value: ([n, mean = null]) => (n === 0 ? null : withoutNegativeZero(mean)),
   },
   var: {
     ...moments,

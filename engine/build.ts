@@ -8,6 +8,7 @@ import {
   operationOf,
   type OperationName,
 } from "./operations.ts";
+import { showValue } from "./wire.ts";
 
 /** A literal node. An integer is int64 and takes a float64 neighbour's dtype by promotion. */
 export function literal(value: unknown): Node & { readonly value?: Value } {
@@ -33,8 +34,7 @@ export function literal(value: unknown): Node & { readonly value?: Value } {
       if (value instanceof Date && !Number.isNaN(value.getTime()))
         return made("timestamp", toInt64(BigInt(value.getTime()) * 1000n));
   }
-  const shown = JSON.stringify(value) ?? typeof value;
-  return invalidNode("float64", "scalar", `${shown} is no value of a dtype.`, []);
+  return invalidNode("float64", "scalar", `${showValue(value)} is no value of a dtype.`, []);
 }
 
 /** A node that the catalogue will refuse, for this reason. */

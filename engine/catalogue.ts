@@ -6,7 +6,7 @@ import { checkDefinitions, type Definitions, findCycle } from "./checks.ts";
 import type { Entity, FeatureService, FeatureView, Source } from "./definitions.ts";
 import type { Dtype } from "./dtypes.ts";
 import { didYouMean, messageOf, OnceflowError } from "./errors.ts";
-import { Expr, type FeatureNotes } from "./expression.ts";
+import { type Expr, type FeatureNotes, isExpr } from "./expression.ts";
 import { fingerprintOf, hash } from "./fingerprint.ts";
 import { type AggregateNode, type Node, restsOnAggregate, visit } from "./node.ts";
 
@@ -163,10 +163,6 @@ function collect(modules: Modules): Definitions {
       else if (isKind<Source>(value, "source")) found.sources.push({ module, definition: value });
     }
   return found;
-}
-
-function isExpr(value: unknown): value is Expr {
-  return value instanceof Expr;
 }
 
 function isKind<T extends { readonly kind: string }>(value: unknown, kind: T["kind"]): value is T {

@@ -63,10 +63,19 @@ export interface ExpectOptions {
   readonly onFail: "fail" | "warn";
 }
 
+/** Marks expressions across copies of this module, which two loaders in one process make. */
+const brand = Symbol.for("onceflow.expression");
+
+/** Whether a value is an expression. */
+export function isExpr(value: unknown): value is Expr {
+  return typeof value === "object" && value !== null && brand in value;
+}
+
 /** An expression over columns and other features. Its name is the name it is exported by. */
 export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
   /** Carries the types alone; no value has it. */
   declare readonly typed: { readonly dtype: D; readonly shape: S };
+  readonly [brand] = true;
   readonly node: Node;
   readonly notes: FeatureNotes;
 
@@ -270,7 +279,9 @@ export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
   }
 
   /** Converts to another dtype; docs/semantics.md says which and how. */
-  cast<T extends Ordered>(to: ColumnType<T>): Expr<T, S> {
+  cast<T extends Ordered>(this: Expr<Ordered>, to: ColumnType<T>): Expr<T, S> {
+    if (!Object.hasOwn(casts, to.dtype))
+      return invalid(to.dtype, `a.cast(dtype) has no cast to ${to.dtype}.`, this.node);
     return operation(casts[to.dtype], this);
   }
 
@@ -339,7 +350,7 @@ function operation<D extends Dtype, S extends Shape>(
 
 /** The expression, or the literal as a node; a value of another kind becomes an invalid node. */
 export function toNode(operand: unknown): Node {
-  return operand instanceof Expr ? operand.node : literal(operand);
+  return isExpr(operand) ? operand.node : literal(operand);
 }
 
 /** An expression that the catalogue will refuse, for this reason. */

@@ -54,10 +54,9 @@ export function fromJson(dtype: Dtype, json: unknown, where: string): Value {
   if (json === null) return null;
   const value = read(dtype, json);
   if (value !== undefined) return value;
-  const shown = JSON.stringify(json)?.slice(0, 60) ?? typeof json;
   throw new OnceflowError(
     "VALUE_INVALID",
-    `${where} is ${shown}; expected ${dtype}: ${expected[dtype]}.`,
+    `${where} is ${showValue(json)}; expected ${dtype}: ${expected[dtype]}.`,
     { where, dtype },
   );
 }
@@ -158,7 +157,20 @@ export function keyFromJson(json: unknown, where: string): string {
   if (typeof json === "number" && Number.isSafeInteger(json)) return (json + 0).toString();
   throw new OnceflowError(
     "VALUE_INVALID",
-    `${where} is ${JSON.stringify(json)?.slice(0, 60) ?? typeof json}; expected an entity key: text, or an integer within ±(2^53 − 1).`,
+    `${where} is ${showValue(json)}; expected an entity key: text, or an integer within ±(2^53 − 1).`,
     { where },
   );
+}
+
+/** Any value at all as a short text for messages: as JSON where it has one. */
+export function showValue(value: unknown): string {
+  if (Object.is(value, -0)) return "-0";
+  if (typeof value === "bigint") return value.toString();
+  if (typeof value === "number") return String(value);
+  try {
+    return JSON.stringify(value)?.slice(0, 60) ?? typeof value;
+  } catch {
+    // It holds a bigint, or itself.
+    return Array.isArray(value) ? "an array" : "an object";
+  }
 }

@@ -1,4 +1,6 @@
 /** The HTTP application, apart from listening. */
+import { STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyReply, HTTPMethods, RouteHandlerMethod } from "fastify";
 import { fastify, LogController } from "fastify";
 import type { Catalogue } from "../engine/catalogue.ts";
@@ -41,6 +43,9 @@ export interface AppOptions {
   readonly deadlines?: Partial<HttpDeadlines>;
 }
 
+/** Answers are of the moment, and never to be read as anything but their content type. */
+const safetyHeaders = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
+
 interface Route {
   readonly method: "GET" | "POST";
   readonly url: string;
@@ -58,7 +63,9 @@ export function buildApp(options: AppOptions): FastifyInstance {
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyLimitBytes,
     connectionTimeout: limits.idleMs,
-    // Given at creation, these also close a slow body; requestTimeout alone does not.
+    // Both are needed: Fastify sets the first on the server it makes, 0 by default, and Node looks
+    // for late bodies only as often as the second says.
+    requestTimeout: limits.requestMs,
     http: {
       requestTimeout: limits.requestMs,
       headersTimeout: limits.headersMs,
@@ -66,15 +73,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
     },
     requestIdHeader: false,
     frameworkErrors: (error, request, reply) => void sendProblem(reply, error, request.id),
-    clientErrorHandler(error, socket) {
-      const status = clientErrorStatus[error.code] ?? "400 Bad Request";
-      const problem = new OnceflowError("REQUEST_INVALID", "the request is no valid HTTP/1.1.");
-      if (socket.writable)
-        socket.end(
-          `HTTP/1.1 ${status}\r\ncontent-type: ${problemType}\r\nconnection: close\r\n\r\n` +
-            JSON.stringify({ ...problemOf(problem, ""), status: Number(status.slice(0, 3)) }),
-        );
-    },
+    clientErrorHandler: (error, socket) => endSocket(socket, error.code),
   });
 
   app.removeAllContentTypeParsers();
@@ -85,8 +84,8 @@ export function buildApp(options: AppOptions): FastifyInstance {
       done(error as Error);
     }
   });
-  app.addHook("onSend", (_request, reply, _payload, done) => {
-    reply.header("cache-control", "no-store").header("x-content-type-options", "nosniff");
+  app.addHook("onRequest", (_request, reply, done) => {
+    reply.headers(safetyHeaders);
     done();
   });
   app.setErrorHandler((error, request, reply) => {
@@ -151,10 +150,22 @@ function refuseOtherMethods(app: FastifyInstance, { method, url }: Route): void 
   });
 }
 
-const clientErrorStatus: Readonly<Record<string, string>> = {
-  HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
-  ERR_HTTP_REQUEST_TIMEOUT: "408 Request Timeout",
+/** What Node refuses before there is a request, by its code. */
+const socketErrors: Readonly<Record<string, readonly [status: number, detail: string]>> = {
+  HPE_HEADER_OVERFLOW: [431, "the headers of the request are too large."],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, "the request did not arrive in time."],
 };
+
+function endSocket(socket: Socket, code: string): void {
+  const [status, detail] = socketErrors[code] ?? [400, "the request is no valid HTTP/1.1."];
+  const problem = { ...problemOf(new OnceflowError("REQUEST_INVALID", detail), ""), status };
+  if (socket.writable)
+    socket.write(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: ${problemType}\r\n` +
+        `connection: close\r\n\r\n${JSON.stringify(problem)}`,
+    );
+  socket.destroySoon();
+}
 
 function notReady(reply: FastifyReply, facts: object) {
   return reply.code(503).send({ status: "unavailable", ...facts });
@@ -162,6 +173,6 @@ function notReady(reply: FastifyReply, facts: object) {
 
 function sendProblem(reply: FastifyReply, error: unknown, requestId: string) {
   const problem = problemOf(error, requestId);
-  void reply.code(problem.status).type(problemType).send(problem);
+  void reply.code(problem.status).headers(safetyHeaders).type(problemType).send(problem);
   return problem;
 }

@@ -181,6 +181,8 @@ export function createLookup({
     try {
       await pointers.current();
       await redis.send(["ping"]);
+      const reason = counters.lastRefreshError;
+      if (reason !== null) return { ready: false, reason, views: describe() };
       return { ready: true, views: describe() };
     } catch (error) {
       return { ready: false, reason: messageOf(error), views: describe() };

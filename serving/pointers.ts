@@ -3,7 +3,7 @@
  * the background and swapped whole, so that a request neither waits for it nor sees half of it.
  */
 import type { Catalogue, View } from "../engine/catalogue.ts";
-import { messageOf } from "../engine/errors.ts";
+import { messageOf, OnceflowError } from "../engine/errors.ts";
 import type { Snapshot } from "../engine/snapshot.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
 import type { LatestSnapshot, Ledger } from "../store/ledger.ts";
@@ -29,7 +29,11 @@ export interface PointerSet {
 export interface PointerCache {
   /** The newest set. @throws STORE_UNAVAILABLE where none has been read yet and none can be */
   readonly current: () => Promise<PointerSet>;
-  /** Reads a set that is no older than this call, and makes it the newest. */
+  /**
+   * Reads a set that is no older than this call, and makes it the newest.
+   *
+   * @throws STORE_UNAVAILABLE, STORE_LOST where Redis lacks a view that it had
+   */
   readonly refresh: () => Promise<PointerSet>;
   /** The newest set, where one was read. */
   readonly newest: () => PointerSet | undefined;
@@ -45,7 +49,7 @@ export interface RefreshCounters {
 
 /**
  * Starts to read pointers every `refreshMs`, and at once after each reconnect. A refresh that fails
- * keeps the set there is.
+ * keeps the set there is; so does one that finds a view gone which was there before.
  */
 export function createPointerCache({
   catalogue,
@@ -86,6 +90,7 @@ export function createPointerCache({
       views: new Map(
         views.map((view, i) => {
           const { namespace = null, head = null, latest = null } = found[i] ?? {};
+          if (namespace === null && old?.get(view)?.namespace) throw emptied(view);
           // Equal ids mean equal values, so most refreshes decode nothing.
           const same = old?.get(view)?.latest;
           const snapshot =
@@ -143,4 +148,13 @@ export function createPointerCache({
       clearTimeout(timer);
     },
   };
+}
+
+/** A namespace does not go away by itself; to answer NOT_FOUND now would be a guess. */
+function emptied({ name, fingerprint }: View): OnceflowError {
+  return new OnceflowError(
+    "STORE_LOST",
+    `view "${name}": Redis no longer has what it had under fingerprint ${fingerprint}, so it was emptied or restored. Materialize the view again.`,
+    { view: name, fingerprint },
+  );
 }

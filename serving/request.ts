@@ -64,7 +64,7 @@ export function parseRequest(json: unknown): ParsedRequest {
   for (const name of Object.keys(request))
     if (!(members as readonly string[]).includes(name))
       throw invalid(
-        name,
+        cut(name),
         `"${cut(name)}" is no member of a request.${didYouMean(cut(name), members)} There are: ${members.join(", ")}.`,
       );
   const { entities, inputs } = request;

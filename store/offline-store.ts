@@ -1,164 +1,268 @@
 /**
- * The offline store: parquet in a local directory, hive-style partitions.
+ * The offline store: parquet in a local folder, partitioned as Hive does.
  *
- * | path below the root                                                                 | what     |
- * | ----------------------------------------------------------------------------------- | -------- |
- * | views/<view>/fingerprint=<f>/interval=<start>_<end>/generation=<g>/part-00000.parquet | rows     |
- * | …/generation=<g>/_manifest.json                                                     | manifest |
- * | snapshots/<view>/<id>.json                                                          | snapshot |
- * | training_sets/<service>/<id>/data.parquet, data.csv, manifest.json                  | training |
+ *     <root>/views/<view>/fingerprint=<fp>/interval=<start>_<end>/generation=<g>/part-00000.parquet
+ *     <root>/views/<view>/fingerprint=<fp>/interval=<start>_<end>/generation=<g>/<name>.json
+ *     <root>/views/<view>/snapshots/<id>.json
+ *     <root>/training_sets/<service>/<id>/{data.parquet,data.csv,manifest.json}
  *
- * Every file is written beside its place, synced and renamed, so a reader never sees a half one,
- * and a repeated attempt replaces it by the same content.
+ * Each file is written under a temporary name, synced and renamed, so that a reader sees all of it
+ * or nothing, and a repeated attempt replaces it. A manifest is written last: a folder without one
+ * is no result.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { promises as fs } from "node:fs";
+import path from "node:path";
 import pl from "nodejs-polars";
-import { lazyOf } from "../engine/compile/frame.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
-import type { Interval } from "../engine/interval.ts";
+import { interval as makeInterval, type Interval } from "../engine/interval.ts";
+import { type FormulaText, toCsv } from "./csv-export.ts";
 
-/** Names one generation of one interval of a view. */
-export interface PartitionRef {
+/** The materialized intervals of a view as it was defined under one fingerprint. */
+export interface ViewRef {
   readonly view: string;
   /** Storage fingerprint. */
   readonly fingerprint: string;
+}
+
+/** What one run wrote for one interval. */
+export interface PartitionRef extends ViewRef {
   readonly interval: Interval;
+  /** Allotted when the run starts; a later run of the interval has a greater one. */
   readonly generation: number;
 }
 
+/** JSON that says what a training set rests on: fingerprints, row counts, files, snapshot. */
+export type Manifest = Readonly<Record<string, unknown>>;
+
+/**
+ * Historical rows, aggregate snapshots and training sets. Every method fails with
+ * OFFLINE_UNAVAILABLE where the file system refuses, naming the file, and leaves no temporary file
+ * behind; with REQUEST_INVALID where a name would lead out of its folder.
+ */
 export interface OfflineStore {
-  /** Writes the rows of one part. Cost: the frame as parquet, synced. */
-  readonly writePart: (partition: PartitionRef, part: number, frame: pl.DataFrame) => Promise<void>;
-  readonly readPart: (partition: PartitionRef, part: number) => Promise<pl.DataFrame>;
-  /** Writes a JSON file into a partition; the name begins with `_` or `part-`. */
-  readonly writeJson: (partition: PartitionRef, name: string, json: object) => Promise<void>;
-  /** Reads what `writeJson` wrote, or null. */
-  readonly readJson: <T>(partition: PartitionRef, name: string) => Promise<T | null>;
-  /** Removes a partition that will not be committed. */
-  readonly removePartition: (partition: PartitionRef) => Promise<void>;
-  /** Removes the generations of the interval below this one. */
-  readonly removeGenerationsBefore: (partition: PartitionRef) => Promise<void>;
-  /** Writes an aggregate snapshot's JSON text. */
-  readonly writeSnapshot: (view: string, id: string, body: string) => Promise<void>;
-  /** Writes a training set; returns its folder. */
-  readonly writeTrainingSet: (
+  readonly root: string;
+  /** Writes a part as parquet; a part of that index is replaced. */
+  writePart: (ref: PartitionRef, index: number, frame: pl.DataFrame) => Promise<void>;
+  readPart: (ref: PartitionRef, index: number) => Promise<pl.DataFrame>;
+  /** Writes JSON beside the parts, such as a manifest once all parts are there. */
+  writeJson: (ref: PartitionRef, name: string, value: unknown) => Promise<void>;
+  /** Undefined where it was not written. */
+  readJson: <T>(ref: PartitionRef, name: string) => Promise<T | undefined>;
+  /** Intervals with any generation, complete or not, in order of start and end. */
+  listIntervals: (ref: ViewRef) => Promise<Interval[]>;
+  /** Ascending, complete or not. */
+  listGenerations: (ref: ViewRef & { readonly interval: Interval }) => Promise<number[]>;
+  /**
+   * Removes temporary files of attempts that crashed, up to this generation. Call it when a run
+   * starts; an attempt of an older run that still writes then fails.
+   */
+  cleanPartition: (ref: PartitionRef) => Promise<void>;
+  /** Removes what a run wrote. */
+  removePartition: (ref: PartitionRef) => Promise<void>;
+  /** Removes all older generations of the interval; call it after the commit of this one. */
+  removeGenerationsBefore: (ref: PartitionRef) => Promise<void>;
+  /** Writes the encoded values of an aggregate snapshot. */
+  writeSnapshot: (view: string, id: string, encoded: string) => Promise<void>;
+  /** Undefined where it was not written. */
+  readSnapshot: (view: string, id: string) => Promise<string | undefined>;
+  /**
+   * Writes a training set as parquet, which is exact, and as CSV for people (see `toCsv`), the
+   * manifest last.
+   *
+   * @returns its folder
+   */
+  writeTrainingSet: (
     service: string,
     id: string,
     frame: pl.DataFrame,
-    manifest: object,
+    manifest: Manifest,
+    options?: { readonly formulas?: FormulaText },
   ) => Promise<string>;
 }
 
-/** Makes the offline store in a folder, which workers share. */
-export function createOfflineStore({ root }: { readonly root: string }): OfflineStore {
-  const folderOf = ({ view, fingerprint, interval, generation }: PartitionRef) =>
-    join(
-      root,
-      "views",
-      view,
-      `fingerprint=${fingerprint}`,
-      `interval=${fileTime(interval.startMs)}_${fileTime(interval.endMs)}`,
-      `generation=${generation}`,
-    );
-  const partPath = (partition: PartitionRef, part: number) =>
-    join(folderOf(partition), `part-${String(part).padStart(5, "0")}.parquet`);
+/** Opens an offline store in a local folder, which is created when something is written. */
+export function createOfflineStore(options: { readonly root: string }): OfflineStore {
+  const root = path.resolve(options.root);
+  const viewFolder = ({ view, fingerprint }: ViewRef) =>
+    path.join(root, "views", fileName(view), `fingerprint=${fileName(fingerprint)}`);
+  const intervalPath = (ref: ViewRef & { readonly interval: Interval }) =>
+    path.join(viewFolder(ref), `interval=${formatFolder(ref.interval)}`);
+  const partitionFolder = (ref: PartitionRef) =>
+    path.join(intervalPath(ref), `generation=${ref.generation}`);
+  const partFile = (ref: PartitionRef, index: number) =>
+    path.join(partitionFolder(ref), `part-${String(index).padStart(5, "0")}.parquet`);
+  const jsonFile = (ref: PartitionRef, name: string) =>
+    path.join(partitionFolder(ref), fileName(name));
+  const snapshotFile = (view: string, id: string) =>
+    path.join(root, "views", fileName(view), "snapshots", `${fileName(id)}.json`);
+
+  const listGenerations: OfflineStore["listGenerations"] = async (ref) =>
+    (await listFolder(intervalPath(ref)))
+      .flatMap((name) => /^generation=(\d+)$/.exec(name)?.[1] ?? [])
+      .map(Number)
+      .sort((a, b) => a - b);
+
   return {
-    writePart: (partition, part, frame) =>
-      replaceFile(partPath(partition, part), (path) => sinkParquet(frame, path)),
-    readPart: (partition, part) => readParquet(partPath(partition, part)),
-    writeJson: (partition, name, json) =>
-      replaceFile(join(folderOf(partition), name), (path) =>
-        writeFile(path, `${JSON.stringify(json, null, 2)}\n`),
-      ),
-    readJson: <T>(partition: PartitionRef, name: string) =>
-      readJson<T>(join(folderOf(partition), name)),
-    removePartition: (partition) =>
-      guard(folderOf(partition), () => rm(folderOf(partition), { recursive: true, force: true })),
-    removeGenerationsBefore: async (partition) => {
-      const interval = dirname(folderOf(partition));
-      for (const name of await guard(interval, () => readdir(interval))) {
-        const generation = Number(/^generation=(\d+)$/.exec(name)?.[1] ?? NaN);
-        if (generation < partition.generation)
-          await guard(interval, () => rm(join(interval, name), { recursive: true, force: true }));
+    root,
+    writePart: (ref, index, frame) => writeFile(partFile(ref, index), () => encodeParquet(frame)),
+    async readPart(ref, index) {
+      const file = partFile(ref, index);
+      const bytes = await attempt("read", file, () => fs.readFile(file));
+      return attempt("decode", file, () => pl.readParquet(bytes));
+    },
+    writeJson: (ref, name, value) => writeFile(jsonFile(ref, name), () => encodeJson(value)),
+    async readJson<T>(ref: PartitionRef, name: string) {
+      const file = jsonFile(ref, name);
+      const text = await readText(file);
+      if (text === undefined) return undefined;
+      return attempt("decode", file, () => JSON.parse(text) as T);
+    },
+    async listIntervals(ref) {
+      return (await listFolder(viewFolder(ref)))
+        .flatMap((name) => parseFolder(name) ?? [])
+        .sort((a, b) => a.startMs - b.startMs || a.endMs - b.endMs);
+    },
+    listGenerations,
+    async cleanPartition(ref) {
+      for (const generation of await listGenerations(ref)) {
+        if (generation > ref.generation) continue;
+        const folder = partitionFolder({ ...ref, generation });
+        for (const name of await listFolder(folder))
+          if (isTemporary(name)) await remove(path.join(folder, name));
       }
     },
-    writeSnapshot: (view, id, body) =>
-      replaceFile(join(root, "snapshots", view, `${id}.json`), (path) =>
-        writeFile(path, `${body}\n`),
-      ),
-    writeTrainingSet: async (service, id, frame, manifest) => {
-      const folder = join(root, "training_sets", service, id);
-      await replaceFile(join(folder, "data.parquet"), (path) => sinkParquet(frame, path));
-      await replaceFile(join(folder, "data.csv"), (path) => sinkCsv(frame, path));
-      // Last, so that a folder with a manifest is whole.
-      await replaceFile(join(folder, "manifest.json"), (path) =>
-        writeFile(path, `${JSON.stringify(manifest, null, 2)}\n`),
-      );
+    removePartition: (ref) => remove(partitionFolder(ref)),
+    async removeGenerationsBefore(ref) {
+      for (const generation of await listGenerations(ref))
+        if (generation < ref.generation) await remove(partitionFolder({ ...ref, generation }));
+    },
+    writeSnapshot: (view, id, encoded) =>
+      writeFile(snapshotFile(view, id), () => Buffer.from(encoded)),
+    readSnapshot: (view, id) => readText(snapshotFile(view, id)),
+    async writeTrainingSet(service, id, frame, manifest, { formulas } = {}) {
+      const folder = path.join(root, "training_sets", fileName(service), fileName(id));
+      await writeFile(path.join(folder, "data.parquet"), () => encodeParquet(frame));
+      await writeFile(path.join(folder, "data.csv"), () => toCsv(frame, { formulas }));
+      await writeFile(path.join(folder, "manifest.json"), () => encodeJson(manifest));
       return folder;
     },
   };
 }
 
-/** An instant as file names can hold it: no colon. */
-function fileTime(ms: number): string {
-  return new Date(ms).toISOString().replaceAll(":", "-");
+/** Names come from definitions and requests: none may lead out of its folder. */
+function fileName(name: string): string {
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$/.test(name)) return name;
+  throw new OnceflowError(
+    "REQUEST_INVALID",
+    `${JSON.stringify(name.slice(0, 60))} cannot name a folder: use up to 200 letters, digits, "_", "-" and ".", and begin with none of the last two.`,
+  );
 }
 
-async function sinkParquet(frame: pl.DataFrame, path: string): Promise<void> {
-  await lazyOf(frame).sinkParquet(path).collect();
+/** An interval as a folder's name: colons are not for file names everywhere. */
+function formatFolder({ startMs, endMs }: Interval): string {
+  return [startMs, endMs].map((ms) => new Date(ms).toISOString().replaceAll(":", "-")).join("_");
 }
 
-async function sinkCsv(frame: pl.DataFrame, path: string): Promise<void> {
-  await lazyOf(frame).sinkCSV(path).collect();
+const intervalFolder =
+  /^interval=(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(.{6}Z)_(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(.{6}Z)$/;
+
+function parseFolder(name: string): Interval | undefined {
+  const match = intervalFolder.exec(name);
+  if (match === null) return undefined;
+  const [, day1, hour1, minute1, rest1, day2, hour2, minute2, rest2] = match;
+  return makeInterval(
+    `${day1}T${hour1}:${minute1}:${rest1}`,
+    `${day2}T${hour2}:${minute2}:${rest2}`,
+  );
 }
 
-async function readParquet(path: string): Promise<pl.DataFrame> {
-  return guard(path, () => pl.scanParquet(path).collect());
+function encodeParquet(frame: pl.DataFrame): Buffer {
+  return frame.writeParquet({ compression: "zstd" });
 }
 
-async function readJson<T>(path: string): Promise<T | null> {
-  return guard(path, async () => {
+function encodeJson(value: unknown): Buffer {
+  return Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+function isTemporary(name: string): boolean {
+  return name.startsWith(".") && name.endsWith(".tmp");
+}
+
+/** Puts a whole file in place, durably. */
+async function writeFile(file: string, encode: () => Buffer): Promise<void> {
+  const folder = path.dirname(file);
+  const temporary = path.join(folder, `.${path.basename(file)}.${randomUUID()}.tmp`);
+  await attempt("write", file, async () => {
+    const content = encode();
+    await fs.mkdir(folder, { recursive: true });
     try {
-      return JSON.parse(await readFile(path, "utf8")) as T;
+      const handle = await fs.open(temporary, "wx");
+      try {
+        await handle.writeFile(content);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await fs.rename(temporary, file);
+      await syncFolder(folder);
     } catch (error) {
-      if (isMissing(error)) return null;
+      await fs.rm(temporary, { force: true });
       throw error;
     }
   });
 }
 
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
-}
-
-/** Writes beside the place, syncs, renames; a failure leaves nothing. */
-async function replaceFile(path: string, write: (path: string) => Promise<void>): Promise<void> {
-  const draft = join(dirname(path), `.${basename(path)}.${randomUUID()}`);
-  await guard(path, async () => {
-    try {
-      await mkdir(dirname(path), { recursive: true });
-      await write(draft);
-      const file = await open(draft, "r");
-      await file.sync().finally(() => file.close());
-      await rename(draft, path);
-    } catch (error) {
-      await rm(draft, { force: true });
-      throw error;
-    }
-  });
-}
-
-async function guard<T>(path: string, work: () => Promise<T>): Promise<T> {
+/** Makes a rename survive a power cut. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await fs.open(folder, "r");
   try {
-    return await work();
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function listFolder(folder: string): Promise<string[]> {
+  return (await attempt("list", folder, () => unlessMissing(fs.readdir(folder)))) ?? [];
+}
+
+function readText(file: string): Promise<string | undefined> {
+  return attempt("read", file, () => unlessMissing(fs.readFile(file, "utf8")));
+}
+
+function remove(target: string): Promise<void> {
+  return attempt("remove", target, () => fs.rm(target, { recursive: true, force: true }));
+}
+
+async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+const fixes: Readonly<Record<string, string>> = {
+  ENOSPC: " Free space on that disk.",
+  EDQUOT: " The quota of that disk is used up.",
+  EACCES: " Give the process the right to use that folder.",
+  EROFS: " The disk is mounted read-only.",
+};
+
+async function attempt<T>(verb: string, file: string, run: () => T | Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (cause) {
+    if (cause instanceof OnceflowError) throw cause;
+    const { code } = cause as NodeJS.ErrnoException;
+    const fix = verb === "decode" ? " Materialize its interval again." : (fixes[code ?? ""] ?? "");
     throw new OnceflowError(
       "OFFLINE_UNAVAILABLE",
-      `the offline store cannot use ${path}: ${messageOf(error)}. Check that the folder of ONCEFLOW_OFFLINE exists, can be written, and has space.`,
-      { path },
-      error,
+      `the offline store cannot ${verb} ${file}: ${messageOf(cause)}.${fix}`,
+      { path: file, ...(code === undefined ? {} : { errno: code }) },
+      cause,
     );
   }
 }

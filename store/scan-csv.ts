@@ -97,7 +97,7 @@ async function fill(
 
 /** The capacity that a record needs that does not end within the bytes. */
 function grown(input: Input, bytes: Buffer, what: string): number {
-  if (bytes.length < maxRecordBytes) return Math.max(2 * bytes.length, 64);
+  if (bytes.length < maxRecordBytes) return 2 * bytes.length;
   const problem = `${what} does not end within ${maxRecordBytes} bytes; is a quote left open?`;
   throw fault("SOURCE_CORRUPT", input, problem);
 }

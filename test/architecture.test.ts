@@ -32,6 +32,7 @@ const polarsFiles = [
   "store/scan-parquet.ts",
   "store/source-chunk.ts",
   "activities/materialization.ts",
+  "activities/rows.ts",
   "activities/training-set.ts",
 ];
 

@@ -10,7 +10,7 @@ const partsAtOnce = 4;
 
 const activities = workflow.proxyActivities<ReturnType<typeof createOfflineActivities>>({
   startToCloseTimeout: "2 hours",
-  heartbeatTimeout: "20 seconds",
+  heartbeatTimeout: "10 seconds",
   // Wrong data and definitions are not retryable by their code; stores and files come back.
   retry: { initialInterval: "500 ms", maximumInterval: "30 seconds", maximumAttempts: 30 },
 });

@@ -5,7 +5,7 @@ import type { TrainingSetInput, TrainingSetResult } from "./contract.ts";
 
 const activities = workflow.proxyActivities<ReturnType<typeof createOfflineActivities>>({
   startToCloseTimeout: "2 hours",
-  heartbeatTimeout: "20 seconds",
+  heartbeatTimeout: "10 seconds",
   retry: { initialInterval: "500 ms", maximumInterval: "30 seconds", maximumAttempts: 30 },
 });
 

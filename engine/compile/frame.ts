@@ -163,7 +163,8 @@ function toColumn(series: pl.Series): ColumnData {
 }
 
 function toTypedArray<T extends ArrayBufferView>(series: pl.Series): T {
-  return series.toTypedArray() as unknown as T;
+  const array: unknown = series.toTypedArray();
+  return array as T;
 }
 
 // An expression costs far more to build than to run on a column, so each is built once.

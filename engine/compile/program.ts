@@ -3,10 +3,12 @@
  * (closures, generated code) run.
  */
 import type { Dtype, Value } from "../dtypes.ts";
-import { OnceflowError } from "../errors.ts";
+import { messageOf, OnceflowError } from "../errors.ts";
 import { fingerprintOf } from "../fingerprint.ts";
+import { toInt64 } from "../int64.ts";
 import type { MapNode, Node } from "../node.ts";
 import { operationOf, type RowFunction } from "../operations.ts";
+import { showValue } from "../wire.ts";
 
 /** One step; the place of a step in the list is the place of its value. */
 export type Step =
@@ -78,17 +80,23 @@ export function callMap(node: MapNode): (...values: readonly Value[]) => Value {
   const names = node.inputs.map((input) => input.name);
   return (...values) => {
     const inputs = Object.fromEntries(names.map((name, i) => [name, values[i] ?? null]));
-    let result: Value;
+    let result: unknown;
     try {
       result = node.compute(inputs);
     } catch (error) {
-      const detail = error instanceof Error ? error.message : String(error);
-      throw mapError(node, `threw: ${detail}`, error);
+      throw mapError(node, `threw: ${messageOf(error)}`, error);
     }
-    if (isOf(node.dtype, result)) return result;
-    const shown = typeof result === "object" ? JSON.stringify(result) : String(result);
-    throw mapError(node, `returned ${shown}, which is no ${node.dtype}.`);
+    const value = canonical(node.dtype, result);
+    if (isOf(node.dtype, value)) return value;
+    throw mapError(node, `returned ${showValue(result)}, which is no ${node.dtype}.`);
   };
+}
+
+/** An integer in its one form: Math.round gives −0, and bigint arithmetic gives small bigints. */
+function canonical(dtype: Dtype, value: unknown): unknown {
+  if (dtype !== "int64" && dtype !== "timestamp") return value;
+  if (typeof value === "bigint") return toInt64(value) ?? value;
+  return Object.is(value, -0) ? 0 : value;
 }
 
 function mapError(node: MapNode, problem: string, cause?: unknown): OnceflowError {
@@ -109,7 +117,7 @@ export function isOf(dtype: Dtype, value: unknown): value is Value {
     case "int64":
     case "timestamp":
       if (typeof value === "number") return Number.isSafeInteger(value) && !Object.is(value, -0);
-      return typeof value === "bigint" && !Number.isSafeInteger(Number(value));
+      return typeof value === "bigint" && typeof toInt64(value) === "bigint";
     case "float64":
       return typeof value === "number";
     case "string":

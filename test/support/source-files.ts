@@ -21,7 +21,7 @@ export function temporaryFolder() {
   return {
     folder,
     /** Writes a file and describes it as a listing would. */
-    async write(name: string, content: string | Buffer, index = 0): Promise<SourceFile> {
+    write: async (name: string, content: string | Buffer, index = 0): Promise<SourceFile> => {
       const file = path.join(folder, name);
       await fs.mkdir(path.dirname(file), { recursive: true });
       await fs.writeFile(file, content);

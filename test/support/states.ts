@@ -1,6 +1,11 @@
 /** Aggregate states of a column of values, by each of the ways that make them. */
 import pl from "nodejs-polars";
-import { aggregateOf, type AggregateName, aggregates, type State } from "../../engine/aggregates.ts";
+import {
+  aggregateOf,
+  type AggregateName,
+  aggregates,
+  type State,
+} from "../../engine/aggregates.ts";
 import { compileStates } from "../../engine/compile/batch.ts";
 import { toSeries } from "../../engine/compile/frame.ts";
 import { type Dtype, dtypes, type Value } from "../../engine/dtypes.ts";

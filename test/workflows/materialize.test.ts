@@ -164,20 +164,35 @@ describe("The materialize workflow", function () {
     assert.equal(dumps[2], dumps[0]);
   });
 
+  it("refuses an interval that cuts a committed one, whose rows would count twice", async () => {
+    const settings = deployment.withPrefix();
+    await deployment.startWorker(settings);
+    await (await start(settings, "badges", firstDayMs, firstDayMs + msPerDay)).result();
+    const before = await deployment.dump(settings.prefix);
+    const run = await start(settings, "badges", firstDayMs, firstDayMs + 2 * msPerDay);
+    await failsWith(run.result(), "INTERVAL_INVALID", /2026-01-01.*cuts/, /twice/);
+    assert.equal(await deployment.dump(settings.prefix), before);
+  });
+
   it("writes no row when an expectation fails, and says which feature, file and row", async () => {
     const settings = deployment.withPrefix();
     const path = join(settings.dataDir, "old.csv");
     const lines = readFileSync(join(settings.dataDir, "absences.csv"), "utf8").split("\n");
     const cells = lines[200]?.split(";") ?? [];
-    cells[8] = "999";
+    cells[8] = "90";
     lines[200] = cells.join(";");
     writeFileSync(path, lines.join("\n"));
     const own = { ...settings, sources: { absences: path } };
     await deployment.startWorker(own);
     const run = await start(own, "absences", 0, firstDayMs);
-    await failsWith(run.result(), "EXPECTATION_FAILED", /age_zero_mean/, /row 200 of .*old\.csv/);
+    await failsWith(
+      run.result(),
+      "EXPECTATION_FAILED",
+      /age_zero_mean_unit_variance/,
+      /row 200 of .*old\.csv/,
+    );
     assert.deepEqual(await written(settings.prefix), []);
-    const redis = connectRedis(settings.redisUrl, "serving");
+    const redis = connectRedis(settings.redisUrl, "writing");
     const [logged] = await createLedger(redis, settings).readRuns("absences", 1);
     assert.equal(logged?.outcome, "failed");
     await redis.close();

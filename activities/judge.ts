@@ -1,0 +1,36 @@
+/** What becomes of expectations that do not hold. */
+import type { View } from "../engine/catalogue.ts";
+import { OnceflowError } from "../engine/errors.ts";
+import { toJson } from "../engine/wire.ts";
+import type { Violation } from "./view-program.ts";
+
+/** Ordinals of one source file; the rest of an ordinal is the row in it. */
+const rowsPerFile = 2 ** 32;
+
+/** Throws where an expectation with onFail: "fail" does not hold; collects the others. */
+export function judge(
+  view: View,
+  violations: readonly Violation[],
+  path: string | undefined,
+  warnings: string[],
+): void {
+  const texts = violations.map((violation) => {
+    const { feature, text, count, ordinal, value, dtype } = violation;
+    const shown = JSON.stringify(toJson(dtype, value));
+    const where =
+      ordinal === undefined
+        ? `is ${shown}`
+        : `does not hold for ${count} ${count === 1 ? "row" : "rows"}, first ${shown} in row ${(ordinal % rowsPerFile) + 1} of ${path ?? "the source"}`;
+    return { violation, text: `feature "${feature}" expects ${text}; it ${where}` };
+  });
+  warnings.push(
+    ...texts.filter(({ violation }) => violation.onFail === "warn").map(({ text }) => text),
+  );
+  const failed = texts.filter(({ violation }) => violation.onFail === "fail");
+  if (failed.length > 0)
+    throw new OnceflowError(
+      "EXPECTATION_FAILED",
+      `view "${view.name}": ${failed.map(({ text }) => text).join("; ")}. No row was written. Mend the data, or change the expectation or its onFail.`,
+      { view: view.name, features: failed.map(({ violation }) => violation.feature) },
+    );
+}

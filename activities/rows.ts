@@ -1,0 +1,82 @@
+/** Rows on their way from source frames to the online store. */
+import pl from "nodejs-polars";
+import type { View } from "../engine/catalogue.ts";
+import { type Frame, typedLiteral } from "../engine/compile/batch.ts";
+import {
+  type ColumnData as FrameColumn,
+  heightOf,
+  lazyOf,
+  toColumns,
+} from "../engine/compile/frame.ts";
+import type { Value } from "../engine/dtypes.ts";
+import type { ColumnData } from "../store/column-data.ts";
+import { createRowCodec } from "../store/row-codec.ts";
+import type { RowBatch } from "../store/row-writer.ts";
+import type { RunRef } from "../workflows/contract.ts";
+import { intervalOfRun } from "./runs.ts";
+import { rowColumns } from "./view-program.ts";
+
+/** The chunk with event time, known-at and ordinal beside the source's columns. */
+export function withRowColumns(chunk: Frame, view: View, run: RunRef, startedAtMs: number): Frame {
+  const { eventTime } = view.source;
+  const at =
+    eventTime === undefined
+      ? typedLiteral("timestamp", microseconds(intervalOfRun(run).endMs))
+      : pl.col(eventTime);
+  return chunk.withColumns(
+    at.alias(rowColumns.eventTime),
+    typedLiteral("timestamp", microseconds(startedAtMs)).alias(rowColumns.knownAt),
+  );
+}
+
+function microseconds(ms: number): Value {
+  const exact = BigInt(ms) * 1000n;
+  return Number.isSafeInteger(Number(exact)) ? Number(exact) : exact;
+}
+
+type IntegerColumn = Extract<FrameColumn, { readonly words: Int32Array }>;
+type FloatColumn = Extract<FrameColumn, { readonly data: Float64Array }>;
+type TextColumn = Extract<FrameColumn, { readonly dtype: "string" }>;
+
+/** The offline rows of one part as a batch for the online store. */
+export async function toRowBatch(frame: Frame, view: View, run: RunRef): Promise<RowBatch> {
+  const [eventTimes] = toColumns(frame, [rowColumns.eventTime]) as [IntegerColumn];
+  const [ordinals] = toColumns(
+    await lazyOf(frame).select(pl.col(rowColumns.ordinal).cast(pl.Float64)).collect(),
+  ) as [FloatColumn];
+  const keys = toColumns(frame, view.entity.keys) as TextColumn[];
+  const columns = toColumns(
+    frame,
+    view.stores.map((column) => column.name),
+  );
+  return {
+    codec: createRowCodec(view.stores),
+    count: heightOf(frame),
+    keys: keys.map((column) => column.data),
+    columns: columns.map(toBatchColumn),
+    eventTimesUs: eventTimes.words,
+    generation: run.generation,
+    ordinals: ordinals.data,
+    mark: { endMs: intervalOfRun(run).endMs, generation: run.generation },
+  };
+}
+
+function toBatchColumn(column: FrameColumn): ColumnData {
+  const nulls = column.nulls ?? undefined;
+  switch (column.dtype) {
+    case "bool":
+      return { kind: "bools", values: column.data, nulls };
+    case "float64":
+      return { kind: "floats", values: column.data, nulls };
+    case "int64":
+    case "timestamp":
+      return { kind: "words", words: column.words, nulls };
+    case "string":
+      return { kind: "texts", values: column.data, nulls };
+    case "list_float64":
+      return {
+        kind: "values",
+        get: (row) => (nulls?.[row] === 1 ? null : (column.data[row] ?? null)),
+      };
+  }
+}

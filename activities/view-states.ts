@@ -1,0 +1,107 @@
+/** What the ledger and the stores know a view by, and how committed states add up to a snapshot. */
+import type { View } from "../engine/catalogue.ts";
+import type { Value } from "../engine/dtypes.ts";
+import { fingerprintOf } from "../engine/fingerprint.ts";
+import { formatInterval, parseInterval } from "../engine/interval.ts";
+import type { CommittedState, Snapshot } from "../engine/snapshot.ts";
+import type { StoredView } from "../store/column-data.ts";
+import type { StoredStates } from "../store/ledger.ts";
+import type { RunRef } from "../workflows/contract.ts";
+import { OnceflowError } from "../engine/errors.ts";
+import { intervalOfRun } from "./runs.ts";
+
+/** The bounds of a run, ISO 8601. */
+type RunRange = Pick<RunRef, "start" | "end">;
+
+/** What the online store keeps for a view. */
+export function storedView(view: View): StoredView {
+  return { view: view.name, fingerprint: view.fingerprint, columns: view.stores };
+}
+
+/** Names the pointers that this build of a view reads. */
+export function pointerRequest(view: View) {
+  const { name, fingerprint, aggregatesFingerprint } = view;
+  return { view: name, fingerprint, setFingerprint: aggregatesFingerprint };
+}
+
+/** Whether every materialization replaces the whole. */
+export function isFullRefresh(view: View): boolean {
+  return view.source.eventTime === undefined && !/\{(date|hour)\}/.test(view.source.files);
+}
+
+/** Aggregate values by formula, as compiled programs want them. */
+export function valuesByFormula(view: View, snapshot: Snapshot): ReadonlyMap<string, Value> {
+  return new Map(
+    view.aggregates.map(({ fingerprint, node }) => [
+      fingerprintOf(node),
+      snapshot.values.get(fingerprint) ?? null,
+    ]),
+  );
+}
+
+/** The fingerprints of a view's aggregates. */
+export function aggregateFingerprints(view: View): string[] {
+  return view.aggregates.map((aggregate) => aggregate.fingerprint);
+}
+
+/** The committed states of a view's aggregates, with those of this run in their place. */
+export function committedWith(
+  view: View,
+  stored: StoredStates,
+  run: RunRef,
+  states: Readonly<Record<string, string>>,
+): ReadonlyMap<string, readonly CommittedState[]> {
+  const own = formatInterval(intervalOfRun(run));
+  return new Map(
+    view.aggregates.map(({ fingerprint }) => {
+      const all = new Map(stored.states.get(fingerprint));
+      all.set(own, { generation: run.generation, state: states[fingerprint] ?? "[]" });
+      const committed = [...all].map(([text, { generation, state }]) => ({
+        interval: parseInterval(text),
+        generation,
+        state,
+      }));
+      return [fingerprint, committed];
+    }),
+  );
+}
+
+/**
+ * Whether every aggregate has a state for every interval that any has. A new aggregate of a view
+ * with history gets a snapshot only once it is filled: before, its value would be of a part.
+ */
+export function isWhole(
+  view: View,
+  committed: ReadonlyMap<string, readonly CommittedState[]>,
+): boolean {
+  if (view.aggregates.length === 0) return false;
+  if (isFullRefresh(view)) return true;
+  const counts = [...committed.values()].map((states) => states.length);
+  const union = new Set(
+    [...committed.values()].flatMap((states) =>
+      states.map((each) => formatInterval(each.interval)),
+    ),
+  );
+  return counts.every((count) => count === union.size);
+}
+
+/**
+ * Refuses an interval that cuts one whose states are committed: aggregates would count its rows
+ * twice. Intervals of a full refresh replace each other and may overlap.
+ *
+ * @throws INTERVAL_INVALID
+ */
+export function assertNoOverlap(view: View, stored: StoredStates, run: RunRange): void {
+  if (isFullRefresh(view)) return;
+  const own = intervalOfRun(run);
+  for (const text of new Set([...stored.states.values()].flatMap((states) => [...states.keys()]))) {
+    const { startMs, endMs } = parseInterval(text);
+    const isSame = startMs === own.startMs && endMs === own.endMs;
+    if (isSame || startMs >= own.endMs || endMs <= own.startMs) continue;
+    throw new OnceflowError(
+      "INTERVAL_INVALID",
+      `the interval ${formatInterval(own)} of view "${view.name}" cuts ${text}, which is committed: aggregates would count rows twice. Materialize intervals that do not overlap; to compute ${text} again, materialize exactly it with --reprocess.`,
+      { view: view.name, committed: text },
+    );
+  }
+}

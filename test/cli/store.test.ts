@@ -1,0 +1,351 @@
+import assert from "node:assert/strict";
+import { Redis } from "ioredis";
+import type { ViewStatus } from "../../cli/view-status.ts";
+import type { View } from "../../engine/catalogue.ts";
+import { interval } from "../../engine/interval.ts";
+import { buildApp } from "../../serving/app.ts";
+import type { FeatureAnswer } from "../../serving/answer.ts";
+import { createLookup } from "../../serving/lookup.ts";
+import { createKeys } from "../../store/keys.ts";
+import { createLedger } from "../../store/ledger.ts";
+import { createOnlineStore } from "../../store/online-store.ts";
+import { aggregateValues, type ExampleStore, fillExampleStore } from "../support/example-store.ts";
+import { fillView } from "../support/fill.ts";
+import { randomPrefix } from "../support/redis.ts";
+import { cli, cliJson, downEnv } from "../support/run-cli.ts";
+
+let example: ExampleStore;
+let client: Redis;
+before(async () => {
+  example = await fillExampleStore();
+  client = new Redis(example.redis.url, { protocol: 2 });
+});
+after(async () => {
+  await client.quit();
+  await example.stop();
+});
+
+const envOf = (prefix: string) => ({
+  ...downEnv,
+  REDIS_URL: example.redis.url,
+  ONCEFLOW_PREFIX: prefix,
+});
+const exampleEnv = () => envOf(example.redis.prefix);
+
+describe("get", () => {
+  it("shows a table for each entity, and gives an unknown one as a status", async () => {
+    const { code, out, err } = await cli(
+      "get --features has_pet,age_zero_mean --entity id=11 --entity id=nobody".split(" "),
+      exampleEnv(),
+    );
+    assert.equal(err, "");
+    assert.equal(code, 0);
+    assert.equal(
+      out,
+      `id=11
+feature        value  status   event time
+has_pet            1  PRESENT  2026-03-02
+age_zero_mean   -3.5  PRESENT  2026-03-02
+
+id=nobody
+feature        value  status     event time
+has_pet        null   NOT_FOUND
+age_zero_mean  null   NOT_FOUND
+
+snapshot of absences: ${example.snapshots.absences}
+`,
+    );
+  });
+
+  it("computes from inputs, a file's rows and a pinned snapshot", async () => {
+    const asked = ["get", "--features", "has_pet,age_zero_mean"];
+    const { results } = await cliJson<FeatureAnswer>(
+      [
+        ...asked,
+        "--input",
+        "pet=2",
+        "--input",
+        "age=33",
+        "--snapshot",
+        `absences=${example.snapshots.absences}`,
+      ],
+      exampleEnv(),
+    );
+    assert.deepEqual(results[0]?.features, { has_pet: 1, age_zero_mean: -3.5 });
+    const rows = '{"pet":0,"age":40}\n{"pet":1,"age":30}\n';
+    const { code, out } = await cli([...asked, "--inputs-file", "-"], exampleEnv(), {
+      input: rows,
+    });
+    assert.equal(code, 0);
+    assert.match(out, /^row 1\n.*\nhas_pet +0 .*\nage_zero_mean +3\.5 .*\n\nrow 2\n/);
+  });
+
+  it("shows values beyond their TTL and violated expectations", async () => {
+    const badges = await cli(["get", "--service", "presence", "--entity", "id=11"], exampleEnv());
+    assert.match(badges.out, /long_stay +null +OUTSIDE_MAX_AGE +2026-03-02T21:30:00Z\n/);
+    const aged = ["get", "--features", "age_zero_mean", "--input", "age=900"];
+    const { code, out } = await cli(aged, exampleEnv());
+    assert.equal(code, 0);
+    assert.match(out, /! age_zero_mean violates between\(-120, 120\)/);
+  });
+
+  it("paints statuses on a terminal", async () => {
+    const argv = ["get", "--features", "has_pet", "--entity", "id=11"];
+    const { out } = await cli(argv, exampleEnv(), { colours: true });
+    assert.match(out, /\u001b\[32mPRESENT\u001b\[39m/);
+  });
+
+  it("answers the same by way of the HTTP service, and passes its errors on", async () => {
+    const {
+      catalogue,
+      serving: redis,
+      redis: { prefix },
+    } = example;
+    const lookup = createLookup({ catalogue, redis, prefix });
+    const app = buildApp({ catalogue, lookup, log: "silent" });
+    const url = await app.listen({ host: "127.0.0.1", port: 0 });
+    try {
+      const argv = ["get", "--service", "model_x", "--entity", "id=11", "--url", url, "--via"];
+      const byHttp = await cliJson<FeatureAnswer>([...argv, "http"]);
+      assert.deepEqual(byHttp, await cliJson(["get", ...argv.slice(1), "store"], exampleEnv()));
+      const { code, err } = await cli([
+        "get",
+        "--service",
+        "model_y",
+        "--via",
+        "http",
+        "--url",
+        url,
+      ]);
+      assert.equal(code, 1);
+      assert.match(err, /^UNKNOWN_SERVICE .*Did you mean "model_x"/);
+      const own = ["get", "--service", "model_y", "--entity", "id=11"];
+      assert.deepEqual(
+        await cliJson([...own, "--via", "http", "--url", url]),
+        await cliJson(own, exampleEnv()),
+      );
+    } finally {
+      await app.close();
+      lookup.close();
+    }
+  });
+
+  it("explains live with the bytes that it read", async () => {
+    const argv = ["explain", "--service", "model_x", "--live", "--entity", "id=11"];
+    const { out } = await cli(argv, exampleEnv());
+    assert.match(out, /^1 row\nfeature .*\n(.*\n)+decodes 5 of 22 columns of absences/);
+    assert.match(
+      out,
+      new RegExp(
+        `\n\n\\d+ bytes of stored rows read\nsnapshot of absences: ${example.snapshots.absences}\n$`,
+      ),
+    );
+    const { bytes } = await cliJson<{ bytes: number }>(argv, exampleEnv());
+    assert.ok(bytes > 19);
+  });
+});
+
+describe("status", () => {
+  interface Status {
+    readonly healthy: boolean;
+    readonly views: readonly ViewStatus[];
+  }
+  const statusOf = async (prefix: string, view: string) => {
+    const { views } = await cliJson<Status>(["status", view], envOf(prefix));
+    assert.equal(views.length, 1);
+    return views[0]!;
+  };
+  const problemsOf = async (prefix: string, view: string) =>
+    (await statusOf(prefix, view)).problems.map(({ problem }) => problem);
+  const fill = (prefix: string, view: View, start: string, end: string, keys = ["1"]) =>
+    fillView(example.writing, view, {
+      prefix,
+      start,
+      end,
+      rows: keys.map((key) => ({ key: [key], values: {} })),
+      aggregates: aggregateValues(view, { mean: 1, std: 2, count: 3 }),
+    });
+
+  it("says of an empty store that nothing was materialized, with exit code 3", async () => {
+    const { code, out } = await cli(["status"], envOf(randomPrefix()));
+    assert.equal(code, 3);
+    assert.match(out, /^absences {2}1 problem\n {2}✗ nothing was materialized/);
+    assert.match(out, /fix: npm run --silent cli -- materialize absences\n/);
+    assert.match(
+      out,
+      /fix: npm run --silent cli -- materialize badges --start <time> --end <time>\n/,
+    );
+    assert.match(out, /snapshot +none\n/);
+  });
+
+  it("shows what is committed, and is healthy", async () => {
+    const { code, out } = await cli(["status"], exampleEnv());
+    assert.equal(code, 0);
+    assert.match(out, /^absences {2}healthy\n/);
+    assert.match(out, /head +2026-03-02, generation 1, \d+ d/);
+    assert.match(out, new RegExp(`snapshot +${example.snapshots.absences} as of 2026-03-02\n`));
+    assert.match(out, / {2}age_mean +36\.5\n/);
+    assert.match(out, /online +2 rows in 4 of 4 buckets\n/);
+    assert.match(out, /\[2026-03-02, 2026-03-03\) +2 +1\n/);
+    assert.match(out, /! the newest interval ended .* ago, beyond the TTL of 7 d/);
+    const { healthy, views } = await cliJson<Status>(["status"], exampleEnv());
+    assert.equal(healthy, true);
+    assert.deepEqual(
+      views.map((each) => [each.view, each.intervals.count, each.full_refresh]),
+      [
+        ["absences", 1, true],
+        ["badges", 1, false],
+      ],
+    );
+    assert.deepEqual(views[1]?.snapshot?.values, { badge_events: 10, minutes_inside_mean: 400 });
+  });
+
+  it("finds gaps and overlaps between intervals, and shows the newest twenty", async () => {
+    const prefix = randomPrefix();
+    for (let day = 1; day <= 23; day++) {
+      if (day === 10) continue;
+      const [start, end] = [day, day + 1].map((d) => `2026-01-${String(d).padStart(2, "0")}`);
+      await fill(prefix, example.badges, start ?? "", end ?? "");
+    }
+    assert.deepEqual(await problemsOf(prefix, "badges"), [
+      "nothing is committed for [2026-01-10, 2026-01-11), which lies between committed intervals",
+    ]);
+    const { out } = await cli(["status", "badges"], envOf(prefix));
+    assert.match(out, /fix: .* materialize badges --start 2026-01-10 --end 2026-01-11\n/);
+    assert.match(out, /committed: 22 intervals, 22 rows\n/);
+    assert.match(out, /and 2 older\n {2}gaps: \[2026-01-10, 2026-01-11\)\n/);
+    await fill(prefix, example.badges, "2026-01-10", "2026-01-12");
+    const [overlap] = await problemsOf(prefix, "badges");
+    assert.match(overlap ?? "", /overlap, first in \[2026-01-11, 2026-01-12\)/);
+  });
+
+  it("takes the intervals of a full refresh as replacing each other", async () => {
+    const prefix = randomPrefix();
+    await fill(prefix, example.absences, "1970-01-01", "2026-01-01");
+    await fill(prefix, example.absences, "1970-01-01", "2026-01-05");
+    assert.deepEqual(await problemsOf(prefix, "absences"), []);
+  });
+
+  it("says where there are rows but no snapshot", async () => {
+    const prefix = randomPrefix();
+    const options = { prefix, start: "2026-01-01", end: "2026-01-02", rows: [] };
+    await fillView(example.writing, example.badges, options);
+    const { problems } = await statusOf(prefix, "badges");
+    assert.match(problems[0]?.problem ?? "", /1 committed interval of 1 lack .* no snapshot/);
+    assert.match(problems[0]?.fix ?? "", /materialize badges --start 2026-01-01 --end 2026-01-02$/);
+  });
+
+  it("shows the last runs and the failures among them", async () => {
+    const prefix = randomPrefix();
+    const { absences, badges, writing } = example;
+    const ledger = createLedger(writing, { prefix });
+    const log = (view: View, day: number, outcome: string, facts: object = {}) =>
+      ledger.logRun(view.name, {
+        runId: `run-${day}-${outcome}`,
+        fingerprint: view.fingerprint,
+        interval: `2026-01-0${day}T00:00:00.000Z/2026-01-0${day + 1}T00:00:00.000Z`,
+        outcome,
+        startedAtMs: 1_767_225_600_000,
+        finishedAtMs: 1_767_225_602_500,
+        ...facts,
+      });
+    await fill(prefix, badges, "2026-01-01", "2026-01-02");
+    await log(badges, 2, "failed", { reason: "no file" });
+    await log(badges, 1, "failed", { reason: "mended since" });
+    await log(badges, 1, "committed", { rows: 7 });
+    assert.deepEqual(await problemsOf(prefix, "badges"), [
+      "the last run of [2026-01-02, 2026-01-03) failed: no file",
+    ]);
+    const { out } = await cli(["status", "badges"], envOf(prefix));
+    assert.match(
+      out,
+      /committed +\[2026-01-01, 2026-01-02\) +7 +2\.5 s +2026-01-01 +run-1-committed\n/,
+    );
+
+    await fill(prefix, absences, "1970-01-01", "2026-01-01");
+    await log(absences, 1, "failed", { reason: "\u001b[31mred" });
+    const failed = await cli(["status", "absences"], envOf(prefix));
+    assert.match(failed.out, /failed: \\u001b\[31mred/);
+    await log(absences, 2, "committed", { rows: 7 });
+    assert.deepEqual(await problemsOf(prefix, "absences"), []);
+  });
+
+  it("notices lost buckets, and `reset` mends them", async () => {
+    const prefix = randomPrefix();
+    const { badges, writing } = example;
+    await fill(prefix, badges, "2026-01-01", "2026-01-02", ["1", "2", "3"]);
+    await client.del(createKeys(prefix).bucket("badges", badges.fingerprint, 2));
+    const { problems } = await statusOf(prefix, "badges");
+    assert.equal(problems[0]?.problem, "1 of 4 buckets is missing: rows are lost");
+    assert.match(problems[0].fix, /reset badges --yes, then materialize again/);
+
+    const reset = await cli(["reset", "badges", "--yes"], envOf(prefix));
+    assert.equal(reset.code, 0);
+    assert.equal(
+      reset.out,
+      `reset badges: 16 empty buckets, 1 interval forgotten
+fill it again:
+  npm run --silent cli -- materialize badges --start 2026-01-01 --end 2026-01-02
+`,
+    );
+    const { coverage } = await createLedger(writing, { prefix }).readLedger(
+      "badges",
+      badges.fingerprint,
+    );
+    assert.equal(coverage.size, 0);
+    await fill(prefix, badges, "2026-01-01", "2026-01-02");
+    assert.deepEqual(await problemsOf(prefix, "badges"), []);
+  });
+
+  it("notices a bucket of another store, and a namespace that is gone", async () => {
+    const prefix = randomPrefix();
+    const keys = createKeys(prefix);
+    await fill(prefix, example.badges, "2026-01-01", "2026-01-02");
+    const bucket = keys.bucket("badges", example.badges.fingerprint, 1);
+    const meta = (await client.hgetBuffer(bucket, "")) ?? Buffer.alloc(0);
+    await client.hset(bucket, "", Buffer.concat([Buffer.alloc(8, 7), meta.subarray(8)]));
+    assert.deepEqual(await problemsOf(prefix, "badges"), [
+      "1 of 4 buckets is of another epoch: rows are lost",
+    ]);
+    await client.hset(bucket, "", Buffer.concat([meta.subarray(0, 8), Buffer.alloc(12)]));
+    assert.deepEqual(await problemsOf(prefix, "badges"), [
+      "1 of 4 buckets is older than the last commit: rows are lost",
+    ]);
+    await client.hdel(keys.pointers("badges"), `namespace:${example.badges.fingerprint}`);
+    assert.deepEqual(await problemsOf(prefix, "badges"), [
+      "intervals are committed, but the online store has no rows of them",
+    ]);
+    await client.hset(
+      keys.pointers("badges"),
+      `namespace:${example.badges.fingerprint}`,
+      "many 0 ready",
+    );
+    const [malformed] = await problemsOf(prefix, "badges");
+    assert.match(malformed ?? "", /record of fingerprint .* is malformed/);
+  });
+
+  it("lists the namespaces of older definitions", async () => {
+    const prefix = randomPrefix();
+    const { badges, writing } = example;
+    await fill(prefix, badges, "2026-01-01", "2026-01-02");
+    const old = { view: "badges", fingerprint: "01d", columns: [] };
+    await createOnlineStore(writing, { prefix }).openNamespace(old, { buckets: 2 });
+    const { old_namespaces, problems } = await statusOf(prefix, "badges");
+    assert.deepEqual(old_namespaces, [{ fingerprint: "01d", buckets: 2, rows: 0 }]);
+    assert.deepEqual(problems, []);
+    const { out } = await cli(["status", "badges"], envOf(prefix));
+    assert.match(out, /kept +0 rows in 2 buckets under the older 01d\n/);
+  });
+
+  it("ignores a run that is under way", async () => {
+    const prefix = randomPrefix();
+    await fill(prefix, example.badges, "2026-01-01", "2026-01-02");
+    await createLedger(example.writing, { prefix }).beginRun({
+      view: "badges",
+      fingerprint: example.badges.fingerprint,
+      interval: interval("2026-01-01", "2026-01-02"),
+      runId: "under way",
+    });
+    assert.deepEqual(await problemsOf(prefix, "badges"), []);
+  });
+});

@@ -1,0 +1,354 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { aggregateOf, type State } from "../../engine/aggregates.ts";
+import type { ViewAggregate } from "../../engine/catalogue.ts";
+import type { Dtype, Value } from "../../engine/dtypes.ts";
+import { fingerprintOf } from "../../engine/fingerprint.ts";
+import { INT64_MAX, INT64_MIN } from "../../engine/int64.ts";
+import { formatInterval, type Interval } from "../../engine/interval.ts";
+import {
+  type CommittedState,
+  decodeSnapshot,
+  decodeState,
+  encodeSnapshot,
+  encodeState,
+  mergeSnapshot,
+  mergeStates,
+} from "../../engine/snapshot.ts";
+import { valueOf } from "../support/arbitrary.ts";
+import { columnNode } from "../support/parity.ts";
+import {
+  type AggregateCase,
+  aggregateCases,
+  foldState,
+  polarsStates,
+  valueOfState,
+} from "../support/states.ts";
+
+const runs = 25;
+/** How far states made in different ways may lie apart, relative to the greatest value. */
+const tolerance = 1e-12;
+
+const dtypesTaken: readonly Dtype[] = [...new Set(aggregateCases.map(({ dtype }) => dtype))];
+const casesOf = (dtype: Dtype) => aggregateCases.filter((each) => each.dtype === dtype);
+
+/** Values whose squares stay far from the limits of a double. */
+const moderate: Partial<Record<Dtype, fc.Arbitrary<Value>>> = {
+  float64: fc.oneof(
+    fc.double({ min: -1e6, max: 1e6, noNaN: true }),
+    fc.integer({ min: 0, max: 40 }).map((x) => 1e9 + x / 8),
+  ),
+};
+const columnOf = (dtype: Dtype, maxLength = 60): fc.Arbitrary<Value[]> =>
+  fc.array(fc.option(moderate[dtype] ?? valueOf(dtype), { freq: 6 }), { maxLength });
+
+/** Exact for count, int64 sum, min and max; for the rest within the tolerance. */
+function assertSameValue(each: AggregateCase, a: State, b: State, values: readonly Value[]): void {
+  const [x, y] = [valueOfState(each, a), valueOfState(each, b)];
+  const scale = Math.max(0, ...values.map((value) => Math.abs(Number(value ?? 0))));
+  const inexact =
+    ["mean", "var", "std"].includes(each.name) || (each.name === "sum" && each.dtype === "float64");
+  const allowed = {
+    sum: tolerance * scale * values.length,
+    mean: tolerance * scale,
+    var: tolerance * Math.max(Number(y), scale * scale * 1e-3),
+    std: tolerance * Math.max(Number(y), scale),
+  }[each.name as "sum"];
+  const agree =
+    Object.is(x, y) ||
+    (inexact && x !== null && y !== null && Math.abs(Number(x) - Number(y)) <= allowed);
+  assert.ok(agree, `${each.name} of ${each.dtype}: ${String(x)} is not ${String(y)}`);
+}
+
+function merged({ name, dtype }: AggregateCase, states: readonly State[]): State {
+  const row = aggregateOf(name);
+  return states.reduce((a, b) => row.merge(a, b, dtype), row.empty(dtype));
+}
+
+/** Cuts a list at places given as fractions of its length. */
+function cut<T>(values: readonly T[], fractions: readonly number[]): T[][] {
+  const places = fractions.map((f) => Math.floor(f * (values.length + 1))).sort((a, b) => a - b);
+  return [0, ...places].map((from, i) => values.slice(from, places[i]));
+}
+
+describe("aggregates", () => {
+  for (const dtype of dtypesTaken)
+    describe(`of ${dtype}`, () => {
+      it("have the same states from polars as folded one value at a time", async () => {
+        await fc.assert(
+          fc.asyncProperty(columnOf(dtype), async (values) => {
+            const states = await polarsStates(dtype, values);
+            for (const each of casesOf(dtype))
+              assertSameValue(each, states.get(each.name) ?? [], foldState(each, values), values);
+          }),
+          { numRuns: runs },
+        );
+      });
+
+      it("do not depend on how rows are split into chunks and intervals", async () => {
+        const fractions = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 4 });
+        await fc.assert(
+          fc.asyncProperty(columnOf(dtype), fractions, async (values, places) => {
+            const whole = await polarsStates(dtype, values);
+            const parts = await Promise.all(
+              cut(values, places).map((part) => polarsStates(dtype, part)),
+            );
+            for (const each of casesOf(dtype))
+              assertSameValue(
+                each,
+                merged(
+                  each,
+                  parts.map((states) => states.get(each.name) ?? []),
+                ),
+                whole.get(each.name) ?? [],
+                values,
+              );
+          }),
+          { numRuns: runs },
+        );
+      });
+
+      it("merge in any grouping, and with no values to themselves", () => {
+        fc.assert(
+          fc.property(columnOf(dtype), columnOf(dtype), columnOf(dtype), (x, y, z) => {
+            for (const each of casesOf(dtype)) {
+              const { merge, empty } = aggregateOf(each.name);
+              const [a, b, c] = [foldState(each, x), foldState(each, y), foldState(each, z)];
+              const left = merge(merge(a, b, dtype), c, dtype);
+              const right = merge(a, merge(b, c, dtype), dtype);
+              assertSameValue(each, left, right, [...x, ...y, ...z]);
+              assert.deepStrictEqual(merge(empty(dtype), a, dtype), a);
+              assert.deepStrictEqual(merge(a, empty(dtype), dtype), a);
+            }
+          }),
+          { numRuns: runs },
+        );
+      });
+
+      it("keep every state exact as text", async () => {
+        await fc.assert(
+          fc.asyncProperty(fc.array(fc.option(valueOf(dtype))), async (values) => {
+            const states = await polarsStates(dtype, values);
+            for (const each of casesOf(dtype))
+              for (const state of [states.get(each.name) ?? [], foldState(each, values)]) {
+                const aggregate = viewAggregate(each);
+                assert.deepStrictEqual(
+                  decodeState(aggregate, encodeState(aggregate, state)),
+                  state,
+                );
+              }
+          }),
+          { numRuns: runs },
+        );
+      });
+    });
+
+  const inf = Infinity;
+  const awkward: readonly (readonly [
+    dtype: Dtype,
+    values: readonly Value[],
+    wanted: Readonly<Partial<Record<string, Value>>>,
+  ])[] = [
+    ["float64", [], { count: 0, sum: 0, mean: null, var: null, std: null, min: null, max: null }],
+    ["float64", [null, null], { count: 0, sum: 0, mean: null, var: null, min: null, max: null }],
+    [
+      "float64",
+      [null, 5, null],
+      { count: 1, sum: 5, mean: 5, var: null, std: null, min: 5, max: 5 },
+    ],
+    ["float64", [3, 3], { var: 0, std: 0 }],
+    ["float64", [-0], { count: 1, sum: 0, mean: 0, min: 0, max: 0 }],
+    ["float64", [0, -0], { sum: 0, mean: 0, min: 0, max: 0 }],
+    ["float64", [NaN], { count: 1, sum: NaN, mean: NaN, var: null, min: NaN, max: NaN }],
+    ["float64", [NaN, 1], { count: 2, sum: NaN, mean: NaN, var: NaN, std: NaN, min: 1, max: 1 }],
+    ["float64", [1, NaN, null], { sum: NaN, mean: NaN, var: NaN, min: 1, max: 1 }],
+    ["float64", [NaN, NaN], { min: NaN, max: NaN }],
+    ["float64", [inf], { sum: inf, mean: inf, var: null, min: inf, max: inf }],
+    ["float64", [inf, 5], { sum: inf, mean: inf, var: NaN, std: NaN, min: 5, max: inf }],
+    ["float64", [5, -inf, 6, 7], { sum: -inf, mean: -inf, var: NaN, min: -inf, max: 7 }],
+    ["float64", [inf, inf], { sum: inf, mean: inf, var: NaN, min: inf, max: inf }],
+    ["float64", [inf, -inf], { sum: NaN, mean: NaN, var: NaN, min: -inf, max: inf }],
+    ["float64", [1e308, -1e308], { sum: 0, mean: 0, var: inf, std: inf, min: -1e308 }],
+    ["float64", [5e-324, 5e-324], { sum: 1e-323, mean: 5e-324, var: 0 }],
+    ["int64", [], { count: 0, sum: 0, mean: null, var: null, std: null, min: null, max: null }],
+    ["int64", [2n ** 53n + 1n, 1, null], { sum: 2n ** 53n + 2n, min: 1, max: 2n ** 53n + 1n }],
+    ["int64", [INT64_MAX, 1], { count: 2, sum: null, max: INT64_MAX }],
+    ["int64", [INT64_MIN, -1], { sum: null, min: INT64_MIN }],
+    ["int64", [INT64_MAX, INT64_MAX, INT64_MIN, INT64_MIN], { sum: -2 }],
+    ["int64", [INT64_MAX, INT64_MIN], { sum: -1, min: INT64_MIN, max: INT64_MAX }],
+    ["timestamp", [5, -5, null], { count: 2, min: -5, max: 5 }],
+    ["string", ["", null, "a"], { count: 2 }],
+    ["bool", [false, null], { count: 1 }],
+    ["list_float64", [[], null], { count: 1 }],
+  ];
+  for (const [dtype, values, wanted] of awkward)
+    it(`of ${dtype} [${values.map((v) => (Object.is(v, -0) ? "-0" : String(v))).join(", ")}] are as written down`, async () => {
+      const whole = await polarsStates(dtype, values);
+      const rows = await Promise.all(values.map((value) => polarsStates(dtype, [value])));
+      for (const each of casesOf(dtype)) {
+        const want = wanted[each.name];
+        if (want === undefined) continue;
+        const ways = {
+          polars: whole.get(each.name) ?? [],
+          folded: foldState(each, values),
+          "merged row by row": merged(
+            each,
+            rows.map((states) => states.get(each.name) ?? []),
+          ),
+        };
+        for (const [way, state] of Object.entries(ways))
+          assert.deepStrictEqual(valueOfState(each, state), want, `${each.name}, ${way}`);
+      }
+    });
+
+  it("sum int64 exactly where a sum of doubles would not", async () => {
+    const big = fc.array(fc.oneof(valueOf("int64"), fc.constantFrom(INT64_MAX, INT64_MIN)));
+    await fc.assert(
+      fc.asyncProperty(big, async (values) => {
+        const exact = values.reduce<bigint>((sum, value) => sum + BigInt(value as bigint), 0n);
+        const wanted = exact >= INT64_MIN && exact <= INT64_MAX ? exact : null;
+        const each = { name: "sum", dtype: "int64" } as const;
+        for (const state of [
+          (await polarsStates("int64", values)).get("sum") ?? [],
+          foldState(each, values),
+        ]) {
+          const value = valueOfState(each, state);
+          assert.equal(value === null ? null : BigInt(value as bigint), wanted);
+        }
+      }),
+      { numRuns: runs },
+    );
+  });
+
+  it("keep variance where a sum of squares would lose it", async () => {
+    const values = [1e9, 1e9 + 1, 1e9 + 2];
+    const each = { name: "var", dtype: "float64" } as const;
+    assert.equal(valueOfState(each, foldState(each, values)), 1);
+    const parts = await Promise.all(values.map((value) => polarsStates("float64", [value])));
+    const state = merged(
+      each,
+      parts.map((states) => states.get("var") ?? []),
+    );
+    assert.equal(valueOfState(each, state), 1);
+  });
+});
+
+function viewAggregate({ name, dtype }: AggregateCase): ViewAggregate {
+  const result = aggregateOf(name).dtype([dtype]);
+  const node = Object.freeze({
+    kind: "aggregate",
+    aggregate: name,
+    input: columnNode("x", dtype),
+    dtype: typeof result === "string" ? result : dtype,
+    shape: "scalar",
+  } as const);
+  return { fingerprint: fingerprintOf(node), node };
+}
+
+describe("snapshots", () => {
+  const aggregates = aggregateCases
+    .filter(({ dtype }) => dtype !== "list_float64")
+    .map(viewAggregate);
+  const dayMs = 86_400_000;
+  const day = (n: number): Interval => ({ startMs: n * dayMs, endMs: (n + 1) * dayMs });
+
+  /** States of the aggregates over some days, each of the values given. */
+  function committed(days: readonly Readonly<Record<string, readonly Value[]>>[]) {
+    return new Map(
+      aggregates.map((aggregate): [string, CommittedState[]] => [
+        aggregate.fingerprint,
+        days.map((values, n) => {
+          const { aggregate: name, input } = aggregate.node;
+          const state = foldState({ name, dtype: input.dtype }, values[input.dtype] ?? []);
+          return { interval: day(n), generation: n + 1, state: encodeState(aggregate, state) };
+        }),
+      ]),
+    );
+  }
+  const dayOne = {
+    float64: [1.5, NaN, -0],
+    int64: [INT64_MAX, null],
+    timestamp: [-1],
+    string: [""],
+  };
+  const dayTwo = { float64: [Infinity], int64: [-5], timestamp: [7, null], bool: [true] };
+
+  it("merge the committed intervals in order of time, whatever order they come in", () => {
+    const states = committed([dayOne, dayTwo]);
+    const snapshot = mergeSnapshot(aggregates, states, false);
+    assert.equal(snapshot.asOfMs, day(1).endMs);
+    for (const { fingerprint, node } of aggregates) {
+      const values = [dayOne, dayTwo].flatMap(
+        (each: Readonly<Record<string, readonly Value[]>>) => each[node.input.dtype] ?? [],
+      );
+      const each = { name: node.aggregate, dtype: node.input.dtype };
+      assert.deepStrictEqual(
+        snapshot.values.get(fingerprint),
+        valueOfState(each, foldState(each, values)),
+      );
+    }
+    const reversed = new Map([...states].map(([key, list]) => [key, [...list].reverse()]));
+    assert.deepStrictEqual(mergeSnapshot(aggregates, reversed, false), snapshot);
+  });
+
+  it("of a full refresh hold the newest interval alone", () => {
+    const newest = mergeSnapshot(aggregates, committed([dayOne, dayTwo]), true);
+    const sums = aggregates.find(
+      ({ node }) => node.aggregate === "sum" && node.input.dtype === "int64",
+    );
+    assert.equal(newest.values.get(sums?.fingerprint ?? ""), -5);
+  });
+
+  it("have an id that changes with each part of the content", () => {
+    const states = committed([dayOne, dayTwo]);
+    const id = (change: (state: CommittedState) => CommittedState) => {
+      const changed = new Map(states);
+      const [first] = aggregates;
+      const key = first?.fingerprint ?? "";
+      changed.set(key, (states.get(key) ?? []).map(change));
+      return mergeSnapshot(aggregates, changed, false).id;
+    };
+    const ids = [
+      id((state) => state),
+      id((state) => ({ ...state, generation: state.generation + 1 })),
+      id((state) => ({
+        ...state,
+        interval: { ...state.interval, endMs: state.interval.endMs + 1 },
+      })),
+      id((state) => ({ ...state, state: state.state.replace("1", "2") })),
+      mergeSnapshot(aggregates, committed([dayOne]), false).id,
+      mergeSnapshot(aggregates.slice(1), states, false).id,
+      mergeSnapshot(aggregates, new Map(), false).id,
+    ];
+    assert.equal(new Set(ids).size, ids.length);
+    assert.equal(
+      ids[0],
+      id((state) => ({ ...state })),
+    );
+    assert.match(ids[0] ?? "", /^[0-9a-f]{32}$/);
+  });
+
+  it("come back exactly from their text", () => {
+    const snapshot = mergeSnapshot(aggregates, committed([dayOne, dayTwo]), false);
+    const text = encodeSnapshot(aggregates, snapshot);
+    assert.deepStrictEqual(decodeSnapshot(aggregates, snapshot.id, text), snapshot);
+    assert.match(text, /"as_of":"1970-01-03T00:00:00.000Z"/);
+  });
+
+  it("lack the aggregates that a newer build has added", () => {
+    const snapshot = mergeSnapshot(aggregates.slice(1), committed([dayOne]), false);
+    const text = encodeSnapshot(aggregates.slice(1), snapshot);
+    const read = decodeSnapshot(aggregates, snapshot.id, text);
+    assert.equal(read.values.has(aggregates[0]?.fingerprint ?? ""), false);
+    assert.equal(read.values.size, aggregates.length - 1);
+  });
+
+  it("merge states in the order given, from no state to many", () => {
+    const [each] = aggregateCases.filter(({ name }) => name === "count");
+    assert.ok(each);
+    const aggregate = viewAggregate(each);
+    assert.deepStrictEqual(mergeStates(aggregate, []), [0]);
+    assert.deepStrictEqual(mergeStates(aggregate, [[2], [3]]), [5]);
+    assert.equal(formatInterval(day(0)), "1970-01-01T00:00:00.000Z/1970-01-02T00:00:00.000Z");
+  });
+});

@@ -1,0 +1,492 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { buildCatalogue, type Catalogue } from "../../engine/catalogue.ts";
+import { compileOnline } from "../../engine/compile/online.ts";
+import type { Value } from "../../engine/dtypes.ts";
+import { type ErrorCode, OnceflowError } from "../../engine/errors.ts";
+import {
+  between,
+  entity,
+  featureService,
+  featureView,
+  float64,
+  int64,
+  map,
+  mean,
+  nullable,
+  source,
+  string,
+  timestamp,
+} from "../../engine/index.ts";
+import type { Node } from "../../engine/node.ts";
+import { type BoundPlan, plan } from "../../engine/planner.ts";
+import * as example from "../../features/index.ts";
+import { columnNode } from "../support/parity.ts";
+
+const catalogue = buildCatalogue(example);
+const modelX = plan(catalogue, { service: "model_x" });
+
+const rawInputs = ["age", "day_of_the_week", "month_of_absence", "pet", "son"];
+const ids = (...columns: string[]) => new Set(columns.map((column) => `absences.${column}`));
+const noKeys = new Set<string>();
+const byId = new Set(["id"]);
+
+/** Which columns a bound plan takes from the request, and which from each view's stored row. */
+function readsOf({ request, store }: BoundPlan) {
+  return {
+    request: request.map(({ input }) => input.column).sort(),
+    store: Object.fromEntries(store.map(({ view, columns }) => [view.name, [...columns].sort()])),
+  };
+}
+
+/** Runs a bound plan on named values of the request, of stored rows and of the aggregates. */
+function answer(
+  { slotCount, request, store, aggregates, program, outputs }: BoundPlan,
+  given: {
+    readonly request?: Readonly<Record<string, Value>>;
+    readonly stored?: Readonly<Record<string, Value>>;
+    readonly aggregate?: Value;
+    readonly eventTime?: Value;
+  },
+): Value[] {
+  const slots = Array.from({ length: slotCount }, (): Value => null);
+  for (const { input, slot } of request) slots[slot] = given.request?.[input.column] ?? null;
+  for (const { columns, slots: places, eventTimeSlot } of store) {
+    columns.forEach((column, i) => (slots[places[i] ?? -1] = given.stored?.[column] ?? null));
+    if (eventTimeSlot !== undefined) slots[eventTimeSlot] = given.eventTime ?? null;
+  }
+  for (const { slot } of aggregates) slots[slot] = given.aggregate ?? null;
+  return program(slots).slice(0, outputs.length);
+}
+
+function assertThrows(code: ErrorCode, run: () => unknown, said: RegExp): void {
+  assert.throws(run, (error) => {
+    assert.ok(error instanceof OnceflowError, String(error));
+    assert.equal(error.code, code);
+    assert.match(error.message, said);
+    return true;
+  });
+}
+
+describe("the planner", () => {
+  it("lists the raw columns that would answer a service without a store", () => {
+    assert.deepEqual(
+      modelX
+        .requiredInputs()
+        .map(({ id, dtype }) => `${id} ${dtype}`)
+        .sort(),
+      rawInputs.map((column) => `absences.${column} int64`),
+    );
+    const pet = modelX.inputNamed("pet");
+    assert.deepEqual(pet?.features, ["has_pet"]);
+    assert.deepEqual(modelX.entityKeys, ["id"]);
+  });
+
+  it("scenario 1: computes everything from a request that carries all raw columns", () => {
+    const bound = modelX.bind(ids(...rawInputs), noKeys);
+    assert.deepEqual(readsOf(bound), { request: rawInputs, store: {} });
+    assert.equal(bound.aggregates.length, 2);
+    assert.ok(bound.outputs.every(({ reads }) => reads.length === 0));
+    const request = { age: 30, day_of_the_week: 3, month_of_absence: 12, pet: 0, son: 2 };
+    assert.deepEqual(answer(bound, { request, aggregate: 10 }), [1, 0, 1, 0, 1, 0, 0, 0, 2]);
+  });
+
+  it("scenario 2: reads from the stored row what is stored, and no other column", () => {
+    const bound = modelX.bind(new Set(), byId);
+    assert.deepEqual(readsOf(bound), {
+      request: [],
+      store: {
+        absences: ["age", "day_of_the_week", "has_children", "has_pet", "month_of_absence"],
+      },
+    });
+    const stored = {
+      age: 30,
+      day_of_the_week: 6,
+      month_of_absence: 7,
+      has_pet: 1,
+      has_children: 0,
+    };
+    assert.deepEqual(answer(bound, { stored, aggregate: 10 }), [0, 1, 0, 0, 0, 0, 0, 1, 2]);
+  });
+
+  it("a column of the request overrides the stored one", () => {
+    const bound = modelX.bind(ids("age"), byId);
+    assert.deepEqual(readsOf(bound), {
+      request: ["age"],
+      store: { absences: ["day_of_the_week", "has_children", "has_pet", "month_of_absence"] },
+    });
+  });
+
+  it("recomputes a stored feature where all its raw inputs are in the request", () => {
+    const bound = modelX.bind(ids("pet"), byId);
+    assert.deepEqual(readsOf(bound).request, ["pet"]);
+    assert.deepEqual(readsOf(bound).store, {
+      absences: ["age", "day_of_the_week", "has_children", "month_of_absence"],
+    });
+  });
+
+  it("reads no view when the request has all that is needed, even with the entity beside it", () => {
+    const bound = modelX.bind(ids(...rawInputs), byId);
+    assert.deepEqual(bound.store, []);
+  });
+
+  it("lists all missing inputs by feature, and what to do", () => {
+    assert.throws(
+      () => modelX.bind(ids("age", "pet"), noKeys),
+      (error: OnceflowError) => {
+        assert.equal(error.code, "MISSING_INPUT");
+        assert.match(
+          error.message,
+          /is_summer needs month_of_absence; has_children needs son; day_of_the_week_2 needs day_of_the_week/,
+        );
+        assert.match(
+          error.message,
+          /Send them as inputs, or send the entity \(id\) to read its stored row\.$/,
+        );
+        const missing = error.details["missing"] as Record<string, string[]>;
+        assert.deepEqual(missing["day_of_the_week_6"], ["day_of_the_week"]);
+        assert.equal("has_pet" in missing, false);
+        return true;
+      },
+    );
+  });
+
+  it("keeps bound plans, and tells apart requests that carry other inputs", () => {
+    assert.equal(modelX.bind(ids("age"), byId), modelX.bind(ids("age"), new Set(["id"])));
+    assert.notEqual(modelX.bind(ids("age"), byId), modelX.bind(ids("pet"), byId));
+  });
+
+  it("knows inputs by column and by source, and refuses what is none", () => {
+    assert.equal(modelX.inputNamed("age"), modelX.inputNamed("absences.age"));
+    // A column of the source that the service does not need is let through unread.
+    assert.equal(modelX.inputNamed("weight"), undefined);
+    assert.equal(modelX.inputNamed("absences.weight"), undefined);
+    assertThrows(
+      "UNKNOWN_INPUT",
+      () => modelX.inputNamed("agee"),
+      /^input "agee" is no column of source "absences"\. Did you mean "age"\?$/,
+    );
+    for (const name of ["__proto__", "constructor", "absences.__proto__", "badges.door", ""])
+      assertThrows(
+        "UNKNOWN_INPUT",
+        () => modelX.inputNamed(name),
+        /is no column of source "absences"/,
+      );
+  });
+
+  it("refuses names that do not exist", () => {
+    assertThrows(
+      "UNKNOWN_SERVICE",
+      () => plan(catalogue, { service: "model_y" }),
+      /Did you mean "model_x"\?/,
+    );
+    assertThrows(
+      "UNKNOWN_FEATURE",
+      () => plan(catalogue, { features: ["has_pets"] }),
+      /Did you mean "has_pet"\?/,
+    );
+    assertThrows(
+      "UNKNOWN_FEATURE",
+      () => plan(catalogue, { features: ["nowhere.age"] }),
+      /no feature is named/,
+    );
+  });
+});
+
+describe("a plan over two sources", () => {
+  const item = entity("item", { key: "id" });
+  const plain = source("plain", {
+    files: "plain.parquet",
+    entity: item,
+    columns: { id: string, n: int64, note: nullable(string) },
+  });
+  const events = source("events", {
+    files: "events.parquet",
+    entity: item,
+    eventTime: "at",
+    columns: { id: string, at: timestamp, n: int64, x: float64 },
+  });
+  const both: Catalogue = buildCatalogue({
+    things: {
+      plain_view: featureView("plain", { source: plain, stores: [plain.columns.n] }),
+      events_view: featureView("events", { source: events, stores: [events.columns.n] }),
+      twice: plain.columns.n.mul(2).expect(between(0, 10), { onFail: "warn" }),
+      thrice: events.columns.n.mul(3),
+      hour: events.columns.at.hour(),
+      id_length: plain.columns.id.length(),
+      note_length: plain.columns.note.length(),
+      above: events.columns.x.sub(mean(events.columns.x)),
+      pair: featureService("pair", [plain.columns.n.mul(2), events.columns.n.mul(3)]),
+    },
+  });
+
+  it("wants the source with a column that both have", () => {
+    const pair = plan(both, { service: "pair" });
+    assertThrows(
+      "UNKNOWN_INPUT",
+      () => pair.inputNamed("n"),
+      /is a column of sources "plain" and "events"; write "plain\.n" or "events\.n"/,
+    );
+    assert.equal(pair.inputNamed("events.n")?.source, "events");
+    const bound = pair.bind(new Set(["plain.n"]), byId);
+    assert.deepEqual(readsOf(bound), { request: ["n"], store: { events: ["n"] } });
+    assert.deepEqual(answer(bound, { request: { n: 5 }, stored: { n: 7 } }), [10, 21]);
+    assert.deepEqual(
+      bound.outputs.map(({ reads }) => reads),
+      [[], [0]],
+    );
+  });
+
+  it("takes a stored feature as it is where the request has only some of its inputs", () => {
+    const wide = source("wide", {
+      files: "wide.parquet",
+      entity: item,
+      columns: { id: string, a: int64, b: int64 },
+    });
+    const { a, b } = wide.columns;
+    const total = a.add(b);
+    const view = featureView("wide", { source: wide, stores: [a, b, total] });
+    const wider = plan(buildCatalogue({ wide: { view, total } }), { features: ["total"] });
+    const some = wider.bind(new Set(["wide.a"]), byId);
+    assert.deepEqual(readsOf(some), { request: [], store: { wide: ["total"] } });
+    const all = wider.bind(new Set(["wide.a", "wide.b"]), byId);
+    assert.deepEqual(readsOf(all), { request: ["a", "b"], store: {} });
+  });
+
+  it("takes the event time from the row, or from the request", () => {
+    const hour = plan(both, { features: ["hour"] });
+    const stored = hour.bind(new Set(), byId);
+    assert.deepEqual(
+      stored.store.map(({ columns }) => columns),
+      [[]],
+    );
+    assert.deepEqual(answer(stored, { eventTime: 3_600_000_000 * 5 }), [5]);
+    const sent = hour.bind(new Set(["events.at"]), noKeys);
+    assert.deepEqual(sent.store, []);
+    assert.deepEqual(answer(sent, { request: { at: 3_600_000_000 * 6 } }), [6]);
+  });
+
+  it("takes the entity key as an input of features", () => {
+    const keyed = plan(both, { features: ["id_length"] });
+    const bound = keyed.bind(new Set(), byId);
+    assert.deepEqual(readsOf(bound), { request: ["id"], store: {} });
+    assert.deepEqual(answer(bound, { request: { id: "ab👩" } }), [3]);
+  });
+
+  it("says that a column is neither sent nor stored", () => {
+    const note = plan(both, { features: ["note_length"] });
+    assertThrows(
+      "MISSING_INPUT",
+      () => note.bind(new Set(), byId),
+      /note_length needs note\. These columns are not stored: send them as inputs, or add them to what the view stores\.$/,
+    );
+  });
+
+  it("takes columns as outputs by view and name", () => {
+    const raw = plan(both, { features: ["plain.n", "twice"] });
+    const bound = raw.bind(new Set(), byId);
+    assert.deepEqual(answer(bound, { stored: { n: 4 } }), [4, 8]);
+    assert.deepEqual(readsOf(bound).store, { plain: ["n"] });
+  });
+
+  it("computes the violations of expectations beside the outputs", () => {
+    const bound = plan(both, { features: ["thrice", "twice"] }).bind(
+      new Set(["plain.n", "events.n"]),
+      noKeys,
+    );
+    const [expectation] = bound.expectations;
+    assert.equal(expectation?.output, 1);
+    const slots = bound.request.map(() => 7);
+    assert.equal(bound.program(slots)[expectation.place], true);
+    assert.equal(bound.program(slots.map(() => 5))[expectation.place], false);
+  });
+
+  it("reads one aggregate once, whatever rests on it", () => {
+    const bound = plan(both, { features: ["above"] }).bind(new Set(["events.x"]), noKeys);
+    assert.equal(bound.aggregates.length, 1);
+    assert.deepEqual(answer(bound, { request: { x: 3.5 }, aggregate: 1 }), [2.5]);
+  });
+});
+
+describe("generated code", () => {
+  const hostile = [
+    "];process.exit(7)//",
+    "`${process.exit(7)}`",
+    "\u2028process.exit(7)\u2029",
+    '"+x+"',
+    "\\",
+    "*/",
+  ];
+
+  /** Runs `compile` with every text that it hands to `Function`. */
+  function sourcesOf<T>(compile: () => T): { made: T; sources: string[] } {
+    const original = globalThis.Function;
+    const sources: string[] = [];
+    globalThis.Function = new Proxy(original, {
+      construct(target, parts: string[]) {
+        sources.push(parts.join("\n"));
+        return Reflect.construct(target, parts);
+      },
+    });
+    try {
+      return { made: compile(), sources };
+    } finally {
+      globalThis.Function = original;
+    }
+  }
+
+  it("holds no text of a user's, whatever names and literals are", () => {
+    const columns = hostile.map((name) => columnNode(name, "string"));
+    const outputs: Node[] = columns.flatMap((column, i) => {
+      const literal = {
+        kind: "literal",
+        dtype: "string",
+        shape: "scalar",
+        value: hostile[i] ?? "",
+      } as const;
+      const operation = (
+        name: "concat" | "eq" | "starts_with",
+        dtype: "string" | "bool",
+      ): Node => ({
+        kind: "operation",
+        operation: name,
+        inputs: [column, literal],
+        dtype,
+        shape: "column",
+      });
+      const opaque: Node = {
+        kind: "map",
+        name: hostile[i] ?? "",
+        version: 1,
+        inputs: [{ name: hostile[i] ?? "", node: column }],
+        dtype: "string",
+        shape: "column",
+        compute: (inputs) => inputs[hostile[i] ?? ""] ?? null,
+      };
+      return [
+        operation("concat", "string"),
+        operation("eq", "bool"),
+        operation("starts_with", "bool"),
+        opaque,
+      ];
+    });
+    const slotOf = (node: Node) =>
+      node.kind === "column" ? hostile.indexOf(node.name) : undefined;
+    const { made, sources } = sourcesOf(() => compileOnline(outputs, slotOf, "generated"));
+    assert.equal(sources.length, 1);
+    assert.match(sources[0] ?? "", /^[\w\s"=;:?|[\]().,{}>]+$/);
+    assert.doesNotMatch(sources[0] ?? "", /process|exit/);
+    const closures = compileOnline(outputs, slotOf, "closures");
+    assert.deepStrictEqual(made(hostile), closures(hostile));
+    assert.deepStrictEqual(made(hostile.map(() => null)), closures(hostile.map(() => null)));
+    assert.equal(made(hostile)[0], (hostile[0] ?? "").repeat(2));
+  });
+
+  it("is not made where the process forbids it, and the answers are the same", async () => {
+    const script = fileURLToPath(new URL("./fixtures/without-code-generation.ts", import.meta.url));
+    const run = promisify(execFile);
+    const flags = ["--import", "tsx"];
+    const [allowed, forbidden] = await Promise.all([
+      run(process.execPath, [...flags, script]),
+      run(process.execPath, ["--disallow-code-generation-from-strings", ...flags, script]),
+    ]);
+    const read = ({ stdout }: { stdout: string }) =>
+      JSON.parse(stdout) as { generates: boolean; answers: string };
+    assert.equal(read(allowed).generates, true);
+    assert.equal(read(forbidden).generates, false);
+    assert.equal(read(forbidden).answers, read(allowed).answers);
+    assert.match(read(allowed).answers, /^\[\[/);
+  });
+});
+
+describe("user functions", () => {
+  const n = columnNode("n", "int64");
+  const run = (compute: (n: Value) => unknown, value: Value): Value => {
+    const node: Node = {
+      kind: "map",
+      name: "mine",
+      version: 3,
+      inputs: [{ name: "n", node: n }],
+      dtype: "int64",
+      shape: "column",
+      compute: ({ n: input = null }) => compute(input) as Value,
+    };
+    return (
+      compileOnline([node], (each) => (each.kind === "column" ? 0 : undefined))([value])[0] ?? null
+    );
+  };
+
+  it("get null as null, and may give it", () => {
+    assert.equal(
+      run((value) => (value === null ? 7 : null), null),
+      7,
+    );
+    assert.equal(
+      run((value) => (value === null ? 7 : null), 1),
+      null,
+    );
+  });
+
+  it("may give an integer in any form of it", () => {
+    assert.deepStrictEqual(
+      run(() => Math.round(-0.3), 1),
+      0,
+    );
+    assert.deepStrictEqual(
+      run(() => 5n, 1),
+      5,
+    );
+    assert.deepStrictEqual(
+      run(() => 2n ** 60n, 1),
+      2n ** 60n,
+    );
+  });
+
+  it("fail by name where they throw, or give what is no value of their dtype", () => {
+    for (const [value, shown] of [
+      [1.5, "1.5"],
+      [2 ** 53, "9007199254740992"],
+      [2n ** 63n, "9223372036854775808"],
+      ["1", '"1"'],
+      [undefined, "undefined"],
+      [{ n: 1n }, "an object"],
+      [NaN, "NaN"],
+    ] as const)
+      assertThrows(
+        "VALUE_INVALID",
+        () => run(() => value, 1),
+        new RegExp(`^map "mine" version 3 returned ${shown}, which is no int64\\.$`),
+      );
+    assertThrows(
+      "VALUE_INVALID",
+      () =>
+        run(() => {
+          throw new TypeError("no such thing");
+        }, 1),
+      /^map "mine" version 3 threw: no such thing$/,
+    );
+  });
+
+  it("are read from maps of the public form", () => {
+    const item = source("items", {
+      files: "items.parquet",
+      entity: entity("item", { key: "id" }),
+      columns: { id: string, n: int64 },
+    });
+    const built = buildCatalogue({
+      items: {
+        items_view: featureView("items", { source: item, stores: [] }),
+        next: map("next", { version: 1 }, { n: item.columns.n }, int64, ({ n: value }) =>
+          value === null ? null : BigInt(value) + 1n,
+        ),
+      },
+    });
+    const bound = plan(built, { features: ["next"] }, { form: "closures" }).bind(
+      new Set(["items.n"]),
+      noKeys,
+    );
+    assert.deepStrictEqual(answer(bound, { request: { n: Number.MAX_SAFE_INTEGER } }), [2n ** 53n]);
+  });
+});

@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import type { FastifyInstance } from "fastify";
+import { statuses } from "../../serving/answer.ts";
+import { buildApp } from "../../serving/app.ts";
+import { bodyLimitBytes, depthLimit } from "../../serving/json-body.ts";
+import type { Lookup } from "../../serving/lookup.ts";
+import { createLookup } from "../../serving/lookup.ts";
+import { requestLimits } from "../../serving/request.ts";
+import type { ExampleStore } from "../support/example-store.ts";
+import { fillExampleStore } from "../support/example-store.ts";
+
+const page = await readFile(new URL("../../docs/http.md", import.meta.url), "utf8");
+const examples = [
+  ...page.matchAll(/```json request\n(.*?)```\s+```json (answer|problem)\n(.*?)```/gs),
+].map(([, request = "", kind = "", answer = ""]) => ({ request, kind, answer }));
+
+describe("docs/http.md", () => {
+  let example: ExampleStore;
+  let lookup: Lookup;
+  let app: FastifyInstance;
+  before(async () => {
+    example = await fillExampleStore();
+    const { catalogue, serving, redis } = example;
+    lookup = createLookup({ catalogue, redis: serving, prefix: redis.prefix });
+    app = buildApp({ catalogue, lookup });
+  });
+  after(async () => {
+    await app.close();
+    lookup.close();
+    await example.stop();
+  });
+
+  it("has an answer to each request that it shows", () => {
+    assert.equal(examples.length, page.split("```json request").length - 1);
+    assert.ok(examples.length >= 4);
+  });
+
+  for (const [i, { request, kind, answer }] of examples.entries())
+    it(`shows in example ${i + 1} the ${kind} that the application gives`, async () => {
+      const response = await app.inject({
+        method: "POST",
+        url: "/v1/features",
+        headers: { "content-type": "application/json" },
+        payload: request,
+      });
+      const given = JSON.stringify(hideHashes(response.json()), null, 2);
+      // The order of members counts too.
+      assert.equal(given, JSON.stringify(JSON.parse(answer), null, 2));
+    });
+
+  it("lists every status, route and limit", () => {
+    for (const status of statuses) assert.ok(page.includes(`\n| \`${status}\``), status);
+    const limits = new Map(
+      [...page.matchAll(/^\| ([a-z].*?) +\| (\d+)(?: (MiB|B))? +\|$/gm)].map(
+        ([, name = "", value, unit]) => [name, Number(value) * (unit === "MiB" ? 2 ** 20 : 1)],
+      ),
+    );
+    assert.deepEqual(Object.fromEntries(limits), {
+      body: bodyLimitBytes,
+      nesting: depthLimit,
+      rows: requestLimits.rows,
+      features: requestLimits.features,
+      "entity key, UTF-8": requestLimits.keyBytes,
+      "different sets of members among the rows": requestLimits.mixtures,
+    });
+    for (const [, method = "", url = ""] of page.matchAll(/^\| `(GET|POST) (\S+)`/gm))
+      assert.ok(app.hasRoute({ method: method as "GET", url }), `${method} ${url}`);
+  });
+});
+
+/** Hashes change with every definition, so the page does not show them. */
+function hideHashes(json: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(json, (_, value: unknown) =>
+      typeof value === "string" && /^[0-9a-f]{32}$/.test(value) ? "…" : value,
+    ),
+  );
+}

@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { ApplicationFailure, CancelledFailure } from "@temporalio/common";
+import { MockActivityEnvironment } from "@temporalio/testing";
+import { toFailure, withFailures } from "../../activities/failure.ts";
+import { createOnlineActivities } from "../../activities/online.ts";
+import { OnceflowError } from "../../engine/errors.ts";
+import type { FeatureRequest } from "../../serving/request.ts";
+import type { Lookup } from "../../serving/lookup.ts";
+import { createLookup } from "../../serving/lookup.ts";
+import type { ExampleStore } from "../support/example-store.ts";
+import { fillExampleStore } from "../support/example-store.ts";
+
+describe("online activity", () => {
+  let example: ExampleStore;
+  let lookup: Lookup;
+  before(async () => {
+    example = await fillExampleStore();
+    const { catalogue, serving, redis } = example;
+    lookup = createLookup({ catalogue, redis: serving, prefix: redis.prefix });
+  });
+  after(async () => {
+    lookup.close();
+    await example.stop();
+  });
+
+  /** Runs the activity as a worker does. */
+  const run = (request: FeatureRequest) =>
+    new MockActivityEnvironment().run(
+      createOnlineActivities({ lookup }).getOnlineFeatures,
+      request,
+    );
+
+  it("answers exactly as the lookup does", async () => {
+    const request = { service: "presence", entities: [{ id: "11" }, { id: "none" }] };
+    assert.deepEqual(await run(request), await lookup.answer(request));
+  });
+
+  it("fails without retry, by code, where the request is wrong", async () => {
+    await assert.rejects(run({ service: "model_z" }), (failure) => {
+      assert.ok(failure instanceof ApplicationFailure);
+      assert.equal(failure.type, "UNKNOWN_SERVICE");
+      assert.equal(
+        failure.message,
+        'no feature service is named "model_z". Did you mean "model_x"?',
+      );
+      assert.equal(failure.nonRetryable, true);
+      assert.deepEqual(failure.details, [{ name: "model_z" }]);
+      return true;
+    });
+  });
+
+  it("fails with a retry where the registry says that one may help, and keeps the cause", () => {
+    const cause = new Error("ECONNREFUSED");
+    const error = new OnceflowError("STORE_UNAVAILABLE", "no answer.", { address: "x" }, cause);
+    const failure = toFailure(error);
+    assert.ok(failure instanceof ApplicationFailure);
+    assert.equal(failure.nonRetryable, false);
+    assert.equal(failure.cause, cause);
+    assert.equal(failure.stack, error.stack);
+  });
+
+  it("passes a cancellation and any other error on as it is", async () => {
+    const thrown = [new CancelledFailure("cancelled"), new TypeError("x"), "text"];
+    const activities = withFailures({
+      fail: (i: number) => Promise.reject(thrown[i] as Error),
+      double: async (x: number) => x * 2,
+    });
+    for (const [i, error] of thrown.entries())
+      await assert.rejects(activities.fail(i), (caught) => caught === error);
+    assert.equal(await activities.double(4), 8);
+  });
+});

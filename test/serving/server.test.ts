@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import type { ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import type { ExampleStore } from "../support/example-store.ts";
+import { fillExampleStore } from "../support/example-store.ts";
+
+/** A process of server.ts and all that it has printed. */
+interface Running {
+  readonly child: ChildProcess;
+  readonly out: () => string;
+  readonly errors: () => string;
+  readonly exit: Promise<number | null>;
+}
+
+describe("server process", function () {
+  this.timeout(60_000);
+  let example: ExampleStore;
+  const started: Running[] = [];
+  before(async () => {
+    example = await fillExampleStore();
+  });
+  afterEach(async () => {
+    for (const { child, exit } of started.splice(0)) {
+      child.kill("SIGKILL");
+      await exit;
+    }
+  });
+  after(() => example.stop());
+
+  function start(env: Record<string, string>, args: readonly string[] = ["server.ts"]): Running {
+    const child = spawn(process.execPath, ["--import", "tsx", ...args], {
+      env: {
+        ...process.env,
+        ...{ REDIS_URL: example.redis.url, ONCEFLOW_PREFIX: example.redis.prefix, PORT: "0" },
+        ...env,
+      },
+    });
+    let [out, errors] = ["", ""];
+    child.stdout.on("data", (chunk) => (out += String(chunk)));
+    child.stderr.on("data", (chunk) => (errors += String(chunk)));
+    const exit = once(child, "close").then(([code]) => code as number | null);
+    const running = { child, out: () => out, errors: () => errors, exit };
+    started.push(running);
+    return running;
+  }
+  /** The address that a server says it listens on. */
+  async function listening({ child, out, errors }: Running): Promise<string> {
+    for (;;) {
+      const match = /^onceflow http listening on (http:\S+)\n/m.exec(out());
+      if (match?.[1] !== undefined) return match[1];
+      if (child.exitCode !== null) assert.fail(errors());
+      await Promise.race([once(child.stdout!, "data"), once(child, "exit")]);
+    }
+  }
+  /** How a server that does not start ends. */
+  async function refusal(env: Record<string, string>, args?: readonly string[]) {
+    const running = start(env, args);
+    assert.equal(await running.exit, 1);
+    assert.equal(running.out(), "");
+    return running.errors();
+  }
+
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    it(`says where it listens, answers, and ends with 0 on ${signal}`, async () => {
+      const running = start({});
+      const address = await listening(running);
+      const response = await fetch(`${address}/v1/features`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ service: "model_x", entities: [{ id: 11 }] }),
+      });
+      const { results } = (await response.json()) as { results: { features: object }[] };
+      assert.equal(
+        (results[0]?.features as Record<string, unknown>)["age_zero_mean_unit_variance"],
+        -0.5,
+      );
+      assert.equal((await fetch(`${address}/readyz`)).status, 200);
+      running.child.kill(signal);
+      assert.equal(await running.exit, 0);
+      assert.equal(running.errors(), "");
+    });
+
+  it("never loads polars", async () => {
+    const script = `
+      process.argv.length = 1;
+      await import(${JSON.stringify(new URL("../../server.ts", import.meta.url).href)});
+      const { createRequire } = await import("node:module");
+      const loaded = Object.keys(createRequire(import.meta.url).cache ?? {});
+      const native = process.report.getReport().sharedObjects;
+      process.stderr.write([...loaded, ...native].filter((file) => /polars/.test(file)).join("\\n"));
+    `;
+    const running = start({}, ["--input-type=module", "--eval", script]);
+    await listening(running);
+    running.child.kill("SIGTERM");
+    assert.equal(await running.exit, 0);
+    assert.equal(running.errors(), "");
+  });
+
+  it("refuses any host but loopback, since callers are not authenticated", async () => {
+    for (const HOST of ["0.0.0.0", ""])
+      assert.equal(
+        await refusal({ HOST }),
+        `CONFIG_INVALID HOST is "${HOST}"; callers are not authenticated, so only a loopback address may be listened on: 127.0.0.1, ::1 or localhost.\n`,
+      );
+  });
+
+  it("refuses what else it cannot use with one coded line", async () => {
+    assert.equal(
+      await refusal({ PORT: "80x" }),
+      'CONFIG_INVALID PORT is "80x"; give a number from 0 to 65535.\n',
+    );
+    assert.match(
+      await refusal({ ONCEFLOW_LOG: "loud" }),
+      /^CONFIG_INVALID ONCEFLOW_LOG is "loud"; /,
+    );
+    assert.match(await refusal({ REDIS_URL: "http://x" }), /^CONFIG_INVALID the Redis URL .*\n$/);
+    assert.match(
+      await refusal({ REDIS_URL: "redis://127.0.0.1:1" }),
+      /^STORE_UNAVAILABLE Redis at 127\.0\.0\.1:1 failed .* Start it, or correct REDIS_URL\.\n$/,
+    );
+    assert.equal(
+      await refusal({}, ["server.ts", "--port"]),
+      'CONFIG_INVALID there is no option "--port"; see --help.\n',
+    );
+  });
+
+  it("says so where the port is taken", async () => {
+    const other = createServer().listen(0, "127.0.0.1");
+    await once(other, "listening");
+    const { port } = other.address() as { port: number };
+    assert.equal(
+      await refusal({ PORT: `${port}` }),
+      `CONFIG_INVALID cannot listen on 127.0.0.1:${port}: another process listens there; stop it, or set PORT to another number, 0 for any.\n`,
+    );
+    other.close();
+  });
+
+  it("prints its environment on --help", async () => {
+    const running = start({}, ["server.ts", "--help"]);
+    assert.equal(await running.exit, 0);
+    for (const name of ["REDIS_URL", "ONCEFLOW_PREFIX", "HOST", "PORT", "ONCEFLOW_LOG"])
+      assert.match(running.out(), new RegExp(`^  ${name} `, "m"));
+  });
+});

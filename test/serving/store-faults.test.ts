@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
+import type { Catalogue, View } from "../../engine/catalogue.ts";
+import { buildApp } from "../../serving/app.ts";
+import type { Lookup } from "../../serving/lookup.ts";
+import { createLookup } from "../../serving/lookup.ts";
+import { createOnlineStore } from "../../store/online-store.ts";
+import type { RedisConnection } from "../../store/redis.ts";
+import { connectRedis } from "../../store/redis.ts";
+import { aggregateValues } from "../support/example-store.ts";
+import { fillView, storedView } from "../support/fill.ts";
+import type { RedisServer } from "../support/redis.ts";
+import { startRedis } from "../support/redis.ts";
+
+const prefix = "onceflow";
+const stored = { features: ["has_children"], entities: [{ id: "11" }] };
+const aggregate = { features: ["age_mean"] };
+
+describe("lookup while the store fails", () => {
+  let server: RedisServer;
+  let redis: RedisConnection;
+  let writing: RedisConnection;
+  let lookup: Lookup;
+  let catalogue: Catalogue;
+  let absences: View;
+  before(async () => {
+    catalogue = await loadCatalogue(() => import("../../features/index.ts"));
+    absences = viewNamed(catalogue, "absences");
+  });
+  beforeEach(async () => {
+    server = await startRedis();
+    redis = connectRedis(server.url, "serving");
+    writing = connectRedis(server.url, "writing");
+    lookup = createLookup({ catalogue, redis, prefix, refreshMs: 20 });
+  });
+  afterEach(async () => {
+    lookup.close();
+    await Promise.all([redis.close(), writing.close()]);
+    await server.stop();
+  });
+
+  const fill = (end: string, mean = 36.5) =>
+    fillView(writing, absences, {
+      prefix,
+      start: "2026-03-01",
+      end,
+      rows: [{ key: ["11"], values: { age: 33, has_children: 1 } }],
+      aggregates: aggregateValues(absences, { mean, std: 7 }),
+    });
+  const statusOf = async () => (await lookup.answer(stored)).results[0]!.statuses["has_children"];
+  const meanOf = async () => (await lookup.answer(aggregate)).results[0]!.features["age_mean"];
+  /** Waits for a condition, looking at every turn of the clock. */
+  async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+    while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  const emptied = async () => {
+    const { listNamespaces, resetNamespace } = createOnlineStore(writing, { prefix });
+    const [namespace] = await listNamespaces("absences");
+    await resetNamespace(storedView(absences), { buckets: namespace!.buckets });
+  };
+
+  it("answers NOT_FOUND for rows and NO_SNAPSHOT for aggregates of a view never materialized", async () => {
+    assert.equal(await statusOf(), "NOT_FOUND");
+    await assert.rejects(lookup.answer({ service: "model_x", entities: [{ id: "11" }] }), {
+      code: "NO_SNAPSHOT",
+      message:
+        'view "absences" has no aggregate snapshot for this build, so age_zero_mean_unit_variance has no value. Run: npm run cli -- materialize absences',
+    });
+    const { ready, views } = await lookup.ready();
+    assert.equal(ready, true);
+    assert.deepEqual(
+      views.map(({ view, materialized, snapshot }) => ({ view, materialized, snapshot })),
+      ["absences", "badges"].map((view) => ({ view, materialized: false, snapshot: null })),
+    );
+  });
+
+  it("follows a materialization in the background", async () => {
+    assert.equal(await statusOf(), "NOT_FOUND");
+    const id = await fill("2026-03-02");
+    await until(async () => (await lookup.ready()).views[0]?.snapshot === id);
+    assert.equal(await meanOf(), 36.5);
+    assert.equal(await statusOf(), "PRESENT");
+  });
+
+  it("answers STORE_UNAVAILABLE in time while Redis is dead, and again once it is back", async () => {
+    await fill("2026-03-02");
+    await lookup.refresh();
+    assert.equal(await statusOf(), "PRESENT");
+    await server.kill();
+    const app = buildApp({ catalogue, lookup, log: "silent" });
+    const ask = () => app.inject({ method: "POST", url: "/v1/features", payload: stored });
+    const started = Date.now();
+    const response = await ask();
+    assert.equal(response.statusCode, 503);
+    assert.equal(response.json<{ code: string }>().code, "STORE_UNAVAILABLE");
+    assert.ok(Date.now() - started < 1000);
+    assert.equal((await app.inject("/readyz")).statusCode, 503);
+    assert.equal((await app.inject("/healthz")).statusCode, 200);
+    // What needs no row is answered from the pointers there are.
+    assert.equal(await meanOf(), 36.5);
+    const { failedRefreshes } = lookup.counters;
+    await until(() => lookup.counters.failedRefreshes > failedRefreshes);
+    assert.match(
+      lookup.counters.lastRefreshError ?? "",
+      /^Redis at .* Start it, or correct REDIS_URL\.$/,
+    );
+
+    const again = await startRedis({ port: server.port });
+    try {
+      // It came back empty: that is no reason to call an entity unknown.
+      await until(async () => /emptied/.test((await lookup.ready()).reason ?? ""));
+      await assert.rejects(lookup.answer(stored), {
+        code: "STORE_LOST",
+        message: `view "absences": Redis no longer has what it had under fingerprint ${absences.fingerprint}, so it was emptied or restored. Materialize the view again.`,
+      });
+      assert.equal(await meanOf(), 36.5);
+      const id = await fill("2026-03-03", 40);
+      await until(async () => (await lookup.ready()).views[0]?.snapshot === id);
+      assert.equal(await meanOf(), 40);
+      assert.equal((await app.inject("/readyz")).statusCode, 200);
+      assert.equal((await ask()).statusCode, 200);
+    } finally {
+      await again.stop();
+    }
+  });
+
+  it("answers STORE_UNAVAILABLE in time while Redis hangs", async () => {
+    await fill("2026-03-02");
+    await lookup.refresh();
+    server.signal("SIGSTOP");
+    const started = Date.now();
+    await assert.rejects(lookup.answer(stored), { code: "STORE_UNAVAILABLE" });
+    assert.ok(Date.now() - started < 1500);
+    server.signal("SIGCONT");
+    await until(() =>
+      statusOf().then(
+        (status) => status === "PRESENT",
+        () => false,
+      ),
+    );
+  });
+
+  it("refreshes and tries once more where the namespace began anew", async () => {
+    await fill("2026-03-02");
+    const slow = createLookup({ catalogue, redis, prefix, refreshMs: 1e9 });
+    assert.equal((await slow.answer(stored)).results[0]!.statuses["has_children"], "PRESENT");
+    await emptied();
+    assert.equal((await slow.answer(stored)).results[0]!.statuses["has_children"], "NOT_FOUND");
+    assert.equal(slow.counters.storeRetries, 1);
+    slow.close();
+  });
+
+  it("answers STORE_LOST where rows are gone that the pointers name", async () => {
+    await fill("2026-03-02");
+    await lookup.refresh();
+    const keys = (await writing.send(["keys", "onceflow:rows:*"])) as Buffer[];
+    await writing.send(["del", ...keys]);
+    await assert.rejects(lookup.answer(stored), { code: "STORE_LOST" });
+    assert.equal(lookup.counters.storeRetries, 1);
+    assert.equal(lookup.counters.failures, 1);
+  });
+
+  it("refreshes at once after a reconnect", async () => {
+    const slow = createLookup({ catalogue, redis, prefix, refreshMs: 1e9 });
+    await slow.refresh();
+    const { refreshes } = slow.counters;
+    await writing.send(["client", "KILL", "TYPE", "normal"]).catch(() => undefined);
+    await until(() => slow.counters.refreshes > refreshes);
+    slow.close();
+  });
+
+  it("does not keep a process alive by its background reads", async () => {
+    const { spawn } = await import("node:child_process");
+    const script = [
+      'import { createLookup } from "./serving/lookup.ts";',
+      'import { loadCatalogue } from "./engine/catalogue.ts";',
+      'import { connectRedis } from "./store/redis.ts";',
+      'const catalogue = await loadCatalogue(() => import("./features/index.ts"));',
+      `const redis = connectRedis("${server.url}", "serving");`,
+      "const lookup = createLookup({ catalogue, redis });",
+      "await lookup.refresh();",
+      "await redis.close();",
+    ].join("\n");
+    const child = spawn(
+      process.execPath,
+      ["--import", "tsx", "--input-type=module", "--eval", script],
+      { stdio: "inherit" },
+    );
+    const [code] = (await once(child, "exit")) as [number];
+    assert.equal(code, 0);
+  });
+});
