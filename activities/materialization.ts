@@ -10,6 +10,7 @@ import pl from "nodejs-polars";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import type { Frame } from "../engine/compile/batch.ts";
 import { heightOf } from "../engine/compile/frame.ts";
+import { isFullRefresh } from "../engine/definitions.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { formatInterval } from "../engine/interval.ts";
 import {
@@ -45,7 +46,6 @@ import {
   aggregateFingerprints,
   assertNoOverlap,
   committedWith,
-  isFullRefresh,
   isWhole,
   pointerRequest,
   storedView,
@@ -180,7 +180,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
         const prospective = mergeSnapshot(
           view.aggregates,
           committedWith(view, stored, run, states),
-          isFullRefresh(view),
+          isFullRefresh(view.source),
         );
         const values = valuesByFormula(view, prospective);
         const warnings: string[] = [];
@@ -193,7 +193,9 @@ export function createMaterialization(dependencies: OfflineDependencies) {
             judge(view, violations, facts.files[part]?.path, warnings);
           }
         if (facts.due === "rows")
-          await online.openNamespace(storedView(view), { buckets: chooseBuckets(rows) });
+          await online.openNamespace(storedView(view), {
+            buckets: chooseBuckets(Math.max(rows, view.expectedEntities)),
+          });
         return { warnings: warnings.slice(0, warningsLimit) };
       });
     },
@@ -206,7 +208,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
         const frame = await offline.readPart(partitionOf(run), part);
         const { rows } = await intervalFacts(run);
         const namespace = await online.openNamespace(storedView(view), {
-          buckets: chooseBuckets(rows),
+          buckets: chooseBuckets(Math.max(rows, view.expectedEntities)),
         });
         return online.writeRows(namespace, await toRowBatch(frame, view, run));
       });
@@ -234,7 +236,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
         );
       if (outcome.writesRows) {
         const namespace = await online.openNamespace(storedView(view), {
-          buckets: chooseBuckets(rows),
+          buckets: chooseBuckets(Math.max(rows, view.expectedEntities)),
         });
         await online.sealNamespace(namespace, {
           endMs: interval.endMs,
@@ -289,7 +291,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       assertNoOverlap(view, stored, run);
       const committed = committedWith(view, stored, run, states);
       const snapshot = isWhole(view, committed)
-        ? mergeSnapshot(view.aggregates, committed, isFullRefresh(view))
+        ? mergeSnapshot(view.aggregates, committed, isFullRefresh(view.source))
         : undefined;
       try {
         await ledger.commitRun({
@@ -347,8 +349,8 @@ export function createMaterialization(dependencies: OfflineDependencies) {
   }
 }
 
-function required<T>(facts: T | null, what: string, run: RunRef): T {
-  if (facts !== null) return facts;
+function required<T>(facts: T | null | undefined, what: string, run: RunRef): T {
+  if (facts != null) return facts;
   throw new OnceflowError(
     "INTERNAL",
     `the ${what} of run ${run.runId} of view "${run.view}" is not in the offline store. Workers must share one offline folder (ONCEFLOW_OFFLINE).`,

@@ -1,5 +1,6 @@
 /** What the ledger and the stores know a view by, and how committed states add up to a snapshot. */
 import type { View } from "../engine/catalogue.ts";
+import { isFullRefresh } from "../engine/definitions.ts";
 import type { Value } from "../engine/dtypes.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
 import { formatInterval, parseInterval } from "../engine/interval.ts";
@@ -22,11 +23,6 @@ export function storedView(view: View): StoredView {
 export function pointerRequest(view: View) {
   const { name, fingerprint, aggregatesFingerprint } = view;
   return { view: name, fingerprint, setFingerprint: aggregatesFingerprint };
-}
-
-/** Whether every materialization replaces the whole. */
-export function isFullRefresh(view: View): boolean {
-  return view.source.eventTime === undefined && !/\{(date|hour)\}/.test(view.source.files);
 }
 
 /** Aggregate values by formula, as compiled programs want them. */
@@ -75,7 +71,7 @@ export function isWhole(
   committed: ReadonlyMap<string, readonly CommittedState[]>,
 ): boolean {
   if (view.aggregates.length === 0) return false;
-  if (isFullRefresh(view)) return true;
+  if (isFullRefresh(view.source)) return true;
   const counts = [...committed.values()].map((states) => states.length);
   const union = new Set(
     [...committed.values()].flatMap((states) =>
@@ -92,7 +88,7 @@ export function isWhole(
  * @throws INTERVAL_INVALID
  */
 export function assertNoOverlap(view: View, stored: StoredStates, run: RunRange): void {
-  if (isFullRefresh(view)) return;
+  if (isFullRefresh(view.source)) return;
   const own = intervalOfRun(run);
   for (const text of new Set([...stored.states.values()].flatMap((states) => [...states.keys()]))) {
     const { startMs, endMs } = parseInterval(text);

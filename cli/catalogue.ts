@@ -1,11 +1,11 @@
 /** `catalogue`: every view, feature and service of this build. */
+import { isFullRefresh } from "../engine/definitions.ts";
 import type { Command } from "commander";
 import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
 import { describeCatalogue } from "../serving/describe.ts";
 import { type Context, finishCommand, type JsonOption } from "./context.ts";
 import { fields, formatSpan, indent, table } from "./table.ts";
 import type { Paint } from "./terminal.ts";
-import { isFullRefresh } from "./views.ts";
 
 /** Adds the command. */
 export function addCatalogue(program: Command, context: Context): void {
@@ -35,7 +35,9 @@ export function describe(catalogue: Catalogue) {
       return {
         ...view,
         files: full.source.files,
-        materialized_by: isFullRefresh(full) ? ("full refresh" as const) : ("interval" as const),
+        materialized_by: isFullRefresh(full.source)
+          ? ("full refresh" as const)
+          : ("interval" as const),
       };
     }),
     warnings: catalogue.warnings,

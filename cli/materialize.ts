@@ -1,4 +1,5 @@
 /** `materialize`: starts or joins the run of a view and interval. */
+import { isFullRefresh } from "../engine/definitions.ts";
 import { type Command, Option } from "commander";
 import { type View, viewNamed } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
@@ -16,7 +17,7 @@ import {
 import { cancelLine, followRun } from "./follow.ts";
 import { clean, countOf, fields } from "./table.ts";
 import type { Run } from "./temporal.ts";
-import { isFullRefresh, showSpan, type Span, spanOf, spanOptions } from "./views.ts";
+import { showSpan, type Span, spanOf, spanOptions } from "./views.ts";
 
 interface Options extends JsonOption {
   readonly start?: string;
@@ -92,7 +93,7 @@ export function chooseSpan(
   { start, end }: Pick<Options, "start" | "end">,
   nowMs: number,
 ): Span {
-  if (isFullRefresh(view)) {
+  if (isFullRefresh(view.source)) {
     const now = new Date(nowMs - (nowMs % 1000)).toISOString();
     return spanOf(interval(start ?? "1970-01-01", end ?? now));
   }

@@ -1,4 +1,5 @@
 /** `reset`: empties a view's online rows so that they can be filled again. */
+import { isFullRefresh } from "../engine/definitions.ts";
 import type { Command } from "commander";
 import { viewNamed } from "../engine/catalogue.ts";
 import { createLedger } from "../store/ledger.ts";
@@ -14,7 +15,7 @@ import {
   withRedis,
 } from "./context.ts";
 import { countOf } from "./table.ts";
-import { isFullRefresh, spanOptions } from "./views.ts";
+import { spanOptions } from "./views.ts";
 
 interface Options extends JsonOption {
   readonly yes?: true;
@@ -56,12 +57,19 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
       })
       .sort((a, b) => (a.end < b.end ? -1 : 1));
     // A full refresh replaces what was there, so its newest interval alone counts.
-    const due = isFullRefresh(view) ? forgotten.slice(-1) : forgotten;
+    const due = isFullRefresh(view.source) ? forgotten.slice(-1) : forgotten;
     const { buckets } = await createOnlineStore(redis, { prefix }).resetNamespace(
       { view: name, fingerprint: view.fingerprint, columns: view.stores },
-      { buckets: chooseBuckets(due.reduce((sum, { rows }) => sum + rows, 0)) },
+      {
+        buckets: chooseBuckets(
+          Math.max(
+            view.expectedEntities,
+            due.reduce((sum, { rows }) => sum + rows, 0),
+          ),
+        ),
+      },
     );
-    const commands = isFullRefresh(view)
+    const commands = isFullRefresh(view.source)
       ? [`${invocation} materialize ${name}`]
       : due.map((span) => `${invocation} materialize ${name} ${spanOptions(span)}`);
     return {

@@ -1,4 +1,5 @@
 /** The state of one view in the stores, as data. */
+import { isFullRefresh } from "../engine/definitions.ts";
 import type { View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
@@ -10,7 +11,7 @@ import type { NamespaceReport } from "../store/namespace.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import { invocation } from "./context.ts";
 import { countOf, formatSpan } from "./table.ts";
-import { holesOf, isFullRefresh, showSpan, type Span, spanOptions } from "./views.ts";
+import { holesOf, showSpan, type Span, spanOptions } from "./views.ts";
 
 /** What is wrong, and the command or act that mends it. */
 export interface Finding {
@@ -130,7 +131,9 @@ export async function inspectView(
   const covered = [...coverage]
     .map(([interval, { rows, generation }]) => ({ ...splitInterval(interval), rows, generation }))
     .sort((a, b) => (a.end < b.end || (a.end === b.end && a.start < b.start) ? 1 : -1));
-  const holes = isFullRefresh(view) ? { gaps: [], overlaps: [] } : holesOf([...coverage.keys()]);
+  const holes = isFullRefresh(view.source)
+    ? { gaps: [], overlaps: [] }
+    : holesOf([...coverage.keys()]);
   const freshness = head === null ? null : (nowMs - head.endMs) / 1000;
 
   if (entry !== null && coverage.size === 0) problems.push(neverFilled(view));
@@ -167,7 +170,7 @@ export async function inspectView(
   return {
     view: name,
     fingerprint,
-    full_refresh: isFullRefresh(view),
+    full_refresh: isFullRefresh(view.source),
     problems,
     notes,
     intervals: {
@@ -192,7 +195,7 @@ function resetFix(view: string): string {
 }
 
 function neverFilled(view: View): Finding {
-  const options = isFullRefresh(view) ? "" : " --start <time> --end <time>";
+  const options = isFullRefresh(view.source) ? "" : " --start <time> --end <time>";
   return {
     problem: "nothing was materialized under these definitions",
     fix: `${invocation} materialize ${view.name}${options}`,
@@ -244,7 +247,7 @@ function unmergedOf(
 /** Intervals whose newest run failed; of a full refresh only the newest run counts. */
 function failuresOf(view: View, runs: readonly RunRecord[]): Finding[] {
   const newest = new Map<string, RunRecord>();
-  for (const run of isFullRefresh(view) ? runs.slice(0, 1) : runs)
+  for (const run of isFullRefresh(view.source) ? runs.slice(0, 1) : runs)
     if (!newest.has(run.interval)) newest.set(run.interval, run);
   return [...newest.values()]
     .filter((run) => run.outcome === "failed")

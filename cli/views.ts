@@ -1,11 +1,5 @@
 /** Facts of a view that several commands need. */
-import type { View } from "../engine/catalogue.ts";
 import { formatInterval, type Interval, parseInterval } from "../engine/interval.ts";
-
-/** Whether every materialization of a view replaces the whole. */
-export function isFullRefresh({ source }: View): boolean {
-  return source.eventTime === undefined && !/\{(date|hour)\}/.test(source.files);
-}
 
 /** An interval with its ends as text; times are ISO 8601 in UTC. */
 export interface Span {

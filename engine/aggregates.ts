@@ -86,7 +86,7 @@ function pick(prefersFirst: (a: number, b: number) => boolean) {
     const [x, y] = [a[0] ?? null, b[0] ?? null];
     if (y === null) return a;
     if (x === null) return b;
-    if (Number.isNaN(x)) return b;
+    // No comparison prefers NaN to b.
     if (Number.isNaN(y)) return a;
     return prefersFirst(x as number, y as number) ? a : b;
   };

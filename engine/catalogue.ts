@@ -40,6 +40,7 @@ export interface View {
   readonly entity: Entity;
   readonly description: string | undefined;
   readonly ttlSeconds: number | undefined;
+  readonly expectedEntities: number;
   /** Storage fingerprint: names the namespace of the rows. */
   readonly fingerprint: string;
   /** In the order of the row encoding, which is that of their names. */
@@ -181,7 +182,7 @@ function sourceIdentity(source: Source): unknown {
 }
 
 function resolveView(definition: FeatureView, all: readonly Feature[]): View {
-  const { name, source, description, ttlSeconds } = definition;
+  const { name, source, description, ttlSeconds, expectedEntities } = definition;
   const features = all.filter((feature) => feature.view === name);
   const nameOf = new Map(features.map((feature) => [fingerprintOf(feature.node), feature.name]));
   const stores = definition.stores
@@ -201,6 +202,7 @@ function resolveView(definition: FeatureView, all: readonly Feature[]): View {
     entity: source.entity,
     description,
     ttlSeconds,
+    expectedEntities,
     fingerprint: hash([
       "rows",
       sourceIdentity(source),

@@ -98,6 +98,11 @@ function columnsOf<C extends ColumnTypes>(name: string, types: C): Source<C>["co
   }) as Source<C>["columns"];
 }
 
+/** Whether every materialization replaces the whole: neither event time nor dated files. */
+export function isFullRefresh({ eventTime, files }: Source): boolean {
+  return eventTime === undefined && !/\{(date|hour)\}/.test(files);
+}
+
 /** The columns of a source other than its key and event time, in the source's order. */
 export function valueColumns(source: Source): readonly Expr<Dtype, "column">[] {
   return Object.entries(source.columns)
@@ -114,6 +119,8 @@ export interface FeatureView {
   readonly stores: readonly Expr[];
   /** Age past which a stored value is not served as present; undefined means never. */
   readonly ttlSeconds: number | undefined;
+  /** Sizes the online store's buckets, once, when it is first filled; at least its first rows. */
+  readonly expectedEntities: number;
   readonly description: string | undefined;
 }
 
@@ -124,6 +131,7 @@ export function featureView(
     readonly source: Source;
     readonly stores: readonly Expr<Dtype, "column">[];
     readonly ttlSeconds?: number;
+    readonly expectedEntities?: number;
     readonly description?: string;
   },
 ): FeatureView {
@@ -133,6 +141,7 @@ export function featureView(
     source: options.source,
     stores: Object.freeze([...options.stores]),
     ttlSeconds: options.ttlSeconds,
+    expectedEntities: options.expectedEntities ?? 0,
     description: options.description,
   });
 }

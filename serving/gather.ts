@@ -1,4 +1,5 @@
 /** Reads all that an answer rests on: stored rows and aggregate snapshots, at one time. */
+import { isFullRefresh } from "../engine/definitions.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import type { RowRead, StoredRow } from "../store/row-reader.ts";
 import type { PartRead, Planned } from "./planned.ts";
@@ -48,7 +49,7 @@ export function createGather(store: OnlineStore, findSnapshots: FindSnapshots) {
             keys: group.rows.map((row) => keyOf(row, view.entity.keys)),
             decode,
             // The head tells what a full refresh replaced; rows of events stay.
-            head: view.source.eventTime === undefined ? head : null,
+            head: isFullRefresh(view.source) ? head : null,
           });
         }
     const [found, snapshots] = await Promise.all([

@@ -91,6 +91,13 @@ describe("lineage", () => {
     });
   });
 
+  it("goes down from a feature without what it rests on", () => {
+    assert.deepEqual(around("scaled", "down"), {
+      nodes: ["both", "distance", "near", "scaled"],
+      edges: ["distance > near", "scaled > both", "scaled > distance"],
+    });
+  });
+
   it("goes both ways from a feature, and not sideways", () => {
     const { nodes, edges } = around("centred", "both");
     assert.deepEqual(nodes, [
