@@ -14,17 +14,6 @@ const folders = {
 
 const compositionRoots = ["dev", "test", "bench", "client", "server", "worker"];
 
-/** Where value imports of polars are allowed: the batch compiler and what scans or writes frames. */
-const polarsUsers = [
-  "engine/compile/batch.ts",
-  "engine/compile/frame.ts",
-  "store/offline-store.ts",
-  "store/scan.ts",
-  "activities/materialization.ts",
-  "activities/rows.ts",
-  "activities/training-set.ts",
-];
-
 function boundary(folder, sees) {
   const forbidden = [...Object.keys(folders), ...compositionRoots].filter(
     (other) => other !== folder && !sees.includes(other),
@@ -50,13 +39,7 @@ function boundary(folder, sees) {
                     message: "workflows/ runs in a sandbox: import types only.",
                   },
                 ]
-              : [
-                  {
-                    regex: "^nodejs-polars",
-                    allowTypeImports: true,
-                    message: "polars is loaded only by the files listed in eslint.config.ts.",
-                  },
-                ]),
+              : []),
           ],
         },
       ],
@@ -89,10 +72,6 @@ export default tseslint.config(
     },
   },
   ...Object.entries(folders).map(([folder, sees]) => boundary(folder, sees)),
-  {
-    files: polarsUsers,
-    rules: { "@typescript-eslint/no-restricted-imports": "off" },
-  },
   {
     files: ["engine/compile/batch.ts"],
     rules: {

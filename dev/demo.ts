@@ -7,9 +7,11 @@ import pl from "nodejs-polars";
 import { connectRuns, type Run } from "../cli/temporal.ts";
 import { loadCatalogue, serviceNamed, viewNamed } from "../engine/catalogue.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { interval } from "../engine/interval.ts";
 import { plan } from "../engine/planner.ts";
 import { readSettings, type Settings } from "../settings.ts";
 import { connectRedis } from "../store/redis.ts";
+import { listSourceFiles } from "../store/source-files.ts";
 import type { MaterializeResult } from "../workflows/contract.ts";
 import { startApplication } from "./application.ts";
 import { writeAbsences, writeBadges } from "./example-data.ts";
@@ -94,6 +96,11 @@ async function demo(options: DemoOptions): Promise<void> {
   const catalogue = await loadCatalogue(() => import("../features/index.ts"));
   const absences = viewNamed(catalogue, "absences");
   const badges = viewNamed(catalogue, "badges");
+  if (options.data !== undefined) {
+    // A run would wait for a missing file; a person would rather know at once.
+    const sources = { dataDir: ".", overrides: { absences: resolve(options.data) } };
+    await listSourceFiles(absences.source, interval("0001-01-01", "9999-12-31"), sources);
+  }
   const folder = ownTemporaryDirectory("demo");
   const services = await startServices({ progress });
   const settings = await demoSettings(options, folder.path, services, progress);

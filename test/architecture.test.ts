@@ -28,6 +28,7 @@ const polarsFiles = [
   "store/offline-store.ts",
   "store/polars.ts",
   "store/scan.ts",
+  "store/csv-export.ts",
   "store/scan-csv.ts",
   "store/scan-parquet.ts",
   "store/source-chunk.ts",

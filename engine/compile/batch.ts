@@ -81,19 +81,16 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
     }
   };
   const selected = outputs.map(({ name, node }) => build(node).alias(name));
-  const program: BatchProgram = {
+  return {
     columns: [...columns],
     aggregates: [...aggregates.values()],
     run: async (frame, values, keep = []) => {
-      // On a single row polars takes the short cuts that it takes with literals (see `spread` in
-      // operations/arithmetic.ts), so that row runs beside a copy of itself.
-      if (frame.height === 1)
-        return (await program.run(pl.concat([frame, frame]), values, keep)).slice(0, 1);
       const everyRow = pl.col(frame.columns[0] ?? "").isNull();
       const bound = [...aggregates].map(([key, node]) => {
         const value = values.get(key);
         if (value === undefined) throw new Error(`aggregate ${key} is not bound`);
-        // A column with the value in every row: as a literal it would take the same short cuts.
+        // A column with the value in every row: with a literal polars takes short cuts that change
+        // the last bit (see `spread` in operations/arithmetic.ts).
         const literal = typedLiteral(node.dtype, value);
         return pl.when(everyRow).then(literal).otherwise(literal).alias(`__aggregate_${key}`);
       });
@@ -107,7 +104,6 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
       return lazy.select([...keep.map((name) => pl.col(name)), ...selected]).collect();
     },
   };
-  return program;
 }
 
 async function computeMap(node: MapNode, inputs: readonly PolarsExpr[], frame: Frame) {

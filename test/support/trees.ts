@@ -75,16 +75,19 @@ function literalOf(dtype: Dtype): fc.Arbitrary<Node> {
   return fc.oneof(awkward, valueOf(dtype)).map((value) => literalNode(dtype, value));
 }
 
-/** The escape hatch: gives the input, or a fixed value for null. */
-function mapOver(input: Node, fallback: Value): MapNode {
+/** The escape hatch over two inputs: the first that is not null, or a fixed value. */
+function mapOver(input: Node, spare: Node, fallback: Value): MapNode {
   return Object.freeze({
     kind: "map",
     name: `or_${input.dtype}`,
     version: 1,
-    inputs: Object.freeze([Object.freeze({ name: "value", node: input })]),
+    inputs: Object.freeze([
+      Object.freeze({ name: "value", node: input }),
+      Object.freeze({ name: "spare", node: spare }),
+    ]),
     dtype: input.dtype,
     shape: "column",
-    compute: ({ value = null }) => value ?? fallback,
+    compute: ({ value = null, spare: other = null }) => value ?? other ?? fallback,
   });
 }
 
@@ -117,7 +120,9 @@ function branchOf(dtype: Dtype, depth: number): fc.Arbitrary<Node> {
   return fc.oneof(
     { arbitrary: leafOf(dtype), weight: 1 },
     {
-      arbitrary: treeOf(dtype, depth - 1).map((node) => mapOver(node, fallbacks[dtype])),
+      arbitrary: fc
+        .tuple(treeOf(dtype, depth - 1), leafOf(dtype))
+        .map(([input, spare]) => mapOver(input, spare, fallbacks[dtype])),
       weight: 1,
     },
     ...operations.map((arbitrary) => ({ arbitrary, weight: 2 })),
