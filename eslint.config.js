@@ -1,4 +1,3 @@
-import importX from "eslint-plugin-import-x";
 import tseslint from "typescript-eslint";
 
 /** Folders, inner to outer. A folder may import those before it in the list of what it `sees`. */
@@ -53,8 +52,6 @@ export default tseslint.config(
   {
     files: ["**/*.ts"],
     languageOptions: { parserOptions: { projectService: true } },
-    plugins: { "import-x": importX },
-    settings: { "import-x/resolver-next": [importX.createNodeResolver({ extensions: [".ts"] })] },
     rules: {
       "@typescript-eslint/no-floating-promises": "error",
       "@typescript-eslint/switch-exhaustiveness-check": [
@@ -67,7 +64,6 @@ export default tseslint.config(
         { allowNumber: true, allowBoolean: true },
       ],
       "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_" }],
-      "import-x/no-cycle": "error",
       "max-lines": ["warn", { max: 500, skipBlankLines: false, skipComments: false }],
     },
   },

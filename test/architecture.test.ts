@@ -79,6 +79,24 @@ describe("The architecture", () => {
       }
     });
 
+  it("has no cycle of value imports between files", () => {
+    const imports = new Map<string, string[]>();
+    for (const each of Object.keys(sees).flatMap(importsOf)) {
+      if (each.isType || !each.from.startsWith(".")) continue;
+      const to = normalize(join(each.file, "..", each.from));
+      imports.set(each.file, [...(imports.get(each.file) ?? []), to]);
+    }
+    const done = new Set<string>();
+    const enter = (file: string, path: readonly string[]): void => {
+      assert.ok(!path.includes(file), `cycle: ${[...path, file].join(" → ")}`);
+      if (done.has(file)) return;
+      for (const to of imports.get(file) ?? []) enter(to, [...path, file]);
+      done.add(file);
+    };
+    assert.ok(imports.size > 50, "the imports were not found");
+    for (const file of imports.keys()) enter(file, []);
+  });
+
   it("loads polars in the listed files only", () => {
     const users = Object.keys(sees)
       .flatMap(importsOf)

@@ -12,7 +12,6 @@ import { compileOnline } from "../../engine/compile/online.ts";
 import { type Dtype, dtypes, type Value } from "../../engine/dtypes.ts";
 import { fingerprintOf } from "../../engine/fingerprint.ts";
 import { type AggregateNode, type ColumnNode, type Node, visit } from "../../engine/node.ts";
-import { operationOf } from "../../engine/operations.ts";
 import * as features from "../../features/index.ts";
 import { anyValueOf, awkward, valueOf } from "../support/arbitrary.ts";
 import {
@@ -135,17 +134,17 @@ describe("parity of the operation table", () => {
     }
   });
 
-  it("holds for every code point, alone and beside others", async () => {
+  it("holds for every code point that may have a case, alone and beside Σ", async () => {
     const cases = (groups.get("string") ?? []).filter(({ node }) =>
       ["lower", "upper", "length"].includes(node.kind === "operation" ? node.operation : ""),
     );
     const compare = compileParity(compared(cases));
     const rows: string[][] = [];
     const size = 512;
-    for (let start = 0; start < 0x110000; start += size) {
+    for (let start = 0; start < 0x20000; start += size) {
       if (start >= 0xd800 && start < 0xe000) continue;
       const points = Array.from({ length: size }, (_, i) => String.fromCodePoint(start + i));
-      rows.push([points.join(" ")], [points.join("Σ")], [points.join("AΣ A")]);
+      rows.push([points.join(" ")], [points.join("Σ")], ...points.map((point) => [`A${point}Σ`]));
     }
     assertParity(await compare({ rows, aggregates: bound[0] ?? [] }));
   });

@@ -469,24 +469,28 @@ describe("user functions", () => {
     );
   });
 
-  it("are read from maps of the public form", () => {
+  it("get each input by its name", () => {
     const item = source("items", {
       files: "items.parquet",
       entity: entity("item", { key: "id" }),
-      columns: { id: string, n: int64 },
+      columns: { id: string, n: int64, x: float64 },
     });
+    const { n: count, x } = item.columns;
     const built = buildCatalogue({
       items: {
         items_view: featureView("items", { source: item, stores: [] }),
-        next: map("next", { version: 1 }, { n: item.columns.n }, int64, ({ n: value }) =>
-          value === null ? null : BigInt(value) + 1n,
+        next: map("next", { version: 1 }, { x, count }, int64, ({ x: step, count: from }) =>
+          from === null || step === null ? null : BigInt(from) + BigInt(step),
         ),
       },
     });
-    const bound = plan(built, { features: ["next"] }, { form: "closures" }).bind(
-      new Set(["items.n"]),
-      noKeys,
-    );
-    assert.deepStrictEqual(answer(bound, { request: { n: Number.MAX_SAFE_INTEGER } }), [2n ** 53n]);
+    for (const form of ["closures", "generated"] as const) {
+      const bound = plan(built, { features: ["next"] }, { form }).bind(
+        new Set(["items.n", "items.x"]),
+        noKeys,
+      );
+      const request = { n: Number.MAX_SAFE_INTEGER, x: 2 };
+      assert.deepStrictEqual(answer(bound, { request }), [2n ** 53n + 1n]);
+    }
   });
 });

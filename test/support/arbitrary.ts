@@ -38,6 +38,7 @@ export const awkward: Readonly<Record<Dtype, readonly Value[]>> = {
       "ẞ",
       "İ",
       "ı",
+      "AΣ",
       "ΑΣ",
       "ΣΑΣ Σ",
     ],
