@@ -105,6 +105,8 @@ describe("A feature that is added by one export", function () {
       "absences.son",
       "age_mean",
       "age_of_large_families",
+      // The same expression as one of its parts, so the graph knows it by that name.
+      "age_zero_mean",
     ]);
     assert.equal(then.features.get("age_of_large_families")?.notes.description, "Added");
   });

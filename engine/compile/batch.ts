@@ -11,7 +11,15 @@ import type { Dtype, Value } from "../dtypes.ts";
 import { fingerprintOf } from "../fingerprint.ts";
 import { type MapNode, type Node, visit } from "../node.ts";
 import { operationOf, type PolarsExpr } from "../operations.ts";
-import { polarsType, toColumns, toSeries, valueAt } from "./frame.ts";
+import {
+  columnNamesOf,
+  heightOf,
+  lazyOf,
+  polarsType,
+  toColumns,
+  toSeries,
+  valueAt,
+} from "./frame.ts";
 import { callMap } from "./program.ts";
 
 /** A polars frame held in memory. */
@@ -85,7 +93,7 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
     columns: [...columns],
     aggregates: [...aggregates.values()],
     run: async (frame, values, keep = []) => {
-      const everyRow = pl.col(frame.columns[0] ?? "").isNull();
+      const everyRow = pl.col(columnNamesOf(frame)[0] ?? "").isNull();
       const bound = [...aggregates].map(([key, node]) => {
         const value = values.get(key);
         if (value === undefined) throw new Error(`aggregate ${key} is not bound`);
@@ -94,12 +102,12 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
         const literal = typedLiteral(node.dtype, value);
         return pl.when(everyRow).then(literal).otherwise(literal).alias(`__aggregate_${key}`);
       });
-      let lazy = bound.length > 0 ? frame.lazy().withColumns(...bound) : frame.lazy();
+      let lazy = bound.length > 0 ? lazyOf(frame).withColumns(...bound) : lazyOf(frame);
       // Maps need values in JavaScript: each is computed on the frame so far and added to it.
       for (const { node, inputs } of maps) {
         const before = await lazy.collect();
         const series = await computeMap(node, inputs, before);
-        lazy = before.withColumn(series).lazy();
+        lazy = lazyOf(before.withColumn(series));
       }
       return lazy.select([...keep.map((name) => pl.col(name)), ...selected]).collect();
     },
@@ -108,13 +116,13 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
 
 async function computeMap(node: MapNode, inputs: readonly PolarsExpr[], frame: Frame) {
   const named = inputs.map((input, i) => input.alias(node.inputs[i]?.name ?? ""));
-  const table = await frame.lazy().select(named).collect();
+  const table = await lazyOf(frame).select(named).collect();
   const columns = toColumns(
     table,
     node.inputs.map((input) => input.name),
   );
   const call = callMap(node);
-  const values = Array.from({ length: frame.height }, (_, row) =>
+  const values = Array.from({ length: heightOf(frame) }, (_, row) =>
     call(...columns.map((column) => valueAt(column, row))),
   );
   return toSeries(`__map_${fingerprintOf(node)}`, node.dtype, values);

@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import { once } from "node:events";
 import type { FastifyInstance, InjectOptions } from "fastify";
 import { buildCatalogue } from "../../engine/catalogue.ts";
-import { errorRegistry } from "../../engine/errors.ts";
+import { errorRegistry, OnceflowError } from "../../engine/errors.ts";
 import { buildApp } from "../../serving/app.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
@@ -171,21 +171,25 @@ describe("HTTP application", () => {
     assert.equal((await app.inject({ method: "HEAD", url: "/v1/services" })).statusCode, 200);
   });
 
-  it("hides the cause of an unexpected failure from the client and logs it", async () => {
-    const broken = buildApp({
-      catalogue: example.catalogue,
-      lookup: { ...lookup, answer: () => Promise.reject(new TypeError("secret cause")) },
-      logStream: { write: (line) => void log.push(line) },
+  for (const cause of [
+    new TypeError("secret cause"),
+    new OnceflowError("INTERNAL", "secret cause", { secret: "detail" }),
+  ])
+    it(`hides the cause of a ${cause.name} nobody expected from the client and logs it`, async () => {
+      const broken = buildApp({
+        catalogue: example.catalogue,
+        lookup: { ...lookup, answer: () => Promise.reject(cause) },
+        logStream: { write: (line) => void log.push(line) },
+      });
+      const response = await broken.inject({ method: "POST", url: "/v1/features", payload: {} });
+      const { status, code, detail } = response.json<ProblemBody>();
+      assert.deepEqual([status, code], [500, "INTERNAL"]);
+      assert.doesNotMatch(response.body, /secret|TypeError/);
+      const [line] = log.map((each) => JSON.parse(each) as { reqId: string; err: Error });
+      assert.equal(line?.err.message, "secret cause");
+      assert.equal(detail, `The request failed; the log has the cause at ${line.reqId}.`);
+      await broken.close();
     });
-    const response = await broken.inject({ method: "POST", url: "/v1/features", payload: {} });
-    const { status, code, detail } = response.json<ProblemBody>();
-    assert.deepEqual([status, code], [500, "INTERNAL"]);
-    assert.doesNotMatch(response.body, /secret|TypeError/);
-    const [line] = log.map((each) => JSON.parse(each) as { reqId: string; err: Error });
-    assert.equal(line?.err.message, "secret cause");
-    assert.equal(detail, `The request failed; the log has the cause at ${line.reqId}.`);
-    await broken.close();
-  });
 
   it("logs what fails, one JSON line each, and not what is refused", async () => {
     await app.inject(post("{}"));

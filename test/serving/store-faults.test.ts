@@ -185,7 +185,7 @@ describe("lookup while the store fails", () => {
     const child = spawn(
       process.execPath,
       ["--import", "tsx", "--input-type=module", "--eval", script],
-      { stdio: "inherit" },
+      { stdio: "inherit", timeout: 15_000 },
     );
     const [code] = (await once(child, "exit")) as [number];
     assert.equal(code, 0);

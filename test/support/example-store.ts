@@ -61,51 +61,59 @@ const employee11 = {
 /** A store with employees 11 and `__proto__` in absences, 11 and 12 in badges. */
 export async function fillExampleStore(): Promise<ExampleStore> {
   const redis = await testRedis();
-  const catalogue = await loadCatalogue(() => import("../../features/index.ts"));
-  const [absences, badges] = [viewNamed(catalogue, "absences"), viewNamed(catalogue, "badges")];
   const writing = connectRedis(redis.url, "writing");
   const serving = connectRedis(redis.url, "serving");
-  await serving.ready();
-  const { prefix } = redis;
-  const ofAbsences = await fillView(writing, absences, {
-    prefix,
-    start: "2026-03-01",
-    end: "2026-03-02",
-    rows: [
-      { key: ["11"], values: employee11 },
-      { key: ["__proto__"], values: { ...employee11, age: 20, son: 0, has_children: 0 } },
-    ],
-    aggregates: aggregateValues(absences, { mean: 36.5, std: 7 }),
-  });
-  const ofBadges = await fillView(writing, badges, {
-    prefix,
-    start: "2026-03-02",
-    end: "2026-03-03",
-    rows: [
-      {
-        key: ["11"],
-        values: { minutes_inside: 500, door: 2, left_late: 1 },
-        eventTimeUs: badgeTimeUs,
-      },
-      {
-        key: ["12"],
-        values: { minutes_inside: null, door: 1, left_late: 0 },
-        eventTimeUs: badgeTimeUs - 8 * 86_400_000_000,
-      },
-    ],
-    aggregates: aggregateValues(badges, { count: 10, mean: 400 }),
-  });
+  const stop = async () => {
+    await Promise.all([writing.close(), serving.close()]);
+    await redis.stop();
+  };
+  try {
+    const catalogue = await loadCatalogue(() => import("../../features/index.ts"));
+    const [absences, badges] = [viewNamed(catalogue, "absences"), viewNamed(catalogue, "badges")];
+    await serving.ready();
+    const snapshots = await fillViews(writing, redis.prefix, absences, badges);
+    return { redis, catalogue, absences, badges, writing, serving, snapshots, stop };
+  } catch (error) {
+    // What is left running would keep the test process from ending.
+    await stop();
+    throw error;
+  }
+}
+
+async function fillViews(
+  writing: RedisConnection,
+  prefix: string,
+  absences: View,
+  badges: View,
+): Promise<ExampleStore["snapshots"]> {
   return {
-    redis,
-    catalogue,
-    absences,
-    badges,
-    writing,
-    serving,
-    snapshots: { absences: ofAbsences, badges: ofBadges },
-    async stop() {
-      await Promise.all([writing.close(), serving.close()]);
-      await redis.stop();
-    },
+    absences: await fillView(writing, absences, {
+      prefix,
+      start: "2026-03-01",
+      end: "2026-03-02",
+      rows: [
+        { key: ["11"], values: employee11 },
+        { key: ["__proto__"], values: { ...employee11, age: 20, son: 0, has_children: 0 } },
+      ],
+      aggregates: aggregateValues(absences, { mean: 36.5, std: 7 }),
+    }),
+    badges: await fillView(writing, badges, {
+      prefix,
+      start: "2026-03-02",
+      end: "2026-03-03",
+      rows: [
+        {
+          key: ["11"],
+          values: { minutes_inside: 500, door: 2, left_late: 1 },
+          eventTimeUs: badgeTimeUs,
+        },
+        {
+          key: ["12"],
+          values: { minutes_inside: null, door: 1, left_late: 0 },
+          eventTimeUs: badgeTimeUs - 8 * 86_400_000_000,
+        },
+      ],
+      aggregates: aggregateValues(badges, { count: 10, mean: 400 }),
+    }),
   };
 }
