@@ -68,6 +68,11 @@ async function serve({ redisUrl, prefix, host, port, log }: Configuration): Prom
     lookup.close();
     await redis.close();
   };
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    process.once(signal, () => {
+      setTimeout(() => process.exit(1), closeWithinMs).unref();
+      void close();
+    });
   try {
     await lookup.refresh();
     const address = await app.listen({ host, port }).catch((error: unknown) => {
@@ -75,14 +80,11 @@ async function serve({ redisUrl, prefix, host, port, log }: Configuration): Prom
     });
     process.stdout.write(`onceflow http listening on ${address}\n`);
   } catch (error) {
+    // A signal while it starts makes what is under way fail; that is no failure of the start.
+    if (closing) return;
     await close();
     throw error;
   }
-  for (const signal of ["SIGTERM", "SIGINT"] as const)
-    process.once(signal, () => {
-      setTimeout(() => process.exit(1), closeWithinMs).unref();
-      void close();
-    });
 }
 
 function listenError(error: unknown, host: string, port: number): unknown {

@@ -89,13 +89,15 @@ describe("server process", function () {
       const { createRequire } = await import("node:module");
       const loaded = Object.keys(createRequire(import.meta.url).cache ?? {});
       const native = process.report.getReport().sharedObjects;
-      process.stderr.write([...loaded, ...native].filter((file) => /polars/.test(file)).join("\\n"));
+      const found = [...loaded, ...native].filter((file) => /polars/.test(file));
+      process.stderr.write(\`polars: \${found.join(" ") || "none"}\\n\`);
     `;
     const running = start({}, ["--input-type=module", "--eval", script]);
     await listening(running);
+    while (running.errors() === "") await once(running.child.stderr!, "data");
     running.child.kill("SIGTERM");
     assert.equal(await running.exit, 0);
-    assert.equal(running.errors(), "");
+    assert.equal(running.errors(), "polars: none\n");
   });
 
   it("refuses any host but loopback, since callers are not authenticated", async () => {
