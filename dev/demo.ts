@@ -2,6 +2,7 @@
 import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { Command, InvalidArgumentError } from "commander";
 import pl from "nodejs-polars";
 import { connectRuns, type Run } from "../cli/temporal.ts";
@@ -179,6 +180,8 @@ async function demo(options: DemoOptions): Promise<void> {
   let byStore: readonly Compared[] = [];
   for (const way of ways) {
     const key = way.name === "HTTP" ? "http" : "activity";
+    // Servers read what is current once a second.
+    await seesSnapshot(way, materialized.snapshot);
     const requested = await timed(
       `scenario_1_${key}`,
       `Scenario 1 by ${way.name}: raw columns in the request, aggregates from the store`,
@@ -330,6 +333,21 @@ async function follow(
     return await run.result();
   } finally {
     clearInterval(timer);
+  }
+}
+
+/** Waits until answers come from the snapshot that was committed. */
+async function seesSnapshot(way: Way, snapshot: string | null): Promise<void> {
+  const giveUpMs = Date.now() + 15_000;
+  for (;;) {
+    const answer = await way.ask({ features: ["age_mean"] });
+    if (answer.snapshot["absences"] === snapshot) return;
+    if (Date.now() > giveUpMs)
+      throw new OnceflowError(
+        "NO_SNAPSHOT",
+        `${way.name} still answers from snapshot ${answer.snapshot["absences"]}, not from ${snapshot}, which was committed.`,
+      );
+    await pause(100);
   }
 }
 

@@ -3,14 +3,15 @@
  * the online store, and which aggregates. A query on the DAG, made once per plan.
  *
  * For each node: if its raw inputs are all in the request, it is computed from them; else its
- * stored value is taken; else it is computed from what its inputs resolve to. Binding a plan to the
+ * stored value is taken; else it is computed from what its inputs resolve to; else its default
+ * stands. Binding a plan to the
  * inputs that a request carries settles this for every node beforehand, so that nothing is looked
  * up by name while rows are computed.
  */
 import type { Catalogue, Output, View } from "./catalogue.ts";
 import { outputNamed, serviceNamed } from "./catalogue.ts";
 import { compileOnline, type OnlineForm, type RowProgram } from "./compile/online.ts";
-import type { Dtype } from "./dtypes.ts";
+import type { Dtype, Value } from "./dtypes.ts";
 import { didYouMean, OnceflowError } from "./errors.ts";
 import type { Expectation } from "./expectations.ts";
 import { fingerprintOf, hash } from "./fingerprint.ts";
@@ -60,6 +61,8 @@ export interface BoundOutput {
   readonly output: Output;
   /** Indexes of the store reads that its value rests on; empty where none. */
   readonly reads: readonly number[];
+  /** Whether its default stands for inputs that are neither in the request nor stored. */
+  readonly defaulted: boolean;
 }
 
 /** An expectation, and the place of its `violated` flag in the program's result. */
@@ -227,6 +230,18 @@ interface StoreReadDraft {
   eventTimeSlot: number | undefined;
 }
 
+/** Where the values of some outputs come from, and what of them comes from nowhere. */
+interface Resolved {
+  readonly slots: ReadonlyMap<string, number>;
+  readonly request: readonly RequestRead[];
+  readonly aggregates: readonly AggregateRead[];
+  readonly store: readonly StoreRead[];
+  /** Per output, the views whose stored row its value rests on. */
+  readonly reads: ReadonlyMap<Output, ReadonlySet<View>>;
+  /** Columns by output. */
+  readonly missing: ReadonlyMap<Output, readonly string[]>;
+}
+
 function bind(
   outputs: readonly Output[],
   required: ReadonlyMap<string, RequiredInput>,
@@ -234,22 +249,74 @@ function bind(
   keys: ReadonlySet<string>,
   form: OnlineForm,
 ): BoundPlan {
-  let slotCount = 0;
+  const { missing } = resolveOutputs(outputs, required, inputs, keys);
+  const defaulted = new Set(
+    [...missing.keys()].filter(({ notes }) => notes?.defaultValue !== undefined),
+  );
+  if (missing.size > defaulted.size) throw missingInput(missing, defaulted, outputs, keys);
+  const computed = outputs.filter((output) => !defaulted.has(output));
+  const { slots, request, aggregates, store, reads } = resolveOutputs(
+    computed,
+    required,
+    inputs,
+    keys,
+  );
+
+  const nodes = outputs.map((output): Node =>
+    defaulted.has(output)
+      ? literalOf(output.node.dtype, output.notes?.defaultValue ?? null)
+      : output.node,
+  );
+  const expectations: BoundExpectation[] = [];
+  outputs.forEach((output, index) => {
+    if (defaulted.has(output)) return;
+    for (const expectation of output.notes?.expectations ?? []) {
+      const place = nodes.push(expectation.predicate.violated(output.node)) - 1;
+      expectations.push({ expectation, output: index, place });
+    }
+  });
+  const views = store.map((read) => read.view);
+  return Object.freeze({
+    slotCount: slots.size,
+    request,
+    store,
+    aggregates,
+    outputs: outputs.map((output) => ({
+      output,
+      reads: [...(reads.get(output) ?? [])].map((view) => views.indexOf(view)),
+      defaulted: defaulted.has(output),
+    })),
+    expectations,
+    program: compileOnline(nodes, (node) => slots.get(fingerprintOf(node)), form),
+  });
+}
+
+function literalOf(dtype: Dtype, value: Value): Node {
+  return Object.freeze({ kind: "literal", dtype, shape: "scalar", value });
+}
+
+function resolveOutputs(
+  outputs: readonly Output[],
+  required: ReadonlyMap<string, RequiredInput>,
+  inputs: ReadonlySet<string>,
+  keys: ReadonlySet<string>,
+): Resolved {
   const slots = new Map<string, number>();
   const request: RequestRead[] = [];
   const aggregates: AggregateRead[] = [];
   const store = new Map<View, StoreReadDraft>();
-  const missing = new Map<string, string[]>();
+  const reads = new Map<Output, Set<View>>();
+  const missing = new Map<Output, string[]>();
 
   /** Gives a node a slot once, and tells where its value comes from. */
   const give = (node: Node, from: (slot: number) => void): void => {
     const key = fingerprintOf(node);
     if (slots.has(key)) return;
-    slots.set(key, slotCount);
-    from(slotCount++);
+    from(slots.size);
+    slots.set(key, slots.size);
   };
 
-  const resolve = (node: Node, output: Output, reads: Set<View>): void => {
+  const resolve = (node: Node, output: Output): void => {
     const { view } = output;
     const readStore = (): StoreReadDraft => {
       const read = store.get(view) ?? { view, columns: [], slots: [], eventTimeSlot: undefined };
@@ -276,7 +343,7 @@ function bind(
       const key = fingerprintOf(node);
       const stored = view.stores.find((column) => fingerprintOf(column.node) === key);
       if (stored !== undefined) {
-        reads.add(view);
+        reads.get(output)?.add(view);
         give(node, (slot) => {
           const read = readStore();
           read.columns.push(stored.name);
@@ -285,7 +352,7 @@ function bind(
         return;
       }
       if (node.kind === "column" && node.name === view.source.eventTime) {
-        reads.add(view);
+        reads.get(output)?.add(view);
         give(node, (slot) => {
           readStore().eventTimeSlot = slot;
         });
@@ -293,43 +360,19 @@ function bind(
       }
     }
     if (node.kind === "column") {
-      const names = missing.get(output.name) ?? [];
+      const names = missing.get(output) ?? [];
       if (!names.includes(node.name)) names.push(node.name);
-      missing.set(output.name, names);
+      missing.set(output, names);
       return;
     }
-    for (const input of inputsOf(node)) resolve(input, output, reads);
+    for (const input of inputsOf(node)) resolve(input, output);
   };
 
-  const boundOutputs = outputs.map((output) => {
-    const reads = new Set<View>();
-    resolve(output.node, output, reads);
-    return { output, reads };
-  });
-  if (missing.size > 0) throw missingInput(missing, outputs, keys);
-
-  const violations: Node[] = [];
-  const expectations = outputs.flatMap((output, index) =>
-    (output.notes?.expectations ?? []).map((expectation): BoundExpectation => {
-      const place =
-        outputs.length + violations.push(expectation.predicate.violated(output.node)) - 1;
-      return { expectation, output: index, place };
-    }),
-  );
-  const nodes = [...outputs.map((output) => output.node), ...violations];
-  const views = [...store.keys()];
-  return Object.freeze({
-    slotCount,
-    request,
-    store: [...store.values()],
-    aggregates,
-    outputs: boundOutputs.map(({ output, reads }) => ({
-      output,
-      reads: [...reads].map((view) => views.indexOf(view)),
-    })),
-    expectations,
-    program: compileOnline(nodes, (node) => slots.get(fingerprintOf(node)), form),
-  });
+  for (const output of outputs) {
+    reads.set(output, new Set());
+    resolve(output.node, output);
+  }
+  return { slots, request, aggregates, store: [...store.values()], reads, missing };
 }
 
 /** Whether a column is part of the entity key and the request names the entity. */
@@ -338,11 +381,13 @@ function isKey(leaf: ColumnNode, view: View, keys: ReadonlySet<string>): boolean
 }
 
 function missingInput(
-  missing: ReadonlyMap<string, readonly string[]>,
+  missing: ReadonlyMap<Output, readonly string[]>,
+  defaulted: ReadonlySet<Output>,
   outputs: readonly Output[],
   keys: ReadonlySet<string>,
 ): OnceflowError {
-  const lines = [...missing].map(([feature, columns]) => `${feature} needs ${columns.join(", ")}`);
+  const needed = [...missing].filter(([output]) => !defaulted.has(output));
+  const lines = needed.map(([{ name }, columns]) => `${name} needs ${columns.join(", ")}`);
   const wanted = [...new Set(outputs.flatMap(({ view }) => view.entity.keys))];
   const hint = wanted.every((key) => keys.has(key))
     ? "These columns are not stored: send them as inputs, or add them to what the view stores."
@@ -350,6 +395,6 @@ function missingInput(
   return new OnceflowError(
     "MISSING_INPUT",
     `the request lacks inputs: ${lines.join("; ")}. ${hint}`,
-    { missing: Object.fromEntries(missing) },
+    { missing: Object.fromEntries(needed.map(([{ name }, columns]) => [name, columns])) },
   );
 }

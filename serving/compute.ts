@@ -106,7 +106,8 @@ function createFiller(part: Part, context: RowContext): PartFiller {
     places.forEach((place, i) => {
       const value = results[i] ?? null;
       draft.values[place] = toJson(bound.outputs[i]!.output.node.dtype, value);
-      draft.statuses[place] = value === null ? "NULL_VALUE" : "PRESENT";
+      const found = value === null ? "NULL_VALUE" : "PRESENT";
+      draft.statuses[place] = bound.outputs[i]!.defaulted ? "NOT_FOUND" : found;
       draft.times[place] = time;
     });
     for (const { expectation, output, place } of bound.expectations) {

@@ -10,8 +10,11 @@ export interface OutputExplanation {
   readonly name: string;
   readonly dtype: Dtype;
   readonly view: string;
-  /** `request`, `stored` and `aggregate` values are taken as they are, others computed at read. */
-  readonly how: "request" | "stored" | "aggregate" | "computed";
+  /**
+   * `request`, `stored` and `aggregate` values are taken as they are, others computed at read;
+   * `default` stands for inputs that are neither in the request nor stored.
+   */
+  readonly how: "request" | "stored" | "aggregate" | "computed" | "default";
   /** Columns taken from the request, as `<source>.<column>`. */
   readonly request: readonly string[];
   /** Columns and features taken from the stored row. */
@@ -89,7 +92,8 @@ export function explainPlan(plan: Plan, bound: BoundPlan): PlanExplanation {
         inputsOf(each).forEach(follow);
         return "computed";
       };
-      const how = follow(node);
+      const isDefaulted = bound.outputs.some((each) => each.output.name === name && each.defaulted);
+      const how = isDefaulted ? "default" : follow(node);
       return {
         name,
         dtype: node.dtype,
@@ -144,5 +148,6 @@ function sentence({ how, request, stored, aggregates, opaque }: OutputExplanatio
     .filter(([names]) => names.length > 0)
     .map(([names, where]) => `${names.join(", ")} (${where})`);
   const by = opaque.length > 0 ? `; by user code: ${opaque.join(", ")} (opaque)` : "";
+  if (how === "default") return "is its default: its inputs are neither sent nor stored";
   return `${how === "computed" ? "computed from" : "is"} ${from.join("; ") || "constants"}${by}`;
 }

@@ -33,7 +33,7 @@ export interface LookupCounters {
   refreshes: number;
   failedRefreshes: number;
   lastRefreshError: string | null;
-  /** Requests that were tried again with new pointers after STORE_LOST. */
+  /** Requests that were tried again with new pointers after STORE_LOST or NO_SNAPSHOT. */
   storeRetries: number;
   /** Values that did not satisfy an expectation, by feature. */
   readonly violations: Map<string, number>;
@@ -117,13 +117,15 @@ export function createLookup({
   const violated = (feature: string) =>
     counters.violations.set(feature, (counters.violations.get(feature) ?? 0) + 1);
 
-  /** Gathers; where rows are lost, once more by what is current now. */
+  /** Gathers; where rows or a snapshot are not there, once more by what is current now. */
   async function gatherSafely(asked: GatherRequest): Promise<Gathered> {
     try {
       return await gather(asked, await pointers.current());
     } catch (error) {
-      if (!(error instanceof OnceflowError) || error.code !== "STORE_LOST") throw error;
-      // The namespace may have begun anew since its pointer was read.
+      const code = error instanceof OnceflowError ? error.code : undefined;
+      // Since the pointers were read, the namespace may have begun anew, or the first snapshot
+      // have been committed.
+      if (code !== "STORE_LOST" && code !== "NO_SNAPSHOT") throw error;
       counters.storeRetries++;
       return gather(asked, await pointers.refresh());
     }

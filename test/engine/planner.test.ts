@@ -284,6 +284,33 @@ describe("a plan over two sources", () => {
     );
   });
 
+  it("lets a default stand for inputs that come from nowhere, and asks for the others", () => {
+    const thing = entity("thing", { key: "id" });
+    const things = source("things", {
+      files: "things.parquet",
+      entity: thing,
+      columns: { id: string, a: float64, b: float64 },
+    });
+    const { a, b } = things.columns;
+    const with_default = a.add(b).default(7).expect(between(0, 1));
+    const without = b.mul(2);
+    const view = featureView("things", { source: things, stores: [b] });
+    const made = plan(buildCatalogue({ things: { with_default, without, view } }), {
+      features: ["with_default", "without"],
+    });
+    const bound = made.bind(new Set(["things.b"]), new Set());
+    assert.deepEqual(answer(bound, { request: { b: 3 } }), [7, 6]);
+    assert.deepEqual(
+      bound.outputs.map(({ defaulted }) => defaulted),
+      [true, false],
+    );
+    assert.deepEqual(bound.expectations, []);
+    assert.deepEqual(readsOf(bound), { request: ["b"], store: {} });
+    const whole = made.bind(new Set(["things.a", "things.b"]), new Set());
+    assert.deepEqual(answer(whole, { request: { a: 1, b: 3 } }), [4, 6]);
+    assertThrows("MISSING_INPUT", () => made.bind(new Set(), new Set()), /without needs b\./);
+  });
+
   it("takes columns as outputs by view and name", () => {
     const raw = plan(both, { features: ["plain.n", "twice"] });
     const bound = raw.bind(new Set(), byId);
