@@ -2,9 +2,9 @@
 import { isIPv4 } from "node:net";
 import { loadCatalogue } from "./engine/catalogue.ts";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
-import type { LogLevel } from "./serving/app.ts";
-import { buildApp, logLevels } from "./serving/app.ts";
+import { buildApp } from "./serving/app.ts";
 import { createLookup } from "./serving/lookup.ts";
+import { logLevels, readSettings, type Settings } from "./settings.ts";
 import { connectRedis } from "./store/redis.ts";
 
 const help = `Usage: npm run server
@@ -15,27 +15,22 @@ Environment:
   ONCEFLOW_PREFIX  onceflow; key prefix in Redis
   HOST             127.0.0.1; loopback only, since callers are not authenticated
   PORT             8080; 0 takes any free port
-  ONCEFLOW_LOG     warn; one of ${logLevels.join(", ")}
+  ONCEFLOW_LOG     warn; one of ${logLevels.join(", ")}, in any case
 `;
 
 /** A connection that is still open this long after a signal does not keep the process. */
 const closeWithinMs = 10_000;
 
-interface Configuration {
-  readonly redisUrl: string;
-  readonly prefix: string | undefined;
+interface Configuration extends Settings {
   readonly host: string;
   readonly port: number;
-  readonly log: LogLevel;
 }
 
 /** @throws CONFIG_INVALID */
 function readConfiguration(env: NodeJS.ProcessEnv): Configuration {
   const refuse = (name: string, wanted: string) =>
     new OnceflowError("CONFIG_INVALID", `${name} is "${env[name]}"; ${wanted}.`, { name });
-  const { REDIS_URL, ONCEFLOW_PREFIX, HOST = "127.0.0.1", PORT = "8080" } = env;
-  const log = logLevels.find((level) => level === (env["ONCEFLOW_LOG"] ?? "warn"));
-  if (log === undefined) throw refuse("ONCEFLOW_LOG", `give one of ${logLevels.join(", ")}`);
+  const { HOST = "127.0.0.1", PORT = "8080" } = env;
   if (!isLoopback(HOST))
     throw refuse(
       "HOST",
@@ -43,25 +38,19 @@ function readConfiguration(env: NodeJS.ProcessEnv): Configuration {
     );
   if (!/^\d{1,5}$/.test(PORT) || Number(PORT) > 65_535)
     throw refuse("PORT", "give a number from 0 to 65535");
-  return {
-    redisUrl: REDIS_URL ?? "redis://127.0.0.1:6379",
-    prefix: ONCEFLOW_PREFIX,
-    host: HOST,
-    port: Number(PORT),
-    log,
-  };
+  return { ...readSettings(env), host: HOST, port: Number(PORT) };
 }
 
 function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
-async function serve({ redisUrl, prefix, host, port, log }: Configuration): Promise<void> {
+async function serve({ redisUrl, prefix, logLevel, host, port }: Configuration): Promise<void> {
   const catalogue = await loadCatalogue(() => import("./features/index.ts"));
   const redis = connectRedis(redisUrl, "serving");
   const lookup = createLookup({ catalogue, redis, prefix });
   let closing = false;
-  const app = buildApp({ catalogue, lookup, log, isClosing: () => closing });
+  const app = buildApp({ catalogue, lookup, log: logLevel, isClosing: () => closing });
   const close = async () => {
     closing = true;
     await app.close();

@@ -2,7 +2,11 @@
 import { resolve } from "node:path";
 import { OnceflowError } from "./engine/errors.ts";
 
-/** Where the services and the data are. */
+/** How much the processes log: lines of this level and of those after it. */
+export const logLevels = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/** Where the services and the data are, and how much is logged. */
 export interface Settings {
   /** REDIS_URL; redis://127.0.0.1:6379 by default. */
   readonly redisUrl: string;
@@ -20,6 +24,8 @@ export interface Settings {
   readonly offlineDir: string;
   /** ONCEFLOW_SOURCES: a JSON object that replaces the paths of sources by name. */
   readonly sources: Readonly<Record<string, string>>;
+  /** ONCEFLOW_LOG, in any case; warn by default. */
+  readonly logLevel: LogLevel;
 }
 
 /** Names and meanings of the variables, for `--help`. */
@@ -31,7 +37,8 @@ export const settingsHelp = `Environment:
   ONCEFLOW_PREFIX     beginning of every key in Redis (onceflow)
   ONCEFLOW_DATA       folder that the paths of sources are below (.onceflow/data)
   ONCEFLOW_OFFLINE    root of the offline store (.onceflow/offline)
-  ONCEFLOW_SOURCES    JSON object: source name to the path that replaces its own`;
+  ONCEFLOW_SOURCES    JSON object: source name to the path that replaces its own
+  ONCEFLOW_LOG        log of workers and server: ${logLevels.join(", ")} (warn)`;
 
 /**
  * Reads the settings.
@@ -50,7 +57,18 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
     dataDir: resolve(text("ONCEFLOW_DATA", ".onceflow/data")),
     offlineDir: resolve(text("ONCEFLOW_OFFLINE", ".onceflow/offline")),
     sources: readSources(text("ONCEFLOW_SOURCES", "{}")),
+    logLevel: readLogLevel(text("ONCEFLOW_LOG", "warn")),
   };
+}
+
+function readLogLevel(text: string): LogLevel {
+  const level = logLevels.find((each) => each === text.toLowerCase());
+  if (level !== undefined) return level;
+  throw new OnceflowError(
+    "CONFIG_INVALID",
+    `ONCEFLOW_LOG is "${text.slice(0, 60)}"; give one of ${logLevels.join(", ")}.`,
+    { name: "ONCEFLOW_LOG" },
+  );
 }
 
 function readSources(text: string): Readonly<Record<string, string>> {

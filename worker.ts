@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/worker";
 import { loadCatalogue } from "./engine/catalogue.ts";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
-import { readSettings, type Settings, settingsHelp } from "./settings.ts";
+import { type LogLevel, readSettings, type Settings, settingsHelp } from "./settings.ts";
 import { connectRedis, type RedisConnection } from "./store/redis.ts";
 import { queuesOf } from "./workflows/contract.ts";
 
@@ -20,8 +20,7 @@ Runs a Temporal worker until it gets SIGINT or SIGTERM; it then finishes what it
   --queue online    the online activity, on its own queue
   --help            this text
 
-${settingsHelp}
-  ONCEFLOW_LOG        TRACE, DEBUG, INFO, WARN or ERROR (WARN)`;
+${settingsHelp}`;
 
 /** How long running activities may finish after a signal. */
 const graceTime = "20 s";
@@ -38,9 +37,8 @@ async function main(): Promise<void> {
       `--queue is "${values.queue}"; expected offline or online.`,
     );
   const settings = readSettings();
-  const level = (process.env["ONCEFLOW_LOG"] || "WARN") as "WARN";
   Runtime.install({
-    logger: new DefaultLogger(level),
+    logger: new DefaultLogger(settings.logLevel.toUpperCase() as Uppercase<LogLevel>),
     shutdownSignals: ["SIGINT", "SIGTERM"],
   });
   const connection = await connectTemporal(settings);

@@ -1,6 +1,7 @@
 /** How errors leave an activity: as Temporal failures that carry the code of the registry. */
-import { ApplicationFailure } from "@temporalio/common";
-import { OnceflowError } from "../engine/errors.ts";
+import { asyncLocalStorage } from "@temporalio/activity";
+import { ApplicationFailure, CancelledFailure } from "@temporalio/common";
+import { messageOf, OnceflowError } from "../engine/errors.ts";
 
 /** Functions that a worker registers as activities, by name. */
 type Activities = Readonly<Record<string, (...args: never[]) => Promise<unknown>>>;
@@ -24,6 +25,25 @@ export function toFailure(thrown: unknown): unknown {
   return failure;
 }
 
+/** Attempts of an activity that fails for a reason that nobody foresaw. */
+const unforeseenAttempts = 5;
+
+/** Stops retrying what is no known failure: a defect does not mend itself. */
+function withLimit(failure: unknown): unknown {
+  const attempt = asyncLocalStorage.getStore()?.info.attempt ?? 1;
+  const isKnown =
+    failure instanceof CancelledFailure ||
+    (failure instanceof ApplicationFailure && failure.type !== "INTERNAL") ||
+    (failure instanceof Error && failure.name === "AbortError");
+  if (isKnown || attempt < unforeseenAttempts) return failure;
+  return ApplicationFailure.create({
+    type: "INTERNAL",
+    message: messageOf(failure),
+    nonRetryable: true,
+    ...(failure instanceof Error ? { cause: failure } : {}),
+  });
+}
+
 /** The same activities, their errors turned by `toFailure`. */
 export function withFailures<A extends Activities>(activities: A): A {
   const wrapped = Object.entries(activities as Activities).map(([name, activity]) => [
@@ -32,7 +52,7 @@ export function withFailures<A extends Activities>(activities: A): A {
       try {
         return await activity(...args);
       } catch (error) {
-        throw toFailure(error);
+        throw withLimit(toFailure(error));
       }
     },
   ]);

@@ -1,10 +1,11 @@
 /**
- * The activities of `materialize`, in the order of the commit protocol. Pass 1 (`readPart`,
- * `validateRun`) writes no online row; pass 2 (`writePart`) writes them, idempotent and newer-wins;
- * `commitRun` moves coverage and the latest snapshot together, or not at all.
+ * The activities of `materialize`, in the order of the commit protocol. Pass 1 (`planRun`,
+ * `readPart`, `validateRun`) writes no online row; pass 2 (`openStore`, `writePart`) writes them,
+ * idempotent and newer-wins; `commitRun` moves coverage and the latest snapshot together, or not
+ * at all; `publishRun` tidies up after it.
  *
- * Every activity may run again, at the same time as a zombie of itself: files are replaced whole by
- * the same content, rows by newer-wins, the commit by compare-and-set.
+ * Every activity may run again, at the same time as a zombie of itself: files are replaced whole,
+ * rows by newer-wins, the commit by compare-and-set.
  */
 import pl from "nodejs-polars";
 import type { Catalogue, View } from "../engine/catalogue.ts";
@@ -17,6 +18,7 @@ import {
   decodeState,
   encodeSnapshot,
   encodeState,
+  isWhole,
   mergeSnapshot,
   mergeStates,
   type Snapshot,
@@ -27,27 +29,25 @@ import type { OfflineStore } from "../store/offline-store.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
 import { readChunks } from "../store/scan.ts";
-import { assertUnchanged, listSourceFiles, type SourceConfig } from "../store/source-files.ts";
-import type { PartRead, PartWritten, RunPlan, RunRef } from "../workflows/contract.ts";
+import {
+  assertUnchanged,
+  listSourceFiles,
+  type SourceConfig,
+  type SourceFile,
+} from "../store/source-files.ts";
+import type { PartRead, PartWritten, RunCounts, RunPlan, RunRef } from "../workflows/contract.ts";
 import { judge } from "./judge.ts";
 import { toRowBatch, withRowColumns } from "./rows.ts";
-import { whileAlive } from "./run-context.ts";
-import {
-  factsOf,
-  type IntervalFacts,
-  intervalOfRun,
-  type PartFacts,
-  partitionOf,
-  type RunFacts,
-  viewOfRun,
-} from "./runs.ts";
+import { assertWanted } from "./run-context.ts";
+import { factsOf, intervalOfRun, partitionOf, viewOfRun } from "./runs.ts";
 import { compileView, type ViewProgram } from "./view-program.ts";
 import {
   aggregateFingerprints,
   assertNoOverlap,
   committedWith,
-  isWhole,
+  intervalsOf,
   pointerRequest,
+  requiredState,
   storedView,
   valuesByFormula,
 } from "./view-states.ts";
@@ -64,6 +64,8 @@ export interface OfflineDependencies {
 
 /** Warnings kept of one part, so that a payload stays small. */
 const warningsLimit = 20;
+/** Files of one run: each is two activities, and a history holds 51 200 events. */
+const partsLimit = 2000;
 /** Times that a commit merges again after another run of the view committed in between. */
 const commitAttempts = 20;
 
@@ -84,34 +86,44 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       request: Omit<RunRef, "generation"> & { readonly reprocess: boolean },
     ): Promise<RunPlan> {
       const view = viewOfRun(catalogue, request);
-      const interval = intervalOfRun(request);
+      const interval = intervalOfRun(view, request);
       await redis.assertNoEviction();
       const [entry, stored] = await Promise.all([
         ledger.readLedger(view.name, view.fingerprint),
         ledger.readStates(view.name, aggregateFingerprints(view)),
       ]);
-      assertNoOverlap(view, stored, request);
+      assertNoOverlap(view, [...entry.coverage.keys(), ...intervalsOf(stored)], request);
       const covered = entry.coverage.get(formatInterval(interval));
       const lacksState = aggregateFingerprints(view).some(
         (each) => stored.states.get(each)?.get(formatInterval(interval)) === undefined,
       );
-      const due =
-        request.reprocess || covered === undefined ? "rows" : lacksState ? "aggregates" : "nothing";
-      if (due === "nothing") {
+      if (covered !== undefined && !lacksState && !request.reprocess) {
         const [pointers] = await ledger.readPointers([pointerRequest(view)]);
         return {
-          due,
-          generation: covered?.generation ?? 0,
+          due: "nothing",
+          generation: covered.generation,
           parts: 0,
-          rows: covered?.rows ?? 0,
+          rows: covered.rows,
           snapshot: pointers?.latest?.id ?? null,
         };
       }
       const files = await listSourceFiles(view.source, interval, sources);
+      if (files.length > partsLimit)
+        throw new OnceflowError(
+          "REQUEST_TOO_LARGE",
+          `the interval ${formatInterval(interval)} of view "${view.name}" has ${files.length} files; a run takes ${partsLimit}. Materialize shorter intervals.`,
+        );
+      const committed =
+        covered === undefined
+          ? undefined
+          : await factsOf(offline, view, { ...request, ...covered }).readManifest();
+      // New aggregates may rest on the rows that are served only while the files are the same.
+      const rowsStand = !request.reprocess && isSame(committed?.files, files);
+      const due = rowsStand ? "aggregates" : "rows";
       const generation = await ledger.beginRun({ ...request, interval });
       const run = { ...request, generation };
-      await offline.cleanPartition(partitionOf(run));
-      const facts = factsOf(offline, run);
+      await offline.cleanPartition(partitionOf(view, run));
+      const facts = factsOf(offline, view, run);
       // A retry keeps the first start, so that the rows' known-at stays.
       const startedAtMs = (await facts.readRun())?.startedAtMs ?? Date.now();
       await facts.writeRun({ files, startedAtMs, due });
@@ -122,159 +134,168 @@ export function createMaterialization(dependencies: OfflineDependencies) {
     async readPart(run: RunRef, part: number): Promise<PartRead> {
       const view = viewOfRun(catalogue, run);
       const program = programOf(view);
-      const facts = await runFacts(run);
-      const file = facts.files[part];
+      const { files, startedAtMs } = await runFacts(view, run);
+      const file = files[part];
       if (file === undefined) throw new Error(`run has no part ${part}`);
-      return whileAlive(async (check) => {
-        const frames: Frame[] = [];
-        const warnings: string[] = [];
-        const states = new Map<string, string>();
-        for await (const chunk of readChunks(view.source, file, intervalOfRun(run))) {
-          check();
-          const frame = withRowColumns(chunk, view, run, facts.startedAtMs);
-          judge(view, await program.checkRows(frame), file.path, warnings);
-          const chunkStates = await program.states(frame);
-          for (const aggregate of view.aggregates) {
-            const { fingerprint } = aggregate;
-            const before = states.get(fingerprint);
-            const parts = [chunkStates.get(fingerprint) ?? []];
-            if (before !== undefined) parts.unshift(decodeState(aggregate, before));
-            states.set(fingerprint, encodeState(aggregate, mergeStates(aggregate, parts)));
-          }
-          frames.push(await program.rows(frame));
+      const frames: Frame[] = [];
+      const warnings: string[] = [];
+      const states = new Map<string, string>();
+      for await (const chunk of readChunks(view.source, file, intervalOfRun(view, run))) {
+        assertWanted();
+        const frame = withRowColumns(chunk, view, run, startedAtMs);
+        judge(view, await program.checkRows(frame), file.path, warnings);
+        const chunkStates = await program.states(frame);
+        for (const aggregate of view.aggregates) {
+          const { fingerprint } = aggregate;
+          const before = states.get(fingerprint);
+          const parts = [chunkStates.get(fingerprint) ?? []];
+          if (before !== undefined) parts.unshift(decodeState(aggregate, before));
+          states.set(fingerprint, encodeState(aggregate, mergeStates(aggregate, parts)));
         }
-        await assertUnchanged([file]);
-        const frame = frames.length === 1 ? frames[0] : pl.concat(frames);
-        if (frame === undefined) throw new Error("a file came without a chunk");
-        await offline.writePart(partitionOf(run), part, frame);
-        const rows = heightOf(frame);
-        await factsOf(offline, run).writePart(part, { rows, states: Object.fromEntries(states) });
-        return { rows, warnings: warnings.slice(0, warningsLimit) };
-      });
+        frames.push(await program.rows(frame));
+      }
+      await assertUnchanged([file]);
+      const frame = frames.length === 1 ? frames[0] : pl.concat(frames);
+      if (frame === undefined) throw new Error("a file came without a chunk");
+      assertWanted();
+      await offline.writePart(partitionOf(view, run), part, frame);
+      const rows = heightOf(frame);
+      const facts = { rows, states: Object.fromEntries(states) };
+      await factsOf(offline, view, run).writePart(part, facts);
+      return { rows, warnings: warnings.slice(0, warningsLimit) };
     },
 
     /**
      * The end of pass 1: merges the states of all parts, and checks what rests on aggregates with
-     * the values that the snapshot would have. Then opens the namespace of the rows.
+     * the values that the snapshot would have.
      */
-    async validateRun(run: RunRef, parts: number): Promise<{ warnings: readonly string[] }> {
+    async validateRun(run: RunRef, parts: number): Promise<PartRead> {
       const view = viewOfRun(catalogue, run);
       const program = programOf(view);
-      const facts = await runFacts(run);
-      return whileAlive(async (check) => {
-        const partFacts = await Promise.all(
-          Array.from({ length: parts }, (_, part) => partFactsOf(run, part)),
-        );
-        const states = Object.fromEntries(
-          view.aggregates.map((aggregate) => {
-            const each = partFacts.map((part) =>
-              decodeState(aggregate, part.states[aggregate.fingerprint] ?? "[]"),
-            );
-            return [aggregate.fingerprint, encodeState(aggregate, mergeStates(aggregate, each))];
-          }),
-        );
-        const rows = partFacts.reduce((sum, part) => sum + part.rows, 0);
-        await factsOf(offline, run).writeInterval({ rows, states });
+      const { files } = await runFacts(view, run);
+      const partFacts = await Promise.all(
+        Array.from({ length: parts }, (_, part) => partFactsOf(view, run, part)),
+      );
+      const states = Object.fromEntries(
+        view.aggregates.map((aggregate) => {
+          const { fingerprint } = aggregate;
+          const each = partFacts.map((part) =>
+            decodeState(aggregate, requiredState(part.states, fingerprint)),
+          );
+          return [fingerprint, encodeState(aggregate, mergeStates(aggregate, each))];
+        }),
+      );
+      const rows = partFacts.reduce((sum, part) => sum + part.rows, 0);
+      await factsOf(offline, view, run).writeInterval({ rows, states });
 
-        const stored = await ledger.readStates(view.name, aggregateFingerprints(view));
-        const prospective = mergeSnapshot(
-          view.aggregates,
-          committedWith(view, stored, run, states),
-          isFullRefresh(view.source),
-        );
-        const values = valuesByFormula(view, prospective);
-        const warnings: string[] = [];
-        judge(view, program.checkAggregates(values), undefined, warnings);
-        if (program.rowsNeedAggregates)
-          for (let part = 0; part < parts; part++) {
-            check();
-            const frame = await offline.readPart(partitionOf(run), part);
-            const violations = await program.checkWithAggregates(frame, values);
-            judge(view, violations, facts.files[part]?.path, warnings);
-          }
-        if (facts.due === "rows")
-          await online.openNamespace(storedView(view), {
-            buckets: chooseBuckets(Math.max(rows, view.expectedEntities)),
-          });
-        return { warnings: warnings.slice(0, warningsLimit) };
-      });
+      const stored = await ledger.readStates(view.name, aggregateFingerprints(view));
+      const prospective = mergeSnapshot(
+        view.aggregates,
+        committedWith(view, stored, run, states),
+        isFullRefresh(view.source),
+      );
+      const values = valuesByFormula(view, prospective);
+      const warnings: string[] = [];
+      judge(view, program.checkAggregates(values), undefined, warnings);
+      if (program.rowsNeedAggregates)
+        for (let part = 0; part < parts; part++) {
+          assertWanted();
+          const frame = await offline.readPart(partitionOf(view, run), part);
+          const violations = await program.checkWithAggregates(frame, values);
+          judge(view, violations, files[part]?.path, warnings);
+        }
+      return { rows, warnings: warnings.slice(0, warningsLimit) };
+    },
+
+    /** Opens the rows' namespace for pass 2, and notes which Redis it is in. */
+    async openStore(run: RunRef): Promise<void> {
+      const view = viewOfRun(catalogue, run);
+      await redis.assertNoEviction();
+      const { rows } = await intervalFacts(view, run);
+      const redisRunId = await runIdOf(redis);
+      const buckets = chooseBuckets(Math.max(rows, view.expectedEntities));
+      const namespace = await online.openNamespace(storedView(view), { buckets });
+      await factsOf(offline, view, run).writeStore({ namespace, redisRunId });
     },
 
     /** Pass 2 for one part: writes its rows to the online store, each only over an older one. */
     async writePart(run: RunRef, part: number): Promise<PartWritten> {
       const view = viewOfRun(catalogue, run);
-      await redis.assertNoEviction();
-      return whileAlive(async () => {
-        const frame = await offline.readPart(partitionOf(run), part);
-        const { rows } = await intervalFacts(run);
-        const namespace = await online.openNamespace(storedView(view), {
-          buckets: chooseBuckets(Math.max(rows, view.expectedEntities)),
-        });
-        return online.writeRows(namespace, await toRowBatch(frame, view, run));
-      });
+      const { namespace } = await storeFacts(view, run);
+      const frame = await offline.readPart(partitionOf(view, run), part);
+      assertWanted();
+      return online.writeRows(namespace, await toRowBatch(frame, view, run));
     },
 
-    /** Records the run in the ledger and moves `latest`, fenced by the generation. */
-    async commitRun(
-      run: RunRef,
-      outcome: {
-        readonly parts: number;
-        readonly writesRows: boolean;
-        readonly written: number;
-        readonly superseded: number;
-        readonly warnings: readonly string[];
-      },
-    ): Promise<{ snapshot: string | null }> {
+    /**
+     * Records the run in the ledger and moves `latest`, fenced by the generation.
+     *
+     * @throws STORE_RESTARTED where rows of pass 2 may be lost: write them again
+     */
+    async commitRun(run: RunRef, writesRows: boolean): Promise<{ snapshot: string | null }> {
       const view = viewOfRun(catalogue, run);
-      const interval = intervalOfRun(run);
-      const facts = await runFacts(run);
-      const { rows, states } = await intervalFacts(run);
-      if (outcome.writesRows && outcome.written + outcome.superseded !== rows)
-        throw new OnceflowError(
-          "INTERNAL",
-          `run of view "${view.name}" read ${rows} rows and settled ${outcome.written + outcome.superseded}; nothing was committed.`,
-        );
-      if (outcome.writesRows) {
-        const namespace = await online.openNamespace(storedView(view), {
-          buckets: chooseBuckets(Math.max(rows, view.expectedEntities)),
-        });
-        await online.sealNamespace(namespace, {
-          endMs: interval.endMs,
-          generation: run.generation,
-        });
+      const { rows, states } = await intervalFacts(view, run);
+      if (writesRows) {
+        const { namespace, redisRunId } = await storeFacts(view, run);
+        const { endMs } = intervalOfRun(view, run);
+        await online.sealNamespace(namespace, { endMs, generation: run.generation });
+        // A Redis that restarted may have lost rows that it had acknowledged.
+        if ((await runIdOf(redis)) !== redisRunId)
+          throw new OnceflowError(
+            "STORE_RESTARTED",
+            `Redis at ${redis.address} restarted while the run wrote rows of view "${view.name}"; they are written again.`,
+          );
       }
-      const snapshot = await commit(view, run, rows, states, outcome.writesRows);
-      if (snapshot !== undefined)
-        await offline.writeSnapshot(
-          view.name,
-          snapshot.id,
-          encodeSnapshot(view.aggregates, snapshot),
-        );
-      await offline.writeJson(partitionOf(run), "_manifest.json", {
-        ...run,
-        rows,
-        parts: outcome.parts,
-        known_at: new Date(facts.startedAtMs).toISOString(),
-        snapshot: snapshot?.id ?? null,
-        files: facts.files,
-      });
-      await offline.removeGenerationsBefore(partitionOf(run));
-      await logRun(run, facts.startedAtMs, "committed", {
-        rows,
-        written: outcome.written,
-        superseded: outcome.superseded,
-        warnings: outcome.warnings,
-      });
+      const snapshot = await commit(view, run, rows, states, writesRows);
       return { snapshot: snapshot?.id ?? null };
     },
 
-    /** Writes a failed or cancelled run to the run log and removes what it staged. */
-    async recordFailure(run: RunRef, outcome: string, reason: string): Promise<void> {
-      const facts = await factsOf(offline, run).readRun();
-      await logRun(run, facts?.startedAtMs ?? Date.now(), outcome, {
+    /** Writes what a committed run leaves behind: snapshot, manifest and log. */
+    async publishRun(run: RunRef, writesRows: boolean, counts: RunCounts): Promise<void> {
+      const view = viewOfRun(catalogue, run);
+      const { files, startedAtMs } = await runFacts(view, run);
+      const [pointers] = await ledger.readPointers([pointerRequest(view)]);
+      const latest = pointers?.latest ?? null;
+      if (latest !== null) await offline.writeSnapshot(view.name, latest.id, latest.body);
+      if (writesRows) {
+        await factsOf(offline, view, run).writeManifest({
+          ...run,
+          rows: counts.rows,
+          parts: counts.parts,
+          known_at: new Date(startedAtMs).toISOString(),
+          snapshot: latest?.id ?? null,
+          files,
+        });
+        await offline.removeGenerationsBefore(partitionOf(view, run));
+      } else await offline.removePartition(partitionOf(view, run));
+      const { parts: _, ...logged } = counts;
+      await logRun(view, run, startedAtMs, "committed", logged);
+    },
+
+    /**
+     * Writes a failed or cancelled run to the run log and removes what it staged. What was
+     * committed before the failure stays, and is logged as committed.
+     */
+    async recordFailure(
+      request: Omit<RunRef, "generation">,
+      generation: number | null,
+      outcome: string,
+      reason: string,
+    ): Promise<void> {
+      const view = viewOfRun(catalogue, request);
+      const run = { ...request, generation: generation ?? 0 };
+      let startedAtMs = Date.now();
+      let isCommitted = false;
+      if (generation !== null) {
+        startedAtMs = (await factsOf(offline, view, run).readRun())?.startedAtMs ?? startedAtMs;
+        const { coverage } = await ledger.readLedger(view.name, view.fingerprint);
+        const interval = formatInterval(intervalOfRun(view, run));
+        isCommitted = coverage.get(interval)?.generation === generation;
+        if (!isCommitted) await offline.removePartition(partitionOf(view, run));
+      }
+      await logRun(view, run, startedAtMs, isCommitted ? "committed" : outcome, {
         reason: reason.slice(0, 500),
       });
-      await offline.removePartition(partitionOf(run));
     },
   };
 
@@ -286,21 +307,25 @@ export function createMaterialization(dependencies: OfflineDependencies) {
     states: Readonly<Record<string, string>>,
     writesRows: boolean,
   ): Promise<Snapshot | undefined> {
+    const fullRefresh = isFullRefresh(view.source);
     for (let attempt = 1; ; attempt++) {
+      // The ledger first: its revision is the older, so nothing committed in between is missed.
+      const entry = await ledger.readLedger(view.name, view.fingerprint);
       const stored = await ledger.readStates(view.name, aggregateFingerprints(view));
-      assertNoOverlap(view, stored, run);
+      assertNoOverlap(view, [...entry.coverage.keys(), ...intervalsOf(stored)], run);
       const committed = committedWith(view, stored, run, states);
-      const snapshot = isWhole(view, committed)
-        ? mergeSnapshot(view.aggregates, committed, isFullRefresh(view.source))
-        : undefined;
+      const snapshot =
+        view.aggregates.length > 0 && isWhole(committed, fullRefresh)
+          ? mergeSnapshot(view.aggregates, committed, fullRefresh)
+          : undefined;
       try {
         await ledger.commitRun({
           view: view.name,
           fingerprint: view.fingerprint,
-          interval: intervalOfRun(run),
+          interval: intervalOfRun(view, run),
           runId: run.runId,
           generation: run.generation,
-          expectedRevision: stored.revision,
+          expectedRevision: entry.revision,
           coverage: writesRows ? { rows } : undefined,
           states,
           snapshot: snapshot && {
@@ -318,19 +343,24 @@ export function createMaterialization(dependencies: OfflineDependencies) {
     }
   }
 
-  async function runFacts(run: RunRef): Promise<RunFacts> {
-    return required(await factsOf(offline, run).readRun(), "plan", run);
+  async function runFacts(view: View, run: RunRef) {
+    return required(await factsOf(offline, view, run).readRun(), "plan", run);
   }
 
-  async function partFactsOf(run: RunRef, part: number): Promise<PartFacts> {
-    return required(await factsOf(offline, run).readPart(part), `part ${part}`, run);
+  async function partFactsOf(view: View, run: RunRef, part: number) {
+    return required(await factsOf(offline, view, run).readPart(part), `part ${part}`, run);
   }
 
-  async function intervalFacts(run: RunRef): Promise<IntervalFacts> {
-    return required(await factsOf(offline, run).readInterval(), "validated interval", run);
+  async function intervalFacts(view: View, run: RunRef) {
+    return required(await factsOf(offline, view, run).readInterval(), "validated interval", run);
+  }
+
+  async function storeFacts(view: View, run: RunRef) {
+    return required(await factsOf(offline, view, run).readStore(), "opened store", run);
   }
 
   async function logRun(
+    view: View,
     run: RunRef,
     startedAtMs: number,
     outcome: string,
@@ -340,7 +370,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       ...facts,
       runId: run.runId,
       fingerprint: run.fingerprint,
-      interval: formatInterval(intervalOfRun(run)),
+      interval: formatInterval(intervalOfRun(view, run)),
       generation: run.generation,
       outcome,
       startedAtMs,
@@ -349,8 +379,19 @@ export function createMaterialization(dependencies: OfflineDependencies) {
   }
 }
 
-function required<T>(facts: T | null | undefined, what: string, run: RunRef): T {
-  if (facts != null) return facts;
+/** Identifies the Redis process: another id means that it restarted, or is another one. */
+async function runIdOf(redis: RedisConnection): Promise<string> {
+  const info = String(await redis.send(["info", "server"]));
+  return /^run_id:(\S+)/m.exec(info)?.[1] ?? "";
+}
+
+/** Whether the same files were read, as they were then. */
+function isSame(before: readonly SourceFile[] | undefined, now: readonly SourceFile[]): boolean {
+  return JSON.stringify(before) === JSON.stringify(now);
+}
+
+function required<T>(facts: T | undefined, what: string, run: RunRef): T {
+  if (facts !== undefined) return facts;
   throw new OnceflowError(
     "INTERNAL",
     `the ${what} of run ${run.runId} of view "${run.view}" is not in the offline store. Workers must share one offline folder (ONCEFLOW_OFFLINE).`,

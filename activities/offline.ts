@@ -1,12 +1,15 @@
 /** The activities of the offline queue: a factory over injected dependencies. */
 import { withFailures } from "./failure.ts";
 import { createMaterialization, type OfflineDependencies } from "./materialization.ts";
+import { withHeartbeats } from "./run-context.ts";
 import { createTrainingSets } from "./training-set.ts";
 
 /** All I/O that the workflows of the offline queue may ask for. */
 export function createOfflineActivities(dependencies: OfflineDependencies) {
-  return withFailures({
-    ...createMaterialization(dependencies),
-    ...createTrainingSets(dependencies),
-  });
+  return withFailures(
+    withHeartbeats({
+      ...createMaterialization(dependencies),
+      ...createTrainingSets(dependencies),
+    }),
+  );
 }

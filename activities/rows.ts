@@ -21,7 +21,7 @@ export function withRowColumns(chunk: Frame, view: View, run: RunRef, startedAtM
   const { eventTime } = view.source;
   const at =
     eventTime === undefined
-      ? typedLiteral("timestamp", microseconds(intervalOfRun(run).endMs))
+      ? typedLiteral("timestamp", microseconds(intervalOfRun(view, run).endMs))
       : pl.col(eventTime);
   return chunk.withColumns(
     at.alias(rowColumns.eventTime),
@@ -57,7 +57,7 @@ export async function toRowBatch(frame: Frame, view: View, run: RunRef): Promise
     eventTimesUs: eventTimes.words,
     generation: run.generation,
     ordinals: ordinals.data,
-    mark: { endMs: intervalOfRun(run).endMs, generation: run.generation },
+    mark: { endMs: intervalOfRun(view, run).endMs, generation: run.generation },
   };
 }
 

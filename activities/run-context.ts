@@ -1,20 +1,32 @@
-/** What an activity needs to know of its attempt: signs of life, and whether it is still wanted. */
+/** What an activity knows of its attempt: signs of life, and whether it is still wanted. */
 import { Context } from "@temporalio/activity";
 
 const beatMs = 2_000;
 
+/** Functions that a worker registers as activities, by name. */
+type Activities = Readonly<Record<string, (...args: never[]) => Promise<unknown>>>;
+
 /**
- * Heartbeats while work runs. A heartbeat only says that the attempt is alive: what was done is
- * known from the stores.
- *
- * @param work - gets `check`, which throws once the run is cancelled; call it between steps
+ * The same activities, each heartbeating while it runs. A heartbeat only says that the attempt is
+ * alive, and brings a cancellation back: what was done is known from the stores.
  */
-export async function whileAlive<T>(work: (check: () => void) => Promise<T>): Promise<T> {
-  const context = Context.current();
-  const timer = setInterval(() => context.heartbeat(), beatMs);
-  try {
-    return await work(() => context.cancellationSignal.throwIfAborted());
-  } finally {
-    clearInterval(timer);
-  }
+export function withHeartbeats<A extends object>(activities: A & Activities): A {
+  const wrapped = Object.entries<Activities[string]>(activities).map(([name, activity]) => [
+    name,
+    async (...args: never[]) => {
+      const context = Context.current();
+      const timer = setInterval(() => context.heartbeat(), beatMs);
+      try {
+        return await activity(...args);
+      } finally {
+        clearInterval(timer);
+      }
+    },
+  ]);
+  return Object.fromEntries(wrapped) as A;
+}
+
+/** Throws once the run is cancelled; called between steps of long work. */
+export function assertWanted(): void {
+  Context.current().cancellationSignal.throwIfAborted();
 }

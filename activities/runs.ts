@@ -1,7 +1,9 @@
 /** How the activities of one run refer to its view, interval and files. */
 import { type Catalogue, type View } from "../engine/catalogue.ts";
+import { isFullRefresh } from "../engine/definitions.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { interval, type Interval } from "../engine/interval.ts";
+import type { Namespace } from "../store/namespace.ts";
 import type { OfflineStore, PartitionRef } from "../store/offline-store.ts";
 import type { SourceFile } from "../store/source-files.ts";
 import type { RunRef } from "../workflows/contract.ts";
@@ -14,27 +16,32 @@ import type { RunRef } from "../workflows/contract.ts";
  */
 export function viewOfRun(
   catalogue: Catalogue,
-  run: { readonly view: string; readonly fingerprint: string },
+  run: Pick<RunRef, "view" | "fingerprint" | "definition">,
 ): View {
   const view = catalogue.views.get(run.view);
-  if (view?.fingerprint === run.fingerprint) return view;
-  const has = view === undefined ? "no view of that name" : `fingerprint ${view.fingerprint}`;
+  // Rows alone do not make the run: activities of one run must agree on aggregates and
+  // expectations too, on whatever worker each of them runs.
+  if (view?.fingerprint === run.fingerprint && view.runFingerprint === run.definition) return view;
+  const has = view === undefined ? "no view of that name" : `fingerprint ${view.runFingerprint}`;
   throw new OnceflowError(
     "FINGERPRINT_UNKNOWN",
-    `the run wants view "${run.view}" with fingerprint ${run.fingerprint}; this worker was built with ${has}. Deploy a worker built from the definitions that started the run, or start the run again from this build.`,
+    `the run wants view "${run.view}" with fingerprint ${run.definition}; this worker was built with ${has}. Deploy a worker built from the definitions that started the run, or start the run again from this build.`,
     { view: run.view, fingerprint: run.fingerprint },
   );
 }
 
+/** A full refresh covers all that came before its end, so its end alone tells it apart. */
+const fullRefreshStart = "1970-01-01T00:00:00Z";
+
 /** The interval of a run. @throws INTERVAL_INVALID */
-export function intervalOfRun(run: { readonly start: string; readonly end: string }): Interval {
-  return interval(run.start, run.end);
+export function intervalOfRun(view: View, run: Pick<RunRef, "start" | "end">): Interval {
+  return interval(isFullRefresh(view.source) ? fullRefreshStart : run.start, run.end);
 }
 
 /** Where the offline rows of a run lie. */
-export function partitionOf(run: RunRef): PartitionRef {
-  const { view, fingerprint, generation } = run;
-  return { view, fingerprint, interval: intervalOfRun(run), generation };
+export function partitionOf(view: View, run: Omit<RunRef, "runId">): PartitionRef {
+  const { fingerprint, generation } = run;
+  return { view: view.name, fingerprint, interval: intervalOfRun(view, run), generation };
 }
 
 /** What `planRun` settles for all activities of a run; a file of the partition. */
@@ -44,11 +51,27 @@ export interface RunFacts {
   readonly due: "rows" | "aggregates";
 }
 
+/** What a committed partition was made of; the last file that is written into it. */
+export interface RunManifest extends RunRef {
+  readonly rows: number;
+  readonly parts: number;
+  readonly known_at: string;
+  readonly snapshot: string | null;
+  readonly files: readonly SourceFile[];
+}
+
 /** What pass 1 found in one part; a file of the partition. */
 export interface PartFacts {
   readonly rows: number;
   /** Encoded states by aggregate fingerprint. */
   readonly states: Readonly<Record<string, string>>;
+}
+
+/** The store that pass 2 writes to, as it was found; a file of the partition. */
+export interface StoreFacts {
+  readonly namespace: Namespace;
+  /** Changes when Redis restarts. */
+  readonly redisRunId: string;
 }
 
 /** What `validateRun` merged; a file of the partition. */
@@ -60,12 +83,14 @@ export interface IntervalFacts {
 const names = {
   run: "_run.json",
   interval: "_interval.json",
+  store: "_store.json",
+  manifest: "_manifest.json",
   part: (part: number) => `part-${String(part).padStart(5, "0")}.json`,
 };
 
 /** The facts of a run, kept beside its offline rows so that payloads stay references. */
-export function factsOf(offline: OfflineStore, run: RunRef) {
-  const partition = partitionOf(run);
+export function factsOf(offline: OfflineStore, view: View, run: Omit<RunRef, "runId">) {
+  const partition = partitionOf(view, run);
   return {
     writeRun: (facts: RunFacts) => offline.writeJson(partition, names.run, facts),
     readRun: () => offline.readJson<RunFacts>(partition, names.run),
@@ -74,5 +99,10 @@ export function factsOf(offline: OfflineStore, run: RunRef) {
     readPart: (part: number) => offline.readJson<PartFacts>(partition, names.part(part)),
     writeInterval: (facts: IntervalFacts) => offline.writeJson(partition, names.interval, facts),
     readInterval: () => offline.readJson<IntervalFacts>(partition, names.interval),
+    writeStore: (facts: StoreFacts) => offline.writeJson(partition, names.store, facts),
+    readStore: () => offline.readJson<StoreFacts>(partition, names.store),
+    writeManifest: (manifest: RunManifest) =>
+      offline.writeJson(partition, names.manifest, manifest),
+    readManifest: () => offline.readJson<RunManifest>(partition, names.manifest),
   };
 }

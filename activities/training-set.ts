@@ -2,6 +2,7 @@
 import pl from "nodejs-polars";
 import { type Service, serviceNamed, type View } from "../engine/catalogue.ts";
 import { type BatchProgram, compileBatch, type Frame } from "../engine/compile/batch.ts";
+import { isFullRefresh } from "../engine/definitions.ts";
 import { heightOf } from "../engine/compile/frame.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { hash } from "../engine/fingerprint.ts";
@@ -12,7 +13,7 @@ import { readChunks } from "../store/scan.ts";
 import { assertUnchanged, listSourceFiles } from "../store/source-files.ts";
 import type { TrainingSetInput, TrainingSetResult } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./materialization.ts";
-import { whileAlive } from "./run-context.ts";
+import { assertWanted } from "./run-context.ts";
 import { pointerRequest, valuesByFormula } from "./view-states.ts";
 
 /** Makes the activity of `trainingSet`. */
@@ -34,39 +35,37 @@ export function createTrainingSets(dependencies: OfflineDependencies) {
       const snapshot = program.aggregates.length > 0 ? await snapshotOf(view, input) : undefined;
       const values = snapshot === undefined ? new Map() : valuesByFormula(view, snapshot);
 
-      return whileAlive(async (check) => {
-        const files = await listSourceFiles(view.source, range, sources);
-        const frames: Frame[] = [];
-        for (const file of files)
-          for await (const chunk of readChunks(view.source, file, range)) {
-            check();
-            const { eventTime } = view.source;
-            const names = service.outputs.map((output) => output.name);
-            const carried = [...view.entity.keys, ...(eventTime === undefined ? [] : [eventTime])];
-            const keep = carried.filter((name) => !names.includes(name));
-            frames.push(await program.run(chunk, values, keep));
-          }
-        await assertUnchanged(files);
-        const frame = pl.concat(frames);
-        const rows = heightOf(frame);
-        const id = hash(["training set", service.fingerprint, snapshot?.id ?? null, files]);
-        const path = await offline.writeTrainingSet(service.name, id, frame, {
-          service: service.name,
-          fingerprint: service.fingerprint,
-          features: service.outputs.map((output) => output.name),
-          snapshot: snapshot === undefined ? null : { view: view.name, id: snapshot.id },
-          interval: input.start === undefined ? null : { start: input.start, end: input.end },
-          rows,
-          files,
-        });
-        return {
-          service: service.name,
-          fingerprint: service.fingerprint,
-          rows,
-          snapshot: snapshot?.id ?? null,
-          path,
-        };
+      const files = await listSourceFiles(view.source, range, sources);
+      const frames: Frame[] = [];
+      for (const file of files)
+        for await (const chunk of readChunks(view.source, file, range)) {
+          assertWanted();
+          const { eventTime } = view.source;
+          const names = service.outputs.map((output) => output.name);
+          const carried = [...view.entity.keys, ...(eventTime === undefined ? [] : [eventTime])];
+          const keep = carried.filter((name) => !names.includes(name));
+          frames.push(await program.run(chunk, values, keep));
+        }
+      await assertUnchanged(files);
+      const frame = pl.concat(frames);
+      const rows = heightOf(frame);
+      const id = hash(["training set", service.fingerprint, snapshot?.id ?? null, range, files]);
+      const path = await offline.writeTrainingSet(service.name, id, frame, {
+        service: service.name,
+        fingerprint: service.fingerprint,
+        features: service.outputs.map((output) => output.name),
+        snapshot: snapshot === undefined ? null : { view: view.name, id: snapshot.id },
+        interval: input.start === undefined ? null : { start: input.start, end: input.end },
+        rows,
+        files,
       });
+      return {
+        service: service.name,
+        fingerprint: service.fingerprint,
+        rows,
+        snapshot: snapshot?.id ?? null,
+        path,
+      };
     },
   };
 
@@ -107,8 +106,9 @@ function rangeOf(input: TrainingSetInput, view: View, service: Service) {
       "REQUEST_INVALID",
       `service "${service.name}" rests on aggregates over "${eventTime}". A training set would need their values as of each row, which is not there yet: the latest snapshot would leak the future into the past.`,
     );
-  if (input.start !== undefined && input.end !== undefined) return interval(input.start, input.end);
-  if (eventTime === undefined && !view.source.files.includes("{"))
+  const { start, end } = input;
+  if (start !== undefined && end !== undefined) return interval(start, end);
+  if (isFullRefresh(view.source) && start === undefined && end === undefined)
     return interval("0001-01-01", "9999-12-31");
   throw new OnceflowError(
     "INTERVAL_INVALID",

@@ -4,7 +4,7 @@ import { isFullRefresh } from "../engine/definitions.ts";
 import type { Value } from "../engine/dtypes.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
 import { formatInterval, parseInterval } from "../engine/interval.ts";
-import type { CommittedState, Snapshot } from "../engine/snapshot.ts";
+import type { Committed, Snapshot } from "../engine/snapshot.ts";
 import type { StoredView } from "../store/column-data.ts";
 import type { StoredStates } from "../store/ledger.ts";
 import type { RunRef } from "../workflows/contract.ts";
@@ -40,18 +40,28 @@ export function aggregateFingerprints(view: View): string[] {
   return view.aggregates.map((aggregate) => aggregate.fingerprint);
 }
 
+/** The state of an aggregate among those of a run. A missing one is never taken for an empty one. */
+export function requiredState(
+  states: Readonly<Record<string, string>>,
+  fingerprint: string,
+): string {
+  const state = states[fingerprint];
+  if (state === undefined) throw new Error(`the run has no state of aggregate ${fingerprint}`);
+  return state;
+}
+
 /** The committed states of a view's aggregates, with those of this run in their place. */
 export function committedWith(
   view: View,
   stored: StoredStates,
   run: RunRef,
   states: Readonly<Record<string, string>>,
-): ReadonlyMap<string, readonly CommittedState[]> {
-  const own = formatInterval(intervalOfRun(run));
+): Committed {
+  const own = formatInterval(intervalOfRun(view, run));
   return new Map(
     view.aggregates.map(({ fingerprint }) => {
       const all = new Map(stored.states.get(fingerprint));
-      all.set(own, { generation: run.generation, state: states[fingerprint] ?? "[]" });
+      all.set(own, { generation: run.generation, state: requiredState(states, fingerprint) });
       const committed = [...all].map(([text, { generation, state }]) => ({
         interval: parseInterval(text),
         generation,
@@ -63,41 +73,28 @@ export function committedWith(
 }
 
 /**
- * Whether every aggregate has a state for every interval that any has. A new aggregate of a view
- * with history gets a snapshot only once it is filled: before, its value would be of a part.
- */
-export function isWhole(
-  view: View,
-  committed: ReadonlyMap<string, readonly CommittedState[]>,
-): boolean {
-  if (view.aggregates.length === 0) return false;
-  if (isFullRefresh(view.source)) return true;
-  const counts = [...committed.values()].map((states) => states.length);
-  const union = new Set(
-    [...committed.values()].flatMap((states) =>
-      states.map((each) => formatInterval(each.interval)),
-    ),
-  );
-  return counts.every((count) => count === union.size);
-}
-
-/**
- * Refuses an interval that cuts one whose states are committed: aggregates would count its rows
- * twice. Intervals of a full refresh replace each other and may overlap.
+ * Refuses an interval that cuts a committed one: aggregates would count its rows twice, and which
+ * of two rows is the newer could not be told. Full refreshes replace each other and may overlap.
  *
+ * @param committed - by `formatInterval`
  * @throws INTERVAL_INVALID
  */
-export function assertNoOverlap(view: View, stored: StoredStates, run: RunRange): void {
+export function assertNoOverlap(view: View, committed: Iterable<string>, run: RunRange): void {
   if (isFullRefresh(view.source)) return;
-  const own = intervalOfRun(run);
-  for (const text of new Set([...stored.states.values()].flatMap((states) => [...states.keys()]))) {
+  const own = intervalOfRun(view, run);
+  for (const text of committed) {
     const { startMs, endMs } = parseInterval(text);
     const isSame = startMs === own.startMs && endMs === own.endMs;
     if (isSame || startMs >= own.endMs || endMs <= own.startMs) continue;
     throw new OnceflowError(
       "INTERVAL_INVALID",
-      `the interval ${formatInterval(own)} of view "${view.name}" cuts ${text}, which is committed: aggregates would count rows twice. Materialize intervals that do not overlap; to compute ${text} again, materialize exactly it with --reprocess.`,
+      `the interval ${formatInterval(own)} of view "${view.name}" cuts ${text}, which is committed: aggregates would count rows twice. Materialize intervals that do not overlap. To compute ${text} again, materialize exactly it with --reprocess; to choose another grid, \`reset ${view.name}\` first.`,
       { view: view.name, committed: text },
     );
   }
+}
+
+/** Every interval that any of these states covers. */
+export function intervalsOf(stored: StoredStates): Set<string> {
+  return new Set([...stored.states.values()].flatMap((states) => [...states.keys()]));
 }

@@ -13,6 +13,7 @@ import {
   type JsonOption,
   type Reply,
   openRuns,
+  usageError,
 } from "./context.ts";
 import { cancelLine, followRun } from "./follow.ts";
 import { clean, countOf, fields } from "./table.ts";
@@ -37,12 +38,7 @@ export function addMaterialize(program: Command, context: Context): void {
         "worker. Joins the run of the same view and interval where one is under way. What the " +
         "ledger has as committed is not computed again. The definitions are those of this build.",
     )
-    .addOption(
-      new Option(
-        "--start <time>",
-        "first instant, ISO 8601 in UTC (default for a full refresh: 1970-01-01)",
-      ),
-    )
+    .option("--start <time>", "first instant, ISO 8601 in UTC; a full refresh takes --end alone")
     .addOption(
       new Option(
         "--end <time>",
@@ -67,26 +63,27 @@ async function materialize(context: Context, name: string, options: Options): Pr
     view: view.name,
     ...span,
     fingerprint: view.fingerprint,
+    definition: view.runFingerprint,
     ...(options.reprocess === true ? { reprocess: true } : {}),
   };
   const runs = await openRuns(context.settings());
   const startedAtMs = Date.now();
   const run = await runs.startMaterialize(input);
-  if (!options.wait) return started(input, run);
+  if (!options.wait) return started(view, input, run);
   const followed = await followRun(context, runs.client, run, {
     title: `materialize ${name} ${showSpan(span)}`,
     quiet: options.json === true,
     startedAtMs,
   });
   if (followed.outcome === "interrupted")
-    return { ...started(input, run), exitCode: exitCodes.interrupted };
+    return { ...started(view, input, run), exitCode: exitCodes.interrupted };
   return finished(followed.result, run, followed.seconds);
 }
 
 /**
  * The interval to materialize: as given, or the whole of a full refresh as of now.
  *
- * @throws INTERVAL_INVALID
+ * @throws INTERVAL_INVALID, and a usage error for the start of a full refresh
  */
 export function chooseSpan(
   view: View,
@@ -94,8 +91,12 @@ export function chooseSpan(
   nowMs: number,
 ): Span {
   if (isFullRefresh(view.source)) {
+    if (start !== undefined)
+      throw usageError(
+        `view "${view.name}" is a full refresh, whose interval is identified by its end alone: leave out --start.`,
+      );
     const now = new Date(nowMs - (nowMs % 1000)).toISOString();
-    return spanOf(interval(start ?? "1970-01-01", end ?? now));
+    return spanOf(interval("1970-01-01", end ?? now));
   }
   if (start !== undefined && end !== undefined) return spanOf(interval(start, end));
   const { eventTime, files, name } = view.source;
@@ -107,12 +108,13 @@ export function chooseSpan(
   );
 }
 
-function started(input: MaterializeInput, run: Run<unknown>): Reply {
+function started(view: View, input: MaterializeInput, run: Run<unknown>): Reply {
   const { workflowId, runId } = run;
-  const { view, start, end, fingerprint } = input;
+  const { name } = view;
+  const { start, end, fingerprint } = input;
   return {
     data: {
-      view,
+      view: name,
       start,
       end,
       fingerprint,
@@ -122,10 +124,10 @@ function started(input: MaterializeInput, run: Run<unknown>): Reply {
     },
     text: () =>
       [
-        `started ${view} ${showSpan(input)}`,
+        `started ${name} ${showSpan(input)}`,
         fields([
           ["workflow", workflowId],
-          ["follow it", `${invocation} materialize ${view} ${spanOptions(input)}`],
+          ["follow it", `${invocation} materialize ${name} ${spanOptions(view, input)}`],
           ["cancel it", cancelLine(run)],
         ]),
       ].join("\n"),

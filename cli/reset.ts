@@ -1,4 +1,4 @@
-/** `reset`: empties a view's online rows so that they can be filled again. */
+/** `reset`: empties a view's online rows and aggregates so that they can be filled again. */
 import { isFullRefresh } from "../engine/definitions.ts";
 import type { Command } from "commander";
 import { viewNamed } from "../engine/catalogue.ts";
@@ -29,9 +29,11 @@ export function addReset(program: Command, context: Context): void {
     .summary("empty a view's online rows after a loss, to materialize them again")
     .description(
       "Empties the online rows of a view under this build's definitions and forgets which " +
-        "intervals are committed; runs under way cannot commit any more. Offline rows, snapshots " +
-        "and the rows of other definitions stay. The bucket count is chosen anew from the rows " +
-        "committed so far. Prints the commands that fill it again.",
+        "intervals are committed, the partial states of its aggregates and which snapshot is the " +
+        "latest; runs under way cannot commit any more, and intervals may then be cut otherwise. " +
+        "Offline rows, snapshots by their ids and the rows of other definitions stay. The " +
+        "bucket count is chosen anew from the rows committed so far. Prints the commands that " +
+        "fill it again.",
     )
     .option("--yes", "do it; without it, nothing is done")
     .action((view: string, options: Options) =>
@@ -44,7 +46,7 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
   const view = viewNamed(await context.catalogue(), name);
   if (yes !== true)
     throw usageError(
-      `reset empties the online rows of view "${name}"; until they are materialized again, every entity is NOT_FOUND. Add --yes to do it.`,
+      `reset empties the online rows of view "${name}"; until they are materialized again, every entity is NOT_FOUND and aggregates have no snapshot. Add --yes to do it.`,
     );
   const settings = context.settings();
   const { prefix } = settings;
@@ -67,11 +69,13 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
             due.reduce((sum, { rows }) => sum + rows, 0),
           ),
         ),
+        aggregates: view.aggregates.map((aggregate) => aggregate.fingerprint),
+        setFingerprint: view.aggregatesFingerprint,
       },
     );
     const commands = isFullRefresh(view.source)
       ? [`${invocation} materialize ${name}`]
-      : due.map((span) => `${invocation} materialize ${name} ${spanOptions(span)}`);
+      : due.map((span) => `${invocation} materialize ${name} ${spanOptions(view, span)}`);
     return {
       data: { view: name, fingerprint: view.fingerprint, buckets, forgotten, commands },
       text: () =>

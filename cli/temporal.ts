@@ -126,10 +126,10 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
   };
 }
 
-/** One id for each view, interval and fingerprint, so that what is started twice runs once. */
+/** One id for each view, interval and run fingerprint, so that what is started twice runs once. */
 export function materializeId(queue: string, input: MaterializeInput): string {
-  const { view, start, end, fingerprint } = input;
-  return `${queue}/materialize/${view}/${start}/${end}/${fingerprint}`;
+  const { view, start, end, definition } = input;
+  return `${queue}/materialize/${view}/${start}/${end}/${definition}`;
 }
 
 /** Starts with search attributes, or, on a server that does not know them, without. */

@@ -140,7 +140,7 @@ export async function inspectView(
   for (const gap of holes.gaps.slice(0, gapsInProblems))
     problems.push({
       problem: `nothing is committed for ${showSpan(gap)}, which lies between committed intervals`,
-      fix: `${invocation} materialize ${name} ${spanOptions(gap)}`,
+      fix: `${invocation} materialize ${name} ${spanOptions(view, gap)}`,
     });
   if (holes.gaps.length > gapsInProblems)
     problems.push({
@@ -150,7 +150,7 @@ export async function inspectView(
   if (holes.overlaps[0] !== undefined && view.aggregates.length > 0)
     problems.push({
       problem: `committed intervals overlap, first in ${showSpan(holes.overlaps[0])}: aggregates count those rows twice`,
-      fix: `${resetFix(name)}, with intervals that do not overlap`,
+      fix: `${invocation} reset ${name} --yes, then materialize intervals that do not overlap`,
     });
   problems.push(...lostRows(view, coverage.size > 0, report));
   const unmerged = latest === null ? unmergedOf(view, entry, states) : null;
@@ -240,7 +240,7 @@ function unmergedOf(
     };
   return {
     problem: `${countOf(lacking.length, "committed interval")} of ${entry.coverage.size} lack the states of an aggregate, so there is no snapshot and features that rest on it have no value`,
-    fix: `${invocation} materialize ${view.name} ${spanOptions(splitInterval(first))}${lacking.length > 1 ? ", and so on for each" : ""}`,
+    fix: `${invocation} materialize ${view.name} ${spanOptions(view, splitInterval(first))}${lacking.length > 1 ? ", and so on for each" : ""}`,
   };
 }
 
@@ -257,7 +257,7 @@ function failuresOf(view: View, runs: readonly RunRecord[]): Finding[] {
       const { reason } = summarize(run);
       return {
         problem: `the last run of ${showSpan(span)} failed: ${reason ?? "no reason was recorded"}`,
-        fix: `mend the cause, then ${invocation} materialize ${view.name} ${spanOptions(span)}`,
+        fix: `mend the cause, then ${invocation} materialize ${view.name} ${spanOptions(view, span)}`,
       };
     });
 }

@@ -1,4 +1,6 @@
 /** Facts of a view that several commands need. */
+import type { View } from "../engine/catalogue.ts";
+import { isFullRefresh } from "../engine/definitions.ts";
 import { formatInterval, type Interval, parseInterval } from "../engine/interval.ts";
 
 /** An interval with its ends as text; times are ISO 8601 in UTC. */
@@ -23,9 +25,10 @@ export function showTime(time: string): string {
   return time.replace(/\.000Z$/, "Z").replace(/T00:00:00Z$/, "");
 }
 
-/** Options of `materialize` that name an interval. */
-export function spanOptions({ start, end }: Span): string {
-  return `--start ${showTime(start)} --end ${showTime(end)}`;
+/** Options of `materialize` that name an interval of a view; its end alone for a full refresh. */
+export function spanOptions(view: View, { start, end }: Span): string {
+  const first = isFullRefresh(view.source) ? "" : `--start ${showTime(start)} `;
+  return `${first}--end ${showTime(end)}`;
 }
 
 /** Intervals that lie between others and are covered by none; and where two overlap. */

@@ -130,6 +130,7 @@ async function demo(options: DemoOptions): Promise<void> {
       start: iso(startMs),
       end: iso(endMs),
       fingerprint: view.fingerprint,
+      definition: view.runFingerprint,
     });
     workflowIds.push(run.workflowId);
     return run;

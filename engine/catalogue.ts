@@ -49,6 +49,8 @@ export interface View {
   readonly aggregates: readonly ViewAggregate[];
   /** Hash of the set of aggregates: each build reads the snapshots of its own set. */
   readonly aggregatesFingerprint: string;
+  /** Hash of all that a materialization does: rows, aggregates, expectations. Names its runs. */
+  readonly runFingerprint: string;
 }
 
 /** A value that can be asked for: a feature, or a column by `<view>.<column>`. */
@@ -170,7 +172,10 @@ function isKind<T extends { readonly kind: string }>(value: unknown, kind: T["ki
   return typeof value === "object" && value !== null && "kind" in value && value.kind === kind;
 }
 
-/** What a source's rows mean, wherever its files lie today. */
+/**
+ * What a source's rows mean. The declared path is part of it; an override of the path through
+ * ONCEFLOW_SOURCES is not.
+ */
 function sourceIdentity(source: Source): unknown {
   return [
     source.name,
@@ -196,6 +201,19 @@ function resolveView(definition: FeatureView, all: readonly Feature[]): View {
     source,
     features.map((feature) => feature.node),
   );
+  const fingerprint = hash([
+    "rows",
+    sourceIdentity(source),
+    stores.map((column) => [column.name, column.dtype, fingerprintOf(column.node)]),
+  ]);
+  const aggregatesFingerprint = hash(["aggregates", aggregates.map((each) => each.fingerprint)]);
+  const expectations = features.flatMap(({ node, notes }) =>
+    notes.expectations.map(({ predicate, onFail }) => [
+      fingerprintOf(node),
+      predicate.text,
+      onFail,
+    ]),
+  );
   return Object.freeze({
     name,
     source,
@@ -203,15 +221,12 @@ function resolveView(definition: FeatureView, all: readonly Feature[]): View {
     description,
     ttlSeconds,
     expectedEntities,
-    fingerprint: hash([
-      "rows",
-      sourceIdentity(source),
-      stores.map((column) => [column.name, column.dtype, fingerprintOf(column.node)]),
-    ]),
+    fingerprint,
     stores,
     features,
     aggregates,
-    aggregatesFingerprint: hash(["aggregates", aggregates.map((each) => each.fingerprint)]),
+    aggregatesFingerprint,
+    runFingerprint: hash(["run", fingerprint, aggregatesFingerprint, expectations]),
   });
 }
 
@@ -317,11 +332,6 @@ function unknown(
   const suggestion = didYouMean(name, names);
   const list = names.length <= 12 ? ` There are: ${names.join(", ")}.` : "";
   return new OnceflowError(code, `no ${what} is named "${name}".${suggestion || list}`, { name });
-}
-
-/** Whether a feature has the same value for all rows. */
-export function isScalar(feature: Feature): boolean {
-  return feature.node.shape === "scalar";
 }
 
 /** How a feature's value comes about, in a word. */

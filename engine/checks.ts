@@ -239,9 +239,9 @@ function isInexact(node: Node): boolean {
   return found;
 }
 
-/** The view over the feature's source: of its own module, else the only one there is. */
+/** The view over the feature's source, wherever the feature is exported. */
 function ownerOf(
-  { module, expr }: Definitions["features"][number],
+  { expr }: Definitions["features"][number],
   { views }: Definitions,
   where: string,
   problems: string[],
@@ -261,22 +261,12 @@ function ownerOf(
     );
     return undefined;
   }
-  const over = views.filter(({ definition }) => definition.source.name === source);
-  const own = over.filter((view) => view.module === module);
-  const [view, second] = own.length > 0 ? own : over;
-  if (view === undefined) {
+  const view = views.find(({ definition }) => definition.source.name === source);
+  if (view === undefined)
     problems.push(
       `${where} reads source "${source}", which no feature view covers. Export featureView("${source}", { source: ${source}, stores: […] }) beside it.`,
     );
-    return undefined;
-  }
-  if (second !== undefined) {
-    problems.push(
-      `${where} could belong to view "${view.definition.name}" or "${second.definition.name}", both over source "${source}". Keep one view of a source in a module.`,
-    );
-    return undefined;
-  }
-  return view.definition.name;
+  return view?.definition.name;
 }
 
 function checkViews(
@@ -286,6 +276,7 @@ function checkViews(
 ): void {
   const nameOf = new Map(features.map(({ name, expr }) => [fingerprintOf(expr.node), name]));
   const taken = new Map<string, string>();
+  const over = new Map<Source, { readonly name: string; readonly module: string }>();
   for (const { module, definition } of views) {
     const { name, source, stores, ttlSeconds } = definition;
     const say = (problem: string) =>
@@ -294,6 +285,13 @@ function checkViews(
     if (bad !== undefined) say(bad);
     if (taken.has(name)) say(`has the name of another view in features/${taken.get(name)}.ts.`);
     taken.set(name, module);
+    // Plans tell columns apart by source and name, not by view.
+    const first = over.get(source);
+    if (first === undefined) over.set(source, { name, module });
+    else if (first.name !== name)
+      say(
+        `is over source "${source.name}", as view "${first.name}" in features/${first.module}.ts is: one view per source. Put what both store into one view, or define a second source over the same files.`,
+      );
     if (ttlSeconds !== undefined && !(Number.isFinite(ttlSeconds) && ttlSeconds > 0))
       say(`has a ttlSeconds of ${ttlSeconds}; it is a number of seconds above 0.`);
     const stored = new Set<string>();

@@ -124,7 +124,7 @@ export interface FeatureView {
   readonly description: string | undefined;
 }
 
-/** Defines a feature view: it owns the features of its module over its source. */
+/** Defines a feature view: the one view of its source, which owns all features over it. */
 export function featureView(
   name: string,
   options: {

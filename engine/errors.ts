@@ -39,7 +39,7 @@ export const errorRegistry = {
   UNKNOWN_INPUT: {
     http: 400,
     retryable: false,
-    summary: "The request carries a column that no asked-for feature reads.",
+    summary: "The request names an input that is no column of the sources, or of two of them.",
   },
   MISSING_INPUT: {
     http: 400,
@@ -118,6 +118,12 @@ export const errorRegistry = {
     summary: "An aggregate has never been materialized, so features that rest on it have no value.",
   },
   STORE_UNAVAILABLE: { http: 503, retryable: true, summary: "Redis did not answer." },
+  STORE_RESTARTED: {
+    http: 503,
+    retryable: false,
+    summary:
+      "Redis restarted while a run wrote its rows, some of which may be lost; the run writes them again.",
+  },
   OFFLINE_UNAVAILABLE: {
     http: 503,
     retryable: true,

@@ -37,7 +37,6 @@ export function parseInstant(text: string): number {
     /^(\d{4}-\d\d-\d\d)(?:T(\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)(Z|[+-]\d\d:\d\d)?)?$/.exec(text);
   const ms =
     match === null ? NaN : Date.parse(`${match[1]}T${match[2] ?? "00:00"}${match[3] ?? "Z"}`);
-  // Date.parse takes 2026-02-30 for March 2nd; a day that changes was no day.
   if (Number.isNaN(ms) || !isDay(match?.[1] ?? "") || ms < earliestMs || ms > latestMs)
     throw new OnceflowError(
       "INTERVAL_INVALID",

@@ -47,35 +47,60 @@ export function mergeStates({ node }: ViewAggregate, states: readonly State[]): 
   return states.reduce<State>((merged, state) => row.merge(merged, state, dtype), row.empty(dtype));
 }
 
+/** The states of committed intervals, by aggregate fingerprint. */
+export type Committed = ReadonlyMap<string, readonly CommittedState[]>;
+
+/** The intervals that count for a snapshot, in order: all, or the newest of a full refresh. */
+function countedIntervals(committed: Committed, fullRefresh: boolean): string[] {
+  const byText = new Map<string, Interval>();
+  for (const states of committed.values())
+    for (const { interval } of states) byText.set(formatInterval(interval), interval);
+  const ordered = [...byText].sort(([, a], [, b]) => a.endMs - b.endMs || a.startMs - b.startMs);
+  return (fullRefresh ? ordered.slice(-1) : ordered).map(([text]) => text);
+}
+
 /**
- * Merges committed intervals to a snapshot, in order of time.
+ * Whether every aggregate has a state for every interval that counts. A new aggregate of a view
+ * with history gets a snapshot only once it is filled: before, its value would be of a part, or of
+ * another time.
+ */
+export function isWhole(committed: Committed, fullRefresh: boolean): boolean {
+  const counted = countedIntervals(committed, fullRefresh);
+  return [...committed.values()].every((states) => {
+    const has = new Set(states.map(({ interval }) => formatInterval(interval)));
+    return counted.every((text) => has.has(text));
+  });
+}
+
+/**
+ * Merges the intervals that count to a snapshot, in order of time.
  *
  * @param fullRefresh - whether each interval replaces the ones before, so only the newest counts
- * @param committed - by aggregate fingerprint; every aggregate covers the same intervals
  */
 export function mergeSnapshot(
   aggregates: readonly ViewAggregate[],
-  committed: ReadonlyMap<string, readonly CommittedState[]>,
+  committed: Committed,
   fullRefresh: boolean,
 ): Snapshot {
+  const counted = countedIntervals(committed, fullRefresh);
   let asOfMs = 0;
   const merged: unknown[] = [];
   const values = new Map<string, Value>();
   for (const aggregate of aggregates) {
-    const ordered = [...(committed.get(aggregate.fingerprint) ?? [])].sort(
-      (a, b) => a.interval.endMs - b.interval.endMs || a.interval.startMs - b.interval.startMs,
+    const { fingerprint, node } = aggregate;
+    const states = new Map(
+      committed.get(fingerprint)?.map((each) => [formatInterval(each.interval), each]),
     );
-    const counted = fullRefresh ? ordered.slice(-1) : ordered;
+    const ordered = counted.flatMap((text) => states.get(text) ?? []);
     const state = mergeStates(
       aggregate,
-      counted.map((each) => decodeState(aggregate, each.state)),
+      ordered.map((each) => decodeState(aggregate, each.state)),
     );
-    const { node } = aggregate;
-    values.set(aggregate.fingerprint, aggregateOf(node.aggregate).value(state, node.input.dtype));
-    asOfMs = Math.max(asOfMs, ...counted.map((each) => each.interval.endMs));
+    values.set(fingerprint, aggregateOf(node.aggregate).value(state, node.input.dtype));
+    asOfMs = Math.max(asOfMs, ...ordered.map((each) => each.interval.endMs));
     merged.push([
-      aggregate.fingerprint,
-      counted.map((each) => [formatInterval(each.interval), each.generation, each.state]),
+      fingerprint,
+      ordered.map((each) => [formatInterval(each.interval), each.generation, each.state]),
     ]);
   }
   return Object.freeze({ id: hash(["snapshot", merged]), asOfMs, values });

@@ -28,14 +28,11 @@ const deadlines: HttpDeadlines = {
   idleMs: 10_000,
 };
 
-export const logLevels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
-export type LogLevel = (typeof logLevels)[number];
-
 export interface AppOptions {
   readonly catalogue: Catalogue;
   readonly lookup: Lookup;
   /** JSON lines; `warn` by default. */
-  readonly log?: LogLevel;
+  readonly log?: "debug" | "info" | "warn" | "error" | "silent";
   /** Where log lines go; stderr by default. */
   readonly logStream?: { readonly write: (line: string) => void };
   /** True once the process is about to end: it is then no longer ready. */

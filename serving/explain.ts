@@ -1,4 +1,4 @@
-/** Where each output comes from, as plain data and as text. */
+/** Where each output comes from, as plain data. */
 import type { Dtype } from "../engine/dtypes.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
 import type { Node } from "../engine/node.ts";
@@ -117,37 +117,4 @@ export function explainPlan(plan: Plan, bound: BoundPlan): PlanExplanation {
 function textOfAggregate(node: Extract<Node, { kind: "aggregate" }>): string {
   const { input } = node;
   return `${node.aggregate}(${input.kind === "column" ? input.name : "…"})`;
-}
-
-/** The explanation as lines of text. */
-export function formatExplain(explanation: Explanation): string {
-  const { service, fingerprint, snapshot, rows, bytes, bindings } = explanation;
-  const lines = [`${service ?? "features"}, fingerprint ${fingerprint}`];
-  for (const [view, id] of Object.entries(snapshot)) lines.push(`snapshot of ${view}: ${id}`);
-  lines.push(`rows: ${rows}; stored bytes read: ${bytes}`);
-  for (const binding of bindings) {
-    lines.push("", `${binding.rows} ${binding.rows === 1 ? "row" : "rows"}:`);
-    for (const { view, columns, stores, eventTime } of binding.reads)
-      lines.push(
-        `  reads ${columns.length} of ${stores} columns of ${view}: ${[...columns, ...(eventTime ? ["its event time"] : [])].join(", ") || "none"}`,
-      );
-    const width = Math.max(...binding.outputs.map(({ name }) => name.length));
-    for (const output of binding.outputs)
-      lines.push(`  ${output.name.padEnd(width)}  ${sentence(output)}`);
-  }
-  return `${lines.join("\n")}\n`;
-}
-
-function sentence({ how, request, stored, aggregates, opaque }: OutputExplanation): string {
-  const parts = [
-    [request, "request"],
-    [stored, "stored row"],
-    [aggregates, "snapshot"],
-  ] as const;
-  const from = parts
-    .filter(([names]) => names.length > 0)
-    .map(([names, where]) => `${names.join(", ")} (${where})`);
-  const by = opaque.length > 0 ? `; by user code: ${opaque.join(", ")} (opaque)` : "";
-  if (how === "default") return "is its default: its inputs are neither sent nor stored";
-  return `${how === "computed" ? "computed from" : "is"} ${from.join("; ") || "constants"}${by}`;
 }

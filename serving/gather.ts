@@ -3,7 +3,7 @@ import { isFullRefresh } from "../engine/definitions.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import type { RowRead, StoredRow } from "../store/row-reader.ts";
 import type { PartRead, Planned } from "./planned.ts";
-import type { PointerSet } from "./pointers.ts";
+import { lostView, type PointerSet } from "./pointers.ts";
 import type { RowGroup } from "./rows.ts";
 import { keyOf } from "./rows.ts";
 import type { FindSnapshots, SnapshotSet } from "./snapshots.ts";
@@ -28,7 +28,10 @@ export interface Gathered {
   readonly rowsOf: (group: RowGroup, read: PartRead) => readonly (StoredRow | null)[] | undefined;
 }
 
-/** Makes the function that reads; it costs one round trip, or none where no row is needed. */
+/**
+ * Makes the function that reads; it costs one round trip, or none where no row is needed. It fails
+ * with STORE_LOST where rows of a view are needed that Redis no longer has.
+ */
 export function createGather(store: OnlineStore, findSnapshots: FindSnapshots) {
   return async (
     { planned, pins, groups }: GatherRequest,
@@ -41,7 +44,8 @@ export function createGather(store: OnlineStore, findSnapshots: FindSnapshots) {
       for (const { reads: partReads } of group.binding.parts)
         for (const read of partReads) {
           const { view, decode } = read;
-          const { namespace = null, head = null } = current.views.get(view) ?? {};
+          const { namespace = null, head = null, lost = false } = current.views.get(view) ?? {};
+          if (lost) throw lostView(view);
           if (namespace === null) continue;
           places.get(group)?.set(read, reads.length);
           reads.push({

@@ -18,7 +18,7 @@ import { explainPlan } from "./explain.ts";
 import type { Gathered, GatherRequest } from "./gather.ts";
 import { createGather } from "./gather.ts";
 import { createPlans } from "./planned.ts";
-import { createPointerCache } from "./pointers.ts";
+import { createPointerCache, lostView } from "./pointers.ts";
 import { parseRequest } from "./request.ts";
 import { groupRows } from "./rows.ts";
 import type { SnapshotSet } from "./snapshots.ts";
@@ -113,7 +113,7 @@ export function createLookup({
   const ledger = createLedger(redis, { prefix });
   const plans = createPlans(catalogue, form);
   const gather = createGather(store, createSnapshots(catalogue, ledger));
-  const pointers = createPointerCache({ catalogue, redis, ledger, refreshMs, clock, counters });
+  const pointers = createPointerCache({ catalogue, redis, ledger, refreshMs, counters });
   const violated = (feature: string) =>
     counters.violations.set(feature, (counters.violations.get(feature) ?? 0) + 1);
 
@@ -181,10 +181,11 @@ export function createLookup({
         snapshot: latest?.id ?? null,
       }));
     try {
-      await pointers.current();
+      const { views } = await pointers.current();
       await redis.send(["ping"]);
-      const reason = counters.lastRefreshError;
-      if (reason !== null) return { ready: false, reason, views: describe() };
+      const lost = [...views].flatMap(([view, each]) => (each.lost ? lostView(view).message : []));
+      const reason = counters.lastRefreshError ?? lost.join(" ");
+      if (reason !== "") return { ready: false, reason, views: describe() };
       return { ready: true, views: describe() };
     } catch (error) {
       return { ready: false, reason: messageOf(error), views: describe() };

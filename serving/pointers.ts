@@ -18,12 +18,16 @@ export interface ViewPointers {
   readonly head: Mark | null;
   /** Null where the view's aggregates were never materialized. */
   readonly latest: Snapshot | null;
+  /**
+   * Whether Redis no longer has the namespace that it had, so that rows cannot be told from
+   * unknown ones; all else is then what was known before.
+   */
+  readonly lost: boolean;
 }
 
 /** What is current for every view, read at one time. */
 export interface PointerSet {
   readonly views: ReadonlyMap<View, ViewPointers>;
-  readonly readAtMs: number;
 }
 
 export interface PointerCache {
@@ -32,7 +36,7 @@ export interface PointerCache {
   /**
    * Reads a set that is no older than this call, and makes it the newest.
    *
-   * @throws STORE_UNAVAILABLE, STORE_LOST where Redis lacks a view that it had
+   * @throws STORE_UNAVAILABLE
    */
   readonly refresh: () => Promise<PointerSet>;
   /** The newest set, where one was read. */
@@ -49,21 +53,19 @@ export interface RefreshCounters {
 
 /**
  * Starts to read pointers every `refreshMs`, and at once after each reconnect. A refresh that fails
- * keeps the set there is; so does one that finds a view gone which was there before.
+ * keeps the set there is; a view that is gone though it was there before is marked as lost, alone.
  */
 export function createPointerCache({
   catalogue,
   redis,
   ledger,
   refreshMs,
-  clock,
   counters,
 }: {
   readonly catalogue: Catalogue;
   readonly redis: RedisConnection;
   readonly ledger: Ledger;
   readonly refreshMs: number;
-  readonly clock: () => number;
   readonly counters: RefreshCounters;
 }): PointerCache {
   const views = [...catalogue.views.values()];
@@ -76,7 +78,6 @@ export function createPointerCache({
   async function read(): Promise<PointerSet> {
     // A connection that is still being made refuses commands.
     if (newest === undefined) await redis.ready();
-    const readAtMs = clock();
     const found = await ledger.readPointers(
       views.map(({ name, fingerprint, aggregatesFingerprint }) => ({
         view: name,
@@ -86,16 +87,16 @@ export function createPointerCache({
     );
     const old = newest?.views;
     return {
-      readAtMs,
       views: new Map(
-        views.map((view, i) => {
+        views.map((view, i): [View, ViewPointers] => {
           const { namespace = null, head = null, latest = null } = found[i] ?? {};
-          if (namespace === null && old?.get(view)?.namespace) throw emptied(view);
+          const known = old?.get(view);
+          if (namespace === null && known?.namespace) return [view, { ...known, lost: true }];
           // Equal ids mean equal values, so most refreshes decode nothing.
-          const same = old?.get(view)?.latest;
+          const same = known?.latest;
           const snapshot =
             latest === null ? null : latest.id === same?.id ? same : decode(view, latest);
-          return [view, { namespace, head, latest: snapshot }];
+          return [view, { namespace, head, latest: snapshot, lost: false }];
         }),
       ),
     };
@@ -150,8 +151,11 @@ export function createPointerCache({
   };
 }
 
-/** A namespace does not go away by itself; to answer NOT_FOUND now would be a guess. */
-function emptied({ name, fingerprint }: View): OnceflowError {
+/**
+ * STORE_LOST of a view that Redis no longer has: a namespace does not go away by itself, so to
+ * answer NOT_FOUND would be a guess.
+ */
+export function lostView({ name, fingerprint }: View): OnceflowError {
   return new OnceflowError(
     "STORE_LOST",
     `view "${name}": Redis no longer has what it had under fingerprint ${fingerprint}, so it was emptied or restored. Materialize the view again.`,

@@ -4,12 +4,6 @@ import { dtypeOf, lazyOf, toColumns, toSeries } from "../engine/compile/frame.ts
 import { toJson } from "../engine/wire.ts";
 
 /**
- * What becomes of text that a spreadsheet would run as a formula: `neutralise` puts a ' before it,
- * `keep` writes it as it is.
- */
-export type FormulaText = "neutralise" | "keep";
-
-/**
  * A frame as CSV in UTF-8, with a header, comma-separated.
  *
  * | dtype        | text                                                                           |
@@ -23,13 +17,8 @@ export type FormulaText = "neutralise" | "keep";
  *
  * A null is an empty cell; an empty string is "" in quotes. Readers that ignore the quotes take it
  * for a null, and the ' cannot be told from one that was there: parquet is the exact form.
- *
- * @param options.formulas - `neutralise` by default
  */
-export function toCsv(
-  frame: pl.DataFrame,
-  options: { readonly formulas?: FormulaText | undefined } = {},
-): Buffer {
+export function toCsv(frame: pl.DataFrame): Buffer {
   const columns = frame.getColumns();
   const dtypes = columns.map((column) => dtypeOf(column.dtype as pl.DataType));
   const expressions = columns.map(({ name }, i) => {
@@ -37,8 +26,8 @@ export function toCsv(
     if (dtypes[i] === "float64")
       // Spelled as everywhere else on the wire; polars itself writes inf.
       return column.cast(pl.Utf8).str.replace("^(-?)inf$", "${1}Infinity").alias(name);
-    if (dtypes[i] === "string" && options.formulas !== "keep")
-      return column.str.replace("^([=+\\-@\\t\\r])", "'${1}").alias(name);
+    // A spreadsheet would run such text as a formula.
+    if (dtypes[i] === "string") return column.str.replace("^([=+\\-@\\t\\r])", "'${1}").alias(name);
     return column;
   });
   const text = lazyOf(frame)

@@ -81,24 +81,36 @@ export async function openNamespace(
   }
 }
 
-/** Begins a new epoch with empty buckets; what was covered is forgotten, runs are fenced. */
+/** What a reset forgets and how it begins again. */
+export interface NamespaceReset {
+  readonly buckets: number;
+  /** Fingerprints of the view's aggregates, whose partial states are dropped. */
+  readonly aggregates: readonly string[];
+  /** Names the set of these aggregates, whose `latest` is dropped. */
+  readonly setFingerprint: string;
+}
+
+/** Begins a new epoch with empty buckets; what was committed is forgotten, runs are fenced. */
 export async function resetNamespace(
   redis: RedisConnection,
   keys: StoreKeys,
   stored: StoredView,
-  buckets: number,
+  { buckets, aggregates, setFingerprint }: NamespaceReset,
 ): Promise<Namespace> {
   const { view, fingerprint } = stored;
-  requireNames(view, fingerprint);
+  requireNames(view, fingerprint, setFingerprint, ...aggregates);
   requireBuckets(buckets);
   await redis.send([
     "resetNamespace",
+    3 + aggregates.length,
     keys.pointers(view),
     keys.coverage(view, fingerprint),
     keys.generations(view, fingerprint),
+    ...aggregates.map((aggregate) => keys.states(view, aggregate)),
     pointerFields.namespace(fingerprint),
     newRecord(buckets),
     pointerFields.head(fingerprint),
+    pointerFields.latest(setFingerprint),
   ]);
   return openNamespace(redis, keys, stored, buckets);
 }

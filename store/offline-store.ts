@@ -15,8 +15,8 @@ import { promises as fs } from "node:fs";
 import path from "node:path";
 import pl from "nodejs-polars";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
-import { interval as makeInterval, type Interval } from "../engine/interval.ts";
-import { type FormulaText, toCsv } from "./csv-export.ts";
+import type { Interval } from "../engine/interval.ts";
+import { toCsv } from "./csv-export.ts";
 
 /** The materialized intervals of a view as it was defined under one fingerprint. */
 export interface ViewRef {
@@ -49,8 +49,6 @@ export interface OfflineStore {
   writeJson: (ref: PartitionRef, name: string, value: unknown) => Promise<void>;
   /** Undefined where it was not written. */
   readJson: <T>(ref: PartitionRef, name: string) => Promise<T | undefined>;
-  /** Intervals with any generation, complete or not, in order of start and end. */
-  listIntervals: (ref: ViewRef) => Promise<Interval[]>;
   /** Ascending, complete or not. */
   listGenerations: (ref: ViewRef & { readonly interval: Interval }) => Promise<number[]>;
   /**
@@ -77,7 +75,6 @@ export interface OfflineStore {
     id: string,
     frame: pl.DataFrame,
     manifest: Manifest,
-    options?: { readonly formulas?: FormulaText },
   ) => Promise<string>;
 }
 
@@ -118,11 +115,6 @@ export function createOfflineStore(options: { readonly root: string }): OfflineS
       if (text === undefined) return undefined;
       return attempt("decode", file, () => JSON.parse(text) as T);
     },
-    async listIntervals(ref) {
-      return (await listFolder(viewFolder(ref)))
-        .flatMap((name) => parseFolder(name) ?? [])
-        .sort((a, b) => a.startMs - b.startMs || a.endMs - b.endMs);
-    },
     listGenerations,
     async cleanPartition(ref) {
       for (const generation of await listGenerations(ref)) {
@@ -140,10 +132,10 @@ export function createOfflineStore(options: { readonly root: string }): OfflineS
     writeSnapshot: (view, id, encoded) =>
       writeFile(snapshotFile(view, id), () => Buffer.from(encoded)),
     readSnapshot: (view, id) => readText(snapshotFile(view, id)),
-    async writeTrainingSet(service, id, frame, manifest, { formulas } = {}) {
+    async writeTrainingSet(service, id, frame, manifest) {
       const folder = path.join(root, "training_sets", fileName(service), fileName(id));
       await writeFile(path.join(folder, "data.parquet"), () => encodeParquet(frame));
-      await writeFile(path.join(folder, "data.csv"), () => toCsv(frame, { formulas }));
+      await writeFile(path.join(folder, "data.csv"), () => toCsv(frame));
       await writeFile(path.join(folder, "manifest.json"), () => encodeJson(manifest));
       return folder;
     },
@@ -162,19 +154,6 @@ function fileName(name: string): string {
 /** An interval as a folder's name: colons are not for file names everywhere. */
 function formatFolder({ startMs, endMs }: Interval): string {
   return [startMs, endMs].map((ms) => new Date(ms).toISOString().replaceAll(":", "-")).join("_");
-}
-
-const intervalFolder =
-  /^interval=(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(.{6}Z)_(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(.{6}Z)$/;
-
-function parseFolder(name: string): Interval | undefined {
-  const match = intervalFolder.exec(name);
-  if (match === null) return undefined;
-  const [, day1, hour1, minute1, rest1, day2, hour2, minute2, rest2] = match;
-  return makeInterval(
-    `${day1}T${hour1}:${minute1}:${rest1}`,
-    `${day2}T${hour2}:${minute2}:${rest2}`,
-  );
 }
 
 function encodeParquet(frame: pl.DataFrame): Buffer {

@@ -7,7 +7,7 @@
  */
 import type { StoredView } from "./column-data.ts";
 import { createKeys } from "./keys.ts";
-import type { Namespace, NamespaceReport } from "./namespace.ts";
+import type { Namespace, NamespaceReport, NamespaceReset } from "./namespace.ts";
 import {
   listNamespaces,
   openNamespace,
@@ -36,13 +36,11 @@ export interface OnlineStore {
   /** The namespaces of a view, of every storage fingerprint. One round trip. */
   readonly listNamespaces: (view: string) => Promise<Namespace[]>;
   /**
-   * Starts a namespace again after STORE_LOST: empty buckets under a new epoch, nothing covered,
-   * runs in flight fenced. Generations and aggregate states stay.
+   * Starts a namespace again, after STORE_LOST or for another grid of intervals: empty buckets
+   * under a new epoch, nothing covered, no partial states of the aggregates and no latest snapshot
+   * of their set, runs in flight fenced. Generations and the bodies of snapshots stay.
    */
-  readonly resetNamespace: (
-    view: StoredView,
-    options: { readonly buckets: number },
-  ) => Promise<Namespace>;
+  readonly resetNamespace: (view: StoredView, options: NamespaceReset) => Promise<Namespace>;
   /**
    * Replaces each row by a newer one; any order and any repetition end in the same bytes. A large
    * batch is better than many small ones: each bucket then takes many rows in one call.
@@ -83,7 +81,7 @@ export function createOnlineStore(
   return {
     openNamespace: (view, { buckets }) => openNamespace(redis, keys, view, buckets),
     listNamespaces: (view) => listNamespaces(redis, keys, view),
-    resetNamespace: (view, { buckets }) => resetNamespace(redis, keys, view, buckets),
+    resetNamespace: (view, options) => resetNamespace(redis, keys, view, options),
     writeRows: (namespace, batch) => writeRows(redis, keys, namespace, batch),
     deleteRows: (namespace, entityKeys, version) =>
       writeTombstones(redis, keys, namespace, entityKeys, version),

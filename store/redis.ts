@@ -40,7 +40,7 @@ const scriptKeys = {
   writeRows: 1,
   stampBucket: 1,
   swapField: 1,
-  resetNamespace: 3,
+  resetNamespace: undefined,
   beginRun: 2,
   commitRun: undefined,
   readHashes: undefined,

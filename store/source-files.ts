@@ -1,7 +1,7 @@
 /** Which files of a source an interval selects, and whether they stay as they were. */
 import { promises as fs, type Stats } from "node:fs";
 import path from "node:path";
-import type { Source } from "../engine/definitions.ts";
+import { isFullRefresh, type Source } from "../engine/definitions.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { formatInterval, type Interval } from "../engine/interval.ts";
 
@@ -40,6 +40,7 @@ const msPerDay = 24 * msPerHour;
  * @throws SOURCE_MISSING where a selected file is not there, or is no regular file
  * @throws DEFINITION_INVALID where a definition's path leads out of the data folder, also by a link
  * @throws INTERVAL_INVALID where the interval cuts a day or hour of a source without event time
+ * @throws CONFIG_INVALID where an override of dated files without event time has no date
  * @throws REQUEST_TOO_LARGE where more than 100 000 files are selected
  */
 export async function listSourceFiles(
@@ -103,7 +104,16 @@ export async function assertUnchanged(files: readonly SourceFile[]): Promise<voi
 /** The template once for each day or hour of the interval, or once where it names neither. */
 function slotsOf(source: Source, template: string, interval: Interval): string[] {
   const unit = template.includes("{hour}") ? "hour" : template.includes("{date}") ? "day" : null;
-  if (unit === null) return [template];
+  if (unit === null) {
+    // Only an override can lack what the source's own path has.
+    if (source.eventTime === undefined && !isFullRefresh(source))
+      throw new OnceflowError(
+        "CONFIG_INVALID",
+        `source "${source.name}" has dated files and no event time, and "${template}", which replaces its path, selects the same files for every interval. Put {date} or {hour} into it.`,
+        { source: source.name, files: template },
+      );
+    return [template];
+  }
   const lengthMs = unit === "hour" ? msPerHour : msPerDay;
   const first = Math.floor(interval.startMs / lengthMs);
   const end = Math.ceil(interval.endMs / lengthMs);

@@ -27,8 +27,10 @@ export interface MaterializeInput {
   readonly start: string;
   /** First instant after it; for a full refresh also the event time of its rows. */
   readonly end: string;
-  /** The storage fingerprint to fill; the worker must have been built with it. */
+  /** The storage fingerprint to fill. */
   readonly fingerprint: string;
+  /** The run fingerprint of the view; the worker must have been built with it. */
+  readonly definition: string;
   /** Computes again what is covered already, under a new generation. Default false. */
   readonly reprocess?: boolean;
 }
@@ -79,6 +81,7 @@ export interface RunRef {
   readonly start: string;
   readonly end: string;
   readonly fingerprint: string;
+  readonly definition: string;
   readonly generation: number;
   readonly runId: string;
 }
@@ -92,6 +95,15 @@ export interface RunPlan {
   /** Of the committed interval, where nothing is due. */
   readonly rows: number;
   readonly snapshot: string | null;
+}
+
+/** What a run did, for the run log. */
+export interface RunCounts {
+  readonly rows: number;
+  readonly parts: number;
+  readonly written: number;
+  readonly superseded: number;
+  readonly warnings: readonly string[];
 }
 
 /** Counts of one part in pass 1. */

@@ -1,19 +1,22 @@
 /** `materialize`: one view, one interval, by the commit protocol. */
-import { ActivityFailure, CancellationScope, isCancellation } from "@temporalio/workflow";
-import * as workflow from "@temporalio/workflow";
-import type { createOfflineActivities } from "../activities/offline.ts";
-import type { MaterializeInput, MaterializeResult, RunRef } from "./contract.ts";
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  isCancellation,
+  setCurrentDetails,
+  workflowInfo,
+} from "@temporalio/workflow";
+import { activities, lastActivities } from "./activities.ts";
 import { mapConcurrently } from "./concurrency.ts";
+import type { MaterializeInput, MaterializeResult, RunPlan, RunRef } from "./contract.ts";
 
 /** Parts of one run that are read or written at once, over all workers. */
 const partsAtOnce = 4;
-
-const activities = workflow.proxyActivities<ReturnType<typeof createOfflineActivities>>({
-  startToCloseTimeout: "2 hours",
-  heartbeatTimeout: "10 seconds",
-  // Wrong data and definitions are not retryable by their code; stores and files come back.
-  retry: { initialInterval: "500 ms", maximumInterval: "30 seconds", maximumAttempts: 30 },
-});
+/** Times that pass 2 is done where Redis restarts in the middle of it. */
+const writeAttempts = 5;
+/** Warnings in a result, so that the payload stays small. */
+const warningsLimit = 50;
 
 /**
  * Computes an interval of a view and writes it to the stores, or does nothing where the ledger has
@@ -23,85 +26,136 @@ const activities = workflow.proxyActivities<ReturnType<typeof createOfflineActiv
  * then records coverage and moves the latest snapshot. A failure before it moves no pointer.
  */
 export async function materialize(input: MaterializeInput): Promise<MaterializeResult> {
-  const { view, start, end, fingerprint } = input;
-  const { runId } = workflow.workflowInfo();
-  const show = (lines: string) =>
-    workflow.setCurrentDetails(`**${view}** \`[${start}, ${end})\`\n\n${lines}`);
-
-  show("Asking the ledger whether anything is due.");
-  const plan = await activities.planRun.executeWithOptions({ summary: "what is due" }, [
-    { view, start, end, fingerprint, runId, reprocess: input.reprocess ?? false },
-  ]);
-  const run: RunRef = { view, start, end, fingerprint, runId, generation: plan.generation };
-  const facts = { view, start, end, fingerprint, generation: plan.generation };
-  if (plan.due === "nothing") {
-    show(`Nothing to do: generation ${plan.generation} is committed.`);
-    const { rows, snapshot } = plan;
-    return {
-      ...facts,
-      outcome: "covered",
-      rows,
-      written: 0,
-      superseded: 0,
-      snapshot,
-      warnings: [],
-    };
-  }
-
+  const { reprocess = false, ...named } = input;
+  const request = { ...named, runId: workflowInfo().runId };
+  const show = showOf(input);
+  let generation: number | null = null;
   try {
-    const parts = Array.from({ length: plan.parts }, (_, part) => part);
-    let done = 0;
-    const read = await mapConcurrently(parts, partsAtOnce, async (part) => {
-      const summary = `read and validate part ${part + 1} of ${plan.parts}`;
-      const counts = await activities.readPart.executeWithOptions({ summary }, [run, part]);
-      show(`Pass 1, read and validate: ${++done} of ${plan.parts} parts.`);
-      return counts;
-    });
-    const rows = read.reduce((sum, part) => sum + part.rows, 0);
-    const validated = await activities.validateRun.executeWithOptions(
-      { summary: `check expectations over ${rows} rows` },
-      [run, plan.parts],
-    );
-    const warnings = [
-      ...new Set([...read.flatMap((part) => part.warnings), ...validated.warnings]),
-    ];
-
-    let written = 0;
-    let superseded = 0;
-    if (plan.due === "rows") {
-      done = 0;
-      await mapConcurrently(parts, partsAtOnce, async (part) => {
-        const summary = `write part ${part + 1} of ${plan.parts}`;
-        const counts = await activities.writePart.executeWithOptions({ summary }, [run, part]);
-        written += counts.written;
-        superseded += counts.superseded;
-        show(
-          `Pass 2, write to the online store: ${++done} of ${plan.parts} parts, ${written} rows.`,
-        );
+    show("Asking the ledger whether anything is due.");
+    const plan = await activities.planRun.executeWithOptions({ summary: "what is due" }, [
+      { ...request, reprocess },
+    ]);
+    if (plan.due === "nothing") {
+      show(`Nothing to do: generation ${plan.generation} is committed.`);
+      const { rows, snapshot } = plan;
+      return resultOf(input, plan, {
+        outcome: "covered",
+        rows,
+        written: 0,
+        superseded: 0,
+        snapshot,
+        warnings: [],
       });
     }
-    const commit = await activities.commitRun.executeWithOptions({ summary: "commit" }, [
-      run,
-      { parts: plan.parts, writesRows: plan.due === "rows", written, superseded, warnings },
-    ]);
-    show(
-      [
-        "Committed.",
-        "",
-        "| rows | written | superseded | generation | snapshot |",
-        "|---|---|---|---|---|",
-        `| ${rows} | ${written} | ${superseded} | ${plan.generation} | ${commit.snapshot ?? "none"} |`,
-        ...warnings.map((warning) => `\n⚠ ${warning}`),
-      ].join("\n"),
-    );
-    const { snapshot } = commit;
-    return { ...facts, outcome: "committed", rows, written, superseded, snapshot, warnings };
+    generation = plan.generation;
+    return await run({ ...request, generation }, input, plan, show);
   } catch (error) {
     const cause = error instanceof ActivityFailure ? (error.cause ?? error) : error;
     const outcome = isCancellation(error) ? "cancelled" : "failed";
     const reason = cause instanceof Error ? cause.message : String(cause);
-    show(`${outcome === "failed" ? "Failed" : "Cancelled"}, nothing was committed: ${reason}`);
-    await CancellationScope.nonCancellable(() => activities.recordFailure(run, outcome, reason));
+    show(`${outcome === "failed" ? "Failed" : "Cancelled"}: ${reason}`);
+    await CancellationScope.nonCancellable(() =>
+      lastActivities.recordFailure(request, generation, outcome, reason),
+    ).catch(() => undefined);
     throw error;
   }
+}
+
+async function run(
+  run: RunRef,
+  input: MaterializeInput,
+  plan: RunPlan,
+  show: (lines: string) => void,
+): Promise<MaterializeResult> {
+  const parts = Array.from({ length: plan.parts }, (_, part) => part);
+  const writesRows = plan.due === "rows";
+  let done = 0;
+  const read = await mapConcurrently(parts, partsAtOnce, async (part) => {
+    const summary = `read and validate part ${part + 1} of ${plan.parts}`;
+    const counts = await activities.readPart.executeWithOptions({ summary }, [run, part]);
+    show(`Pass 1, read and validate: ${++done} of ${plan.parts} parts.`);
+    return counts;
+  });
+  const { rows, warnings: lateWarnings } = await activities.validateRun.executeWithOptions(
+    { summary: "check what rests on aggregates" },
+    [run, plan.parts],
+  );
+  const warnings = [...new Set([...read.flatMap((part) => part.warnings), ...lateWarnings])].slice(
+    0,
+    warningsLimit,
+  );
+
+  const { written, superseded, snapshot } = writesRows
+    ? await writeAndCommit(run, parts, show)
+    : { ...(await commit(run, false)), written: 0, superseded: 0 };
+  await activities.publishRun.executeWithOptions({ summary: "manifest and log" }, [
+    run,
+    writesRows,
+    { rows, parts: plan.parts, written, superseded, warnings },
+  ]);
+  show(
+    [
+      "Committed.",
+      "",
+      "| rows | written | superseded | generation | snapshot |",
+      "|---|---|---|---|---|",
+      `| ${rows} | ${written} | ${superseded} | ${plan.generation} | ${snapshot ?? "none"} |`,
+      ...warnings.map((warning) => `\n⚠ ${warning}`),
+    ].join("\n"),
+  );
+  return resultOf(input, plan, {
+    outcome: "committed",
+    rows,
+    written,
+    superseded,
+    snapshot,
+    warnings,
+  });
+}
+
+/** Pass 2 and the commit; again, where Redis restarted in between and may have lost rows. */
+async function writeAndCommit(
+  run: RunRef,
+  parts: readonly number[],
+  show: (lines: string) => void,
+) {
+  for (let attempt = 1; ; attempt++) {
+    await activities.openStore.executeWithOptions({ summary: "open the online store" }, [run]);
+    let [done, written, superseded] = [0, 0, 0];
+    await mapConcurrently(parts, partsAtOnce, async (part) => {
+      const summary = `write part ${part + 1} of ${parts.length}`;
+      const counts = await activities.writePart.executeWithOptions({ summary }, [run, part]);
+      written += counts.written;
+      superseded += counts.superseded;
+      show(
+        `Pass 2, write to the online store: ${++done} of ${parts.length} parts, ${written} rows.`,
+      );
+    });
+    try {
+      return { ...(await commit(run, true)), written, superseded };
+    } catch (error) {
+      if (attempt === writeAttempts || codeOf(error) !== "STORE_RESTARTED") throw error;
+    }
+  }
+}
+
+function commit(run: RunRef, writesRows: boolean): Promise<{ snapshot: string | null }> {
+  return activities.commitRun.executeWithOptions({ summary: "commit" }, [run, writesRows]);
+}
+
+function codeOf(error: unknown): string | undefined {
+  const cause = error instanceof ActivityFailure ? error.cause : undefined;
+  return cause instanceof ApplicationFailure ? (cause.type ?? undefined) : undefined;
+}
+
+function showOf({ view, start, end }: MaterializeInput): (lines: string) => void {
+  return (lines) => setCurrentDetails(`**${view}** \`[${start}, ${end})\`\n\n${lines}`);
+}
+
+function resultOf(
+  { view, start, end, fingerprint }: MaterializeInput,
+  { generation }: RunPlan,
+  facts: Omit<MaterializeResult, "view" | "start" | "end" | "fingerprint" | "generation">,
+): MaterializeResult {
+  return { view, start, end, fingerprint, generation, ...facts };
 }

@@ -38,10 +38,6 @@ local function later(a, b)
   return a3 > b3
 end
 
-local newest = tonumber(redis.call('HGET', KEYS[2], interval) or 0)
-if newest > generation then return answer('fenced') end
-if newest < generation then return answer('forgotten') end
-
 local coverage, snapshot = ARGV[4], ARGV[7]
 local body = snapshot ~= '' and redis.call('HGET', KEYS[4], snapshot)
 local latest = snapshot ~= '' and redis.call('HGET', KEYS[1], ARGV[9])
@@ -55,7 +51,12 @@ end
 if snapshot ~= '' then
   repeated = repeated and body == ARGV[8] and latestAsOf and latestAsOf >= asOf
 end
+-- First: the reply may have been lost, and a newer run have begun since.
 if repeated then return answer('repeated') end
+
+local newest = tonumber(redis.call('HGET', KEYS[2], interval) or 0)
+if newest > generation then return answer('fenced') end
+if newest < generation then return answer('forgotten') end
 
 if (redis.call('HGET', KEYS[1], 'revision') or '0') ~= ARGV[3] then return answer('conflict') end
 if body and body ~= ARGV[8] then return answer('overwrite') end

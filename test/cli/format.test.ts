@@ -150,6 +150,10 @@ describe("options of the CLI", () => {
       chooseSpan(absences, { end: "2026-01-01" }, nowMs).end,
       "2026-01-01T00:00:00.000Z",
     );
+    assert.throws(() => chooseSpan(absences, { start: "2026-01-01" }, nowMs), {
+      code: "onceflow.usage",
+      message: /"absences" .* leave out --start/,
+    });
     const badges = viewNamed(catalogue, "badges");
     for (const options of [{}, { start: "2026-01-01" }, { end: "2026-01-01" }])
       assert.throws(() => chooseSpan(badges, options, nowMs), {

@@ -64,6 +64,11 @@ describe("the CLI", () => {
     ["lineage a --tag b", 2, /exclude each other/],
     ["lineage --tag =b", 2, /write a tag/],
     ["reset absences", 2, /Add --yes/],
+    [
+      "materialize absences --start 2026-01-01 --end 2026-02-01",
+      2,
+      /^REQUEST_INVALID .*leave out --start/,
+    ],
     ["training-set model_x --start 2026-01-01", 2, /go together/],
     ["materialize absencs", 1, /^UNKNOWN_VIEW .* Did you mean "absences"\?/],
     ["materialize badges", 1, /^INTERVAL_INVALID .*--start and --end/],

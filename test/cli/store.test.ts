@@ -215,8 +215,12 @@ describe("status", () => {
     assert.match(out, /committed: 22 intervals, 22 rows\n/);
     assert.match(out, /and 2 older\n {2}gaps: \[2026-01-10, 2026-01-11\)\n/);
     await fill(prefix, example.badges, "2026-01-10", "2026-01-12");
-    const [overlap] = await problemsOf(prefix, "badges");
-    assert.match(overlap ?? "", /overlap, first in \[2026-01-11, 2026-01-12\)/);
+    const [overlap] = (await statusOf(prefix, "badges")).problems;
+    assert.match(overlap?.problem ?? "", /overlap, first in \[2026-01-11, 2026-01-12\)/);
+    assert.match(
+      overlap?.fix ?? "",
+      / reset badges --yes, then materialize intervals that do not overlap$/,
+    );
   });
 
   it("takes the intervals of a full refresh as replacing each other", async () => {
@@ -266,6 +270,7 @@ describe("status", () => {
     await log(absences, 1, "failed", { reason: "\u001b[31mred" });
     const failed = await cli(["status", "absences"], envOf(prefix));
     assert.match(failed.out, /failed: \\u001b\[31mred/);
+    assert.match(failed.out, /fix: .* materialize absences --end 2026-01-02\n/);
     await log(absences, 2, "committed", { rows: 7 });
     assert.deepEqual(await problemsOf(prefix, "absences"), []);
   });
@@ -294,6 +299,36 @@ fill it again:
     );
     assert.equal(coverage.size, 0);
     await fill(prefix, badges, "2026-01-01", "2026-01-02");
+    assert.deepEqual(await problemsOf(prefix, "badges"), []);
+  });
+
+  it("is rid of a wrong grid of intervals after a `reset`", async () => {
+    const prefix = randomPrefix();
+    const { badges, writing } = example;
+    const ledger = createLedger(writing, { prefix });
+    const aggregates = badges.aggregates.map((each) => each.fingerprint);
+    const week = interval("2026-01-01", "2026-01-08");
+    const run = { view: "badges", fingerprint: badges.fingerprint, interval: week, runId: "a" };
+    const pinned = await fill(prefix, badges, "2026-01-01", "2026-01-08");
+    const { revision } = await ledger.readLedger("badges", badges.fingerprint);
+    await ledger.commitRun({
+      ...run,
+      generation: await ledger.beginRun(run),
+      expectedRevision: revision,
+      states: Object.fromEntries(aggregates.map((each) => [each, "{}"])),
+    });
+    assert.equal((await statusOf(prefix, "badges")).snapshot?.id, pinned);
+
+    assert.equal((await cli(["reset", "badges", "--yes"], envOf(prefix))).code, 0);
+    const { states } = await ledger.readStates("badges", aggregates);
+    assert.deepEqual(
+      [...states.values()].flatMap((each) => [...each.keys()]),
+      [],
+    );
+    assert.equal((await statusOf(prefix, "badges")).snapshot, null);
+    assert.notEqual(await ledger.readSnapshot("badges", pinned), null);
+    const id = await fill(prefix, badges, "2026-01-01", "2026-01-02");
+    assert.equal((await statusOf(prefix, "badges")).snapshot?.id, id);
     assert.deepEqual(await problemsOf(prefix, "badges"), []);
   });
 

@@ -171,9 +171,9 @@ const misuses: readonly Misuse[] = [
     /^feature "bad" .* reads source "other", which no feature view covers\. Export featureView\("other", \{ source: other, stores: \[…\] \}\) beside it\.$/,
   ],
   [
-    "two views that could own a feature",
-    { twice: n.mul(2), second_view: viewOf({}, "second") },
-    /^feature "twice" .* could belong to view "rows" or "second", both over source "rows"\. Keep one view of a source in a module\.$/,
+    "two views over one source",
+    { second_view: viewOf({}, "second") },
+    /^feature view "second" \(features\/rows\.ts\) is over source "rows", as view "rows" in features\/rows\.ts is: one view per source\. Put what both store into one view, or define a second source over the same files\.$/,
   ],
   // Sources.
   [
@@ -340,6 +340,34 @@ describe("the catalogue", () => {
     const twice = n.mul(2);
     const catalogue = buildCatalogue({ rows: { rows_view: view, twice }, more: { twice } });
     assert.deepEqual([...catalogue.features.keys()], ["twice"]);
+  });
+
+  it("refuses two views over one source in two modules too, and allows a second source", () => {
+    const second = featureView("second", { source: rows, stores: [n] });
+    const [problem, ...others] = problemsOf({
+      rows: { rows_view: view, twice: n.mul(2) },
+      more: { second, thrice: n.mul(3) },
+    });
+    assert.match(
+      problem ?? "",
+      /^feature view "second" \(features\/more\.ts\) is over source "rows", as view "rows" in features\/rows\.ts is/,
+    );
+    assert.deepEqual(others, []);
+    const again = sourceOf({}, "again");
+    const catalogue = buildCatalogue({
+      rows: { rows_view: view, twice: n.mul(2) },
+      more: {
+        second: featureView("second", { source: again, stores: [again.columns.n] }),
+        thrice: again.columns.n.mul(3),
+      },
+    });
+    assert.deepEqual(
+      [...catalogue.features.values()].map((feature) => [feature.name, feature.view]),
+      [
+        ["twice", "rows"],
+        ["thrice", "second"],
+      ],
+    );
   });
 
   it("refuses a cycle, which only a node made by hand can have", () => {

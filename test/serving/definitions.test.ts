@@ -17,7 +17,6 @@ import {
   string,
   timestamp,
 } from "../../engine/index.ts";
-import { formatExplain } from "../../serving/explain.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import type { RedisConnection } from "../../store/redis.ts";
@@ -278,29 +277,38 @@ describe("lookup over awkward definitions", () => {
     });
   });
 
-  it("marks user code as opaque in the text of an explanation", async () => {
-    const explanation = await lookup.explain({
+  it("explains where each output came from, and marks user code as opaque", async () => {
+    const { bindings, bytes, rows } = await lookup.explain({
       service: "trip",
       entities: [{ ...other, city: "Ulm" }],
       inputs: { area: 60 },
     });
-    const { fingerprint, bytes } = explanation;
-    assert.equal(
-      formatExplain(explanation),
-      [
-        `trip, fingerprint ${fingerprint}`,
-        `rows: 1; stored bytes read: ${bytes}`,
-        "",
-        "1 row:",
-        "  reads 2 of 6 columns of flights: seats, load",
-        "  reads 1 of 1 columns of cities: people",
-        "  seats_doubled  computed from seats (stored row)",
-        "  density        computed from cities.area (request); people (stored row)",
-        "  note_class     computed from seats, load (stored row); by user code: note_class version 3 (opaque)",
-        "  people         is people (stored row)",
-        "",
-      ].join("\n"),
-    );
+    assert.equal(rows, 1);
     assert.ok(bytes > 2 * 19);
+    assert.deepEqual(
+      bindings.map(({ reads }) => reads),
+      [
+        [
+          { view: "flights", columns: ["seats", "load"], stores: 6, eventTime: false },
+          { view: "cities", columns: ["people"], stores: 1, eventTime: false },
+        ],
+      ],
+    );
+    assert.deepEqual(
+      bindings[0]?.outputs.map(({ name, how, request, stored, opaque }) => [
+        ...[name, how],
+        { request, stored, opaque },
+      ]),
+      [
+        ["seats_doubled", "computed", { request: [], stored: ["seats"], opaque: [] }],
+        ["density", "computed", { request: ["cities.area"], stored: ["people"], opaque: [] }],
+        [
+          "note_class",
+          "computed",
+          { request: [], stored: ["seats", "load"], opaque: ["note_class version 3"] },
+        ],
+        ["people", "stored", { request: [], stored: ["people"], opaque: [] }],
+      ],
+    );
   });
 });

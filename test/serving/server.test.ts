@@ -108,6 +108,16 @@ describe("server process", function () {
       );
   });
 
+  it("takes an empty variable as none, and a log level in any case", async () => {
+    const running = start({ ONCEFLOW_LOG: "WARN" });
+    await listening(running);
+    await listening(start({ ONCEFLOW_LOG: "", ONCEFLOW_PREFIX: "" }));
+    // Whether a Redis listens at the default address is the machine's affair.
+    const byDefault = start({ REDIS_URL: "" });
+    const outcome = await listening(byDefault).catch(() => byDefault.errors());
+    assert.match(outcome, /^http:|^STORE_UNAVAILABLE Redis at 127\.0\.0\.1:6379 /);
+  });
+
   it("refuses what else it cannot use with one coded line", async () => {
     assert.equal(
       await refusal({ PORT: "80x" }),
@@ -115,7 +125,7 @@ describe("server process", function () {
     );
     assert.match(
       await refusal({ ONCEFLOW_LOG: "loud" }),
-      /^CONFIG_INVALID ONCEFLOW_LOG is "loud"; /,
+      /^CONFIG_INVALID ONCEFLOW_LOG is "loud"; give one of debug, info, warn, error\.\n$/,
     );
     assert.match(await refusal({ REDIS_URL: "http://x" }), /^CONFIG_INVALID the Redis URL .*\n$/);
     assert.match(

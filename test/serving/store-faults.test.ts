@@ -57,7 +57,11 @@ describe("lookup while the store fails", () => {
   const emptied = async () => {
     const { listNamespaces, resetNamespace } = createOnlineStore(writing, { prefix });
     const [namespace] = await listNamespaces("absences");
-    await resetNamespace(storedView(absences), { buckets: namespace!.buckets });
+    await resetNamespace(storedView(absences), {
+      buckets: namespace!.buckets,
+      aggregates: [],
+      setFingerprint: absences.aggregatesFingerprint,
+    });
   };
 
   it("answers NOT_FOUND for rows and NO_SNAPSHOT for aggregates of a view never materialized", async () => {
@@ -159,6 +163,45 @@ describe("lookup while the store fails", () => {
     await assert.rejects(lookup.answer(stored), { code: "STORE_LOST" });
     assert.equal(lookup.counters.storeRetries, 1);
     assert.equal(lookup.counters.failures, 1);
+  });
+
+  it("answers STORE_LOST for the one view that an emptied store lacks, and serves the other", async () => {
+    const badges = viewNamed(catalogue, "badges");
+    const fillBadges = (count: number) =>
+      fillView(writing, badges, {
+        prefix,
+        start: "2026-03-01",
+        end: "2026-03-02",
+        rows: [{ key: ["11"], values: {} }],
+        aggregates: aggregateValues(badges, { count, mean: 400 }),
+      });
+    const ofBadges = { features: ["badges.door"], entities: [{ id: "11" }] };
+    const ofBoth = { features: ["has_children", "badges.door"], entities: [{ id: "11" }] };
+    const eventsOf = async () =>
+      (await lookup.answer({ features: ["badge_events"] })).results[0]!.features["badge_events"];
+    await fill("2026-03-02");
+    await fillBadges(10);
+    await lookup.refresh();
+    await writing.send(["flushall"]);
+    const id = await fill("2026-03-03", 40);
+    await until(async () => (await lookup.ready()).views[0]?.snapshot === id);
+
+    assert.equal(await statusOf(), "PRESENT");
+    assert.equal(await meanOf(), 40);
+    const lost = `view "badges": Redis no longer has what it had under fingerprint ${badges.fingerprint}, so it was emptied or restored. Materialize the view again.`;
+    for (const asked of [ofBadges, ofBoth])
+      await assert.rejects(lookup.answer(asked), { code: "STORE_LOST", message: lost });
+    assert.equal(await eventsOf(), 10);
+    const app = buildApp({ catalogue, lookup, log: "silent" });
+    const notReady = await app.inject("/readyz");
+    assert.equal(notReady.statusCode, 503);
+    assert.equal(notReady.json<{ reason: string }>().reason, lost);
+
+    await fillBadges(12);
+    await lookup.refresh();
+    assert.equal((await lookup.answer(ofBoth)).results.length, 1);
+    assert.equal(await eventsOf(), 12);
+    assert.equal((await app.inject("/readyz")).statusCode, 200);
   });
 
   it("refreshes at once after a reconnect", async () => {

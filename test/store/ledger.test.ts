@@ -248,17 +248,48 @@ describe("ledger", () => {
     await assert.rejects(ledger.commitRun(commit), codeIs("STORE_LOST"));
   });
 
-  it("forgets coverage and fences runs in flight when its namespace is reset", async () => {
+  it("forgets coverage, states and latest and fences runs in flight on a reset", async () => {
     const stored = { view, fingerprint, columns: [] };
     await store.openNamespace(stored, { buckets: 2 });
     await ledger.commitRun({ ...(await begin(1, "a")), snapshot: snapshot("s", 1) });
     const inFlight = await begin(2, "b");
-    const namespace = await store.resetNamespace(stored, { buckets: 2 });
+    const other = { setFingerprint: "0f", body: "other", id: "o", asOfMs: 1 };
+    const kept = { coverage: undefined, states: { [count]: "kept" }, snapshot: other };
+    await ledger.commitRun({ ...(await begin(1, "another build")), ...kept });
+    const namespace = await store.resetNamespace(stored, {
+      buckets: 2,
+      aggregates: [mean],
+      setFingerprint: set,
+    });
     const entry = await ledger.readLedger(view, fingerprint);
-    assert.deepEqual(entry, { revision: 2, namespace, head: null, coverage: new Map() });
-    await assert.rejects(ledger.commitRun({ ...inFlight, expectedRevision: 2 }), codeIs("FENCED"));
-    assert.equal((await begin(1, "c")).generation, 3);
-    assert.equal((await pointers()).latest?.id, "s");
+    assert.deepEqual(entry, { revision: 3, namespace, head: null, coverage: new Map() });
+    await assert.rejects(ledger.commitRun({ ...inFlight, expectedRevision: 3 }), codeIs("FENCED"));
+    assert.equal((await begin(1, "c")).generation, 4);
+    const { states } = await ledger.readStates(view, [mean, count]);
+    assert.deepEqual([states.get(mean)?.size, states.get(count)?.size], [0, 1]);
+    assert.equal((await pointers()).latest, null);
+    assert.equal(await ledger.readSnapshot(view, "s"), '{"id":"s"}');
+    const [another] = await ledger.readPointers([{ view, fingerprint, setFingerprint: "0f" }]);
+    assert.equal(another?.latest?.id, "o");
+  });
+
+  it("takes another grid of intervals after a reset, though its snapshot is older", async () => {
+    const stored = { view, fingerprint, columns: [] };
+    const week = { ...run(1, "a"), interval: interval("2026-01-01", "2026-01-08") };
+    await ledger.commitRun({
+      ...(await begin(1, "a")),
+      ...week,
+      generation: await ledger.beginRun(week),
+      snapshot: snapshot("week", week.interval.endMs),
+    });
+    await store.resetNamespace(stored, { buckets: 2, aggregates: [mean], setFingerprint: set });
+    await ledger.commitRun({
+      ...(await begin(1, "b")),
+      snapshot: snapshot("day", day(1).endMs),
+    });
+    const { states } = await ledger.readStates(view, [mean]);
+    assert.deepEqual([...(states.get(mean)?.keys() ?? [])], [formatInterval(day(1))]);
+    assert.equal((await pointers()).latest?.id, "day");
   });
 
   it("ends in the same bytes whatever the order of the same commits and their repeats", async () => {

@@ -363,7 +363,11 @@ describe("online store", () => {
     const view = newView();
     const namespace = await store.openNamespace(view, { buckets: 2 });
     await write(namespace, [row("a", "x"), row("b", "y")]);
-    const reset = await store.resetNamespace(view, { buckets: 4 });
+    const reset = await store.resetNamespace(view, {
+      buckets: 4,
+      aggregates: [],
+      setFingerprint: "5e",
+    });
     assert.equal(reset.buckets, 4);
     assert.deepEqual(await read(reset, [["a"], ["b"]]), [null, null]);
     await assert.rejects(read(namespace, [["a"]]), { code: "STORE_LOST" });

@@ -101,6 +101,21 @@ describe("source files", () => {
     assert.equal(own?.path, elsewhere);
   });
 
+  it("refuses an override without {date} of dated files without event time", async () => {
+    const overrides = { events: path.join(folder, "one.csv") };
+    for (const files of ["days/date={date}.parquet", "hours/{date}/{hour}.csv"]) {
+      const error = await failureOf(() => list(files, anyInterval, overrides));
+      assert.equal(error.code, "CONFIG_INVALID");
+      assert.equal(
+        error.message,
+        `source "events" has dated files and no event time, and "${overrides.events}", which replaces its path, selects the same files for every interval. Put {date} or {hour} into it.`,
+      );
+    }
+    const timed = timedSourceOf("days/date={date}.parquet");
+    const [file] = await listSourceFiles(timed, anyInterval, { dataDir: folder, overrides });
+    assert.equal(file?.path, overrides.events);
+  });
+
   it("refuses a missing day, naming path, source and interval", async () => {
     const error = await failureOf(() =>
       list("days/date={date}.parquet", interval("2026-01-03", "2026-01-05")),

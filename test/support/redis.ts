@@ -13,6 +13,8 @@ import { Redis } from "ioredis";
 export interface RedisServer {
   readonly url: string;
   readonly port: number;
+  /** Where its append-only file is, if it has one. */
+  readonly directory: string;
   /** Ends it as `kill -9` does. */
   readonly kill: () => Promise<void>;
   /** Halts the process without closing its connections; `SIGCONT` wakes it. */
@@ -48,6 +50,7 @@ export async function startRedis(
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
+    directory,
     kill,
     signal: (signal) => void server.kill(signal),
     async stop() {

@@ -1,4 +1,5 @@
 /** Runs once around all test files: finds or installs what they start, and ends what is left. */
+import { DefaultLogger, Runtime } from "@temporalio/worker";
 import { releaseAll } from "../../dev/owned.ts";
 import { openProgress } from "../../dev/progress.ts";
 import { findRedisServer } from "../../dev/redis.ts";
@@ -7,6 +8,8 @@ import { stopTestTemporal } from "./deployment.ts";
 
 /** Installing takes minutes on a new machine, so it happens before any test's time limit. */
 export async function mochaGlobalSetup(): Promise<void> {
+  // Activities that fail on purpose would fill the report.
+  Runtime.install({ logger: new DefaultLogger("ERROR") });
   const progress = openProgress();
   await findRedisServer(progress);
   await findTemporal(progress);

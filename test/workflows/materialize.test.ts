@@ -27,7 +27,8 @@ describe("The materialize workflow", function () {
     deployment = await startDeployment();
     catalogue = await loadCatalogue(() => import("../../features/index.ts"));
     writeAbsences(deployment.settings.dataDir, 300);
-    writeBadges(deployment.settings.dataDir, firstDayMs, 3);
+    // Enough employees that pass 2 takes a while, so that it can be killed in the middle.
+    writeBadges(deployment.settings.dataDir, firstDayMs, 3, 30_000);
   });
   after(() => deployment.stop());
 
@@ -39,12 +40,13 @@ describe("The materialize workflow", function () {
     reprocess = false,
   ): Promise<Run<MaterializeResult>> {
     const runs = await connectRuns(settings);
-    const { fingerprint } = viewNamed(catalogue, view);
+    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, view);
     const run = await runs.startMaterialize({
       view,
       start: iso(startMs),
       end: iso(endMs),
       fingerprint,
+      definition,
       reprocess,
     });
     return { ...run, result: () => run.result().finally(() => runs.close()) };
@@ -63,6 +65,23 @@ describe("The materialize workflow", function () {
   async function written(prefix: string): Promise<string[]> {
     const lines = (await deployment.dump(prefix)).split("\n");
     return lines.filter((line) => /^(rows|\S*coverage|\S*states|\S*snapshots)/.test(line));
+  }
+
+  /** Runs of the day that have opened the online store, by their staged files. */
+  function openedStores(offlineDir: string, start: string): string[] {
+    if (!existsSync(offlineDir)) return [];
+    const day = `interval=${start.slice(0, 10)}`;
+    return readdirSync(offlineDir, { recursive: true, encoding: "utf8" }).filter(
+      (name) => name.includes(day) && name.endsWith("_store.json"),
+    );
+  }
+
+  async function isCovered(settings: Settings, startMs: number): Promise<boolean> {
+    const redis = connectRedis(settings.redisUrl, "writing");
+    const { fingerprint } = viewNamed(catalogue, "badges");
+    const entry = await createLedger(redis, settings).readLedger("badges", fingerprint);
+    await redis.close();
+    return entry.coverage.has(`${iso(startMs)}/${iso(startMs + msPerDay)}`);
   }
 
   it("writes a full refresh once, and does nothing when asked again", async () => {
@@ -142,15 +161,12 @@ describe("The materialize workflow", function () {
         const startMs = firstDayMs + day * msPerDay;
         const run = await start(settings, "badges", startMs, startMs + msPerDay, true);
         if (place === kill) {
-          // Kill it once the run has begun to write: its first file is there, its commit is not.
-          await until("the run has begun", () => existsSync(join(settings.offlineDir, "views")));
-          await until("a part of the run is staged", () =>
-            readdirSync(settings.offlineDir, { recursive: true }).some((name) =>
-              String(name).includes(iso(startMs).slice(0, 10)),
-            ),
-          );
+          // In the middle of pass 2: the store is opened for the rows, nothing is committed.
+          const opened = () => openedStores(settings.offlineDir, iso(startMs));
+          await until("the run writes rows", () => opened().length > 0);
           process.kill(-worker.pid, "SIGKILL");
           await worker.exited;
+          assert.equal(await isCovered(settings, startMs), false, "it was killed too late");
           worker = await deployment.startWorker(settings);
         }
         const result = await run.result();
@@ -220,6 +236,7 @@ describe("The materialize workflow", function () {
       start: iso(0),
       end: iso(firstDayMs),
       fingerprint: "0".repeat(32),
+      definition: "0".repeat(32),
     });
     const handle = runs.client.workflow.getHandle(run.workflowId);
     await until("the first attempt has failed", async () => {

@@ -1,0 +1,287 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { MockActivityEnvironment } from "@temporalio/testing";
+import { createMaterialization } from "../../activities/materialization.ts";
+import { withHeartbeats } from "../../activities/run-context.ts";
+import { createTrainingSets } from "../../activities/training-set.ts";
+import { buildCatalogue, type Catalogue, viewNamed } from "../../engine/catalogue.ts";
+import { OnceflowError } from "../../engine/errors.ts";
+import {
+  entity,
+  featureService,
+  featureView,
+  float64,
+  max,
+  mean,
+  source,
+  string,
+  timestamp,
+} from "../../engine/index.ts";
+import { createLedger } from "../../store/ledger.ts";
+import { createOfflineStore } from "../../store/offline-store.ts";
+import { createOnlineStore } from "../../store/online-store.ts";
+import { connectRedis, type RedisConnection } from "../../store/redis.ts";
+import type { RunRef } from "../../workflows/contract.ts";
+import { randomPrefix, type RedisServer, startRedis } from "../support/redis.ts";
+
+const thing = entity("thing", { key: "id" });
+
+/** A small catalogue over one CSV file; `extra` adds an aggregate, as a newer build would. */
+function catalogueOf(options: { eventTime?: boolean; aggregates?: boolean; extra?: boolean }) {
+  const things = source("things", {
+    files: "things.csv",
+    entity: thing,
+    columns: { id: string, at: timestamp, x: float64 },
+    ...(options.eventTime === true ? { eventTime: "at" as const } : {}),
+  });
+  const { x } = things.columns;
+  const x_mean = mean(x);
+  const twice = x.mul(2);
+  return buildCatalogue({
+    things: {
+      things,
+      twice,
+      ...(options.aggregates === false ? {} : { x_mean }),
+      ...(options.extra === true ? { x_max: max(x) } : {}),
+      view: featureView("things", { source: things, stores: [x] }),
+      service: featureService("service", [twice]),
+    },
+  });
+}
+
+describe("The activities of materialize", () => {
+  let runs = 0;
+  let server: RedisServer;
+  let redis: RedisConnection;
+  let folder: string;
+  let prefix: string;
+
+  before(async () => {
+    server = await startRedis({ args: ["--appendonly", "yes", "--appendfsync", "always"] });
+    redis = connectRedis(server.url, "writing");
+  });
+  after(async () => {
+    await redis.close();
+    await server.stop();
+  });
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "onceflow-test-"));
+    prefix = randomPrefix();
+    writeRows(["a,2026-01-01T10:00:00Z,1", "b,2026-01-02T10:00:00Z,3"]);
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  function writeRows(rows: readonly string[]) {
+    writeFileSync(join(folder, "things.csv"), `id,at,x\n${rows.join("\n")}\n`);
+  }
+
+  function build(catalogue: Catalogue) {
+    const ledger = createLedger(redis, { prefix });
+    const offline = createOfflineStore({ root: join(folder, "offline") });
+    const dependencies = {
+      catalogue,
+      redis,
+      online: createOnlineStore(redis, { prefix }),
+      ledger,
+      offline,
+      sources: { dataDir: folder },
+    };
+    const activities = withHeartbeats(createMaterialization(dependencies));
+    const trainingSets = withHeartbeats(createTrainingSets(dependencies));
+    const environment = new MockActivityEnvironment();
+    const view = viewNamed(catalogue, "things");
+    const request = (start: string, end: string, reprocess = false) => ({
+      view: "things",
+      start,
+      end,
+      fingerprint: view.fingerprint,
+      definition: view.runFingerprint,
+      runId: `run-${runs++}`,
+      reprocess,
+    });
+    const call = <A extends unknown[], R>(
+      activity: (...args: A) => Promise<R>,
+      ...args: A
+    ): Promise<R> => environment.run(activity, ...args) as Promise<R>;
+    /** Everything before the commit. */
+    const stage = async (start: string, end: string, reprocess = false) => {
+      const asked = request(start, end, reprocess);
+      const plan = await call(activities.planRun, asked);
+      const run: RunRef = { ...asked, generation: plan.generation };
+      for (let part = 0; part < plan.parts; part++) await call(activities.readPart, run, part);
+      if (plan.parts > 0) await call(activities.validateRun, run, plan.parts);
+      if (plan.due === "rows") {
+        await call(activities.openStore, run);
+        for (let part = 0; part < plan.parts; part++) await call(activities.writePart, run, part);
+      }
+      return { plan, run };
+    };
+    const publish = (run: RunRef, writesRows: boolean) =>
+      call(activities.publishRun, run, writesRows, {
+        rows: 2,
+        parts: 1,
+        written: 2,
+        superseded: 0,
+        warnings: [],
+      });
+    const materialize = async (start: string, end: string, reprocess = false) => {
+      const { plan, run } = await stage(start, end, reprocess);
+      if (plan.due === "nothing") return { plan, run, snapshot: plan.snapshot };
+      const { snapshot } = await call(activities.commitRun, run, plan.due === "rows");
+      await publish(run, plan.due === "rows");
+      return { plan, run, snapshot };
+    };
+    const generations = (start: string, end: string) =>
+      offline.listGenerations({
+        view: "things",
+        fingerprint: view.fingerprint,
+        interval: { startMs: Date.parse(start), endMs: Date.parse(end) },
+      });
+    const latest = async () => {
+      const { fingerprint, aggregatesFingerprint: setFingerprint } = view;
+      const [pointers] = await ledger.readPointers([
+        { view: "things", fingerprint, setFingerprint },
+      ]);
+      return pointers?.latest ?? null;
+    };
+    return {
+      activities,
+      trainingSets,
+      call,
+      stage,
+      publish,
+      materialize,
+      generations,
+      latest,
+      ledger,
+      view,
+    };
+  }
+
+  async function failsWith(work: Promise<unknown>, code: string) {
+    await assert.rejects(work, (error) => {
+      assert.ok(error instanceof OnceflowError, String(error));
+      assert.equal(error.code, code, error.message);
+      return true;
+    });
+  }
+
+  it("keep what is committed when the run fails after its commit", async () => {
+    const { activities, call, stage, generations, ledger } = build(catalogueOf({}));
+    const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    await call(activities.commitRun, run, true);
+    await call(activities.recordFailure, run, run.generation, "failed", "the disk is full");
+    assert.deepEqual(await generations("1970-01-01T00:00:00Z", run.end), [1]);
+    const [logged] = await ledger.readRuns("things", 1);
+    assert.equal(logged?.outcome, "committed");
+  });
+
+  it("remove what a run staged that fails before its commit", async () => {
+    const { activities, call, stage, generations, ledger } = build(catalogueOf({}));
+    const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    await call(activities.recordFailure, run, run.generation, "failed", "x");
+    assert.deepEqual(await generations("1970-01-01T00:00:00Z", run.end), []);
+    assert.equal((await ledger.readRuns("things", 1))[0]?.outcome, "failed");
+  });
+
+  it("commit again without harm when the reply was lost and a newer run has begun", async () => {
+    const { activities, call, stage } = build(catalogueOf({}));
+    const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    const first = await call(activities.commitRun, run, true);
+    await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z", true);
+    assert.deepEqual(await call(activities.commitRun, run, true), first);
+  });
+
+  it("refuse the commit of a run that a newer one has overtaken", async () => {
+    const { activities, call, stage } = build(catalogueOf({}));
+    const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z", true);
+    await failsWith(call(activities.commitRun, run, true), "FENCED");
+  });
+
+  it("leave a run to workers with the same aggregates and expectations", async () => {
+    const old = build(catalogueOf({}));
+    const { run } = await old.stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    const next = build(catalogueOf({ extra: true }));
+    assert.equal(next.view.fingerprint, old.view.fingerprint);
+    await failsWith(next.call(next.activities.readPart, run, 0), "FINGERPRINT_UNKNOWN");
+    await failsWith(next.call(next.activities.commitRun, run, true), "FINGERPRINT_UNKNOWN");
+  });
+
+  it("refuse overlapping intervals also of a view without aggregates", async () => {
+    const { materialize } = build(catalogueOf({ eventTime: true, aggregates: false }));
+    await materialize("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z");
+    await failsWith(
+      materialize("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"),
+      "INTERVAL_INVALID",
+    );
+  });
+
+  it("know a full refresh by its end alone", async () => {
+    const { materialize } = build(catalogueOf({}));
+    const first = await materialize("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    const second = await materialize("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    assert.equal(second.plan.due, "nothing");
+    assert.equal(second.snapshot, first.snapshot);
+  });
+
+  it("make no snapshot of aggregates of different times", async () => {
+    const old = build(catalogueOf({}));
+    await old.materialize("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    await old.materialize("1970-01-01T00:00:00Z", "2026-02-02T00:00:00Z");
+    const next = build(catalogueOf({ extra: true }));
+    const older = await next.materialize("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    assert.equal(older.plan.due, "aggregates");
+    assert.equal(older.snapshot, null);
+    assert.equal(await next.latest(), null);
+    const newest = await next.materialize("1970-01-01T00:00:00Z", "2026-02-02T00:00:00Z");
+    assert.equal((await next.latest())?.id, newest.snapshot);
+  });
+
+  it("fill a new aggregate without touching rows, unless the files have changed", async () => {
+    const end = "2026-02-01T00:00:00Z";
+    const old = build(catalogueOf({}));
+    await old.materialize("1970-01-01T00:00:00Z", end);
+    const next = build(catalogueOf({ extra: true }));
+    const filled = await next.stage("1970-01-01T00:00:00Z", end);
+    assert.equal(filled.plan.due, "aggregates");
+    await next.call(next.activities.commitRun, filled.run, false);
+    await next.publish(filled.run, false);
+    assert.deepEqual(await next.generations("1970-01-01T00:00:00Z", end), [1]);
+
+    writeRows(["a,2026-01-01T10:00:00Z,5"]);
+    utimesSync(join(folder, "things.csv"), 1, 1);
+    prefix = `${prefix}-changed`;
+    const before = build(catalogueOf({}));
+    await before.materialize("1970-01-01T00:00:00Z", end);
+    writeRows(["a,2026-01-01T10:00:00Z,7"]);
+    const after = build(catalogueOf({ extra: true }));
+    assert.equal((await after.stage("1970-01-01T00:00:00Z", end)).plan.due, "rows");
+  });
+
+  it("notice a Redis that restarted while rows were written", async () => {
+    const { activities, call, stage } = build(catalogueOf({}));
+    const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    const { port } = server;
+    const other = server;
+    await server.kill();
+    server = await startRedis({ port, args: ["--appendonly", "yes", "--dir", other.directory] });
+    await failsWith(call(activities.commitRun, run, true), "STORE_RESTARTED");
+    await call(activities.openStore, run);
+    await call(activities.writePart, run, 0);
+    assert.ok((await call(activities.commitRun, run, true)).snapshot);
+    await other.stop();
+  });
+
+  it("keep training sets of different ranges apart", async () => {
+    const { trainingSets, call } = build(catalogueOf({ eventTime: true, aggregates: false }));
+    const build_ = (start: string, end: string) =>
+      call(trainingSets.buildTrainingSet, { service: "service", start, end });
+    const first = await build_("2026-01-01", "2026-01-02");
+    const second = await build_("2026-01-02", "2026-01-03");
+    assert.notEqual(first.path, second.path);
+    assert.deepEqual([first.rows, second.rows], [1, 1]);
+  });
+});

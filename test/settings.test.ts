@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { readSettings } from "../settings.ts";
+import { downEnv } from "./support/run-cli.ts";
+
+describe("settings", () => {
+  it("reads the log level in any case, and takes none or an empty one as warn", () => {
+    const levelOf = (text?: string) => readSettings({ ONCEFLOW_LOG: text }).logLevel;
+    assert.deepEqual([undefined, "", "WARN", "Debug", "info", "ERROR"].map(levelOf), [
+      "warn",
+      "warn",
+      "warn",
+      "debug",
+      "info",
+      "error",
+    ]);
+  });
+
+  it("refuses a log level that is none", () => {
+    for (const text of ["loud", "trace", " warn"])
+      assert.throws(() => readSettings({ ONCEFLOW_LOG: text }), {
+        code: "CONFIG_INVALID",
+        message: `ONCEFLOW_LOG is "${text}"; give one of debug, info, warn, error.`,
+      });
+  });
+
+  it("stops a worker with a log level that is none, and lets it start with one", async () => {
+    const failureOf = async (level: string) => {
+      const child = spawn(process.execPath, ["--import", "tsx", "worker.ts"], {
+        cwd: fileURLToPath(new URL("../", import.meta.url)),
+        env: { ...process.env, ...downEnv, ONCEFLOW_LOG: level },
+        stdio: ["ignore", "ignore", "pipe"],
+      });
+      let errors = "";
+      child.stderr.on("data", (bytes) => (errors += String(bytes)));
+      const [code] = (await once(child, "close")) as [number | null];
+      assert.equal(code, 1);
+      return errors;
+    };
+    assert.match(await failureOf("loud"), /^CONFIG_INVALID ONCEFLOW_LOG is "loud"; /);
+    assert.match(await failureOf("error"), /^TEMPORAL_UNAVAILABLE /m);
+  }).timeout(60_000);
+});
