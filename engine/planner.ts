@@ -251,7 +251,10 @@ function bind(
 ): BoundPlan {
   const { missing } = resolveOutputs(outputs, required, inputs, keys);
   const defaulted = new Set(
-    [...missing.keys()].filter(({ notes }) => notes?.defaultValue !== undefined),
+    [...missing.keys()].filter(
+      // A key of which a part is missing is a mistake, and no default may hide it.
+      ({ notes, view }) => notes?.defaultValue !== undefined && !isPartial(view, keys),
+    ),
   );
   if (missing.size > defaulted.size) throw missingInput(missing, defaulted, outputs, keys);
   const computed = outputs.filter((output) => !defaulted.has(output));
@@ -373,6 +376,11 @@ function resolveOutputs(
     resolve(output.node, output);
   }
   return { slots, request, aggregates, store: [...store.values()], reads, missing };
+}
+
+/** Whether a request names some, and not all, of a view's key columns. */
+function isPartial({ entity }: View, keys: ReadonlySet<string>): boolean {
+  return entity.keys.some((key) => keys.has(key)) && !entity.keys.every((key) => keys.has(key));
 }
 
 /** Whether a column is part of the entity key and the request names the entity. */
