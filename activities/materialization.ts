@@ -268,8 +268,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
         });
         await offline.removeGenerationsBefore(partitionOf(view, run));
       } else await offline.removePartition(partitionOf(view, run));
-      const { parts: _, ...logged } = counts;
-      await logRun(view, run, startedAtMs, "committed", logged);
+      await logRun(view, run, startedAtMs, "committed", { ...counts });
     },
 
     /**
