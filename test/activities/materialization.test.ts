@@ -104,7 +104,7 @@ describe("The activities of materialize", () => {
     const call = <A extends unknown[], R>(
       activity: (...args: A) => Promise<R>,
       ...args: A
-    ): Promise<R> => environment.run<A, R>(activity, ...args);
+    ): Promise<R> => environment.run<A, R, typeof activity>(activity, ...args);
     /** Everything before the commit. */
     const stage = async (start: string, end: string, reprocess = false) => {
       const asked = request(start, end, reprocess);
