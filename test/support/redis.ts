@@ -3,6 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -37,11 +38,13 @@ export async function startRedis(
     ],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
-  const endWithTests = () => server.kill("SIGKILL");
+  const endWithTests = () => {
+    server.kill("SIGKILL");
+    rmSync(directory, { recursive: true, force: true });
+  };
   process.once("exit", endWithTests);
   await untilReady(server);
   async function kill(): Promise<void> {
-    process.off("exit", endWithTests);
     if (server.exitCode !== null || server.signalCode !== null) return;
     const ended = once(server, "exit");
     server.kill("SIGKILL");
@@ -55,6 +58,7 @@ export async function startRedis(
     signal: (signal) => void server.kill(signal),
     async stop() {
       await kill();
+      process.off("exit", endWithTests);
       await rm(directory, { recursive: true, force: true });
     },
   };
