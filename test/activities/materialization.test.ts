@@ -210,13 +210,18 @@ describe("The activities of materialize", () => {
     await failsWith(next.call(next.activities.commitRun, run, true), "FINGERPRINT_UNKNOWN");
   });
 
-  it("refuse overlapping intervals also of a view without aggregates", async () => {
-    const { materialize } = build(catalogueOf({ eventTime: true, aggregates: false }));
+  it("refuse overlapping intervals also of a view without aggregates, before a row is read", async () => {
+    const { materialize, stage } = build(catalogueOf({ eventTime: true, aggregates: false }));
     await materialize("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z");
-    await failsWith(
-      materialize("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"),
-      "INTERVAL_INVALID",
-    );
+    await failsWith(stage("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"), "INTERVAL_INVALID");
+  });
+
+  it("refuse the commit of the later of two runs at once that overlap", async () => {
+    const { activities, call, stage } = build(catalogueOf({ eventTime: true }));
+    const wide = await stage("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z");
+    const narrow = await stage("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z");
+    await call(activities.commitRun, wide.run, true);
+    await failsWith(call(activities.commitRun, narrow.run, true), "INTERVAL_INVALID");
   });
 
   it("know a full refresh by its end alone", async () => {
