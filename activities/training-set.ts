@@ -28,6 +28,13 @@ export function createTrainingSets(dependencies: OfflineDependencies) {
      */
     async buildTrainingSet(input: TrainingSetInput): Promise<TrainingSetResult> {
       const service = serviceNamed(catalogue, input.service);
+      const { fingerprint = service.fingerprint } = input;
+      if (fingerprint !== service.fingerprint)
+        throw new OnceflowError(
+          "FINGERPRINT_UNKNOWN",
+          `the run wants service "${service.name}" with fingerprint ${fingerprint}; this worker was built with ${service.fingerprint}. Start a worker with the definitions that started the run.`,
+          { service: service.name },
+        );
       const view = onlyView(service);
       const range = rangeOf(input, view, service);
       const program = programs.get(service.name) ?? compileBatch(service.outputs);

@@ -54,6 +54,7 @@ async function trainingSet(context: Context, name: string, options: Options): Pr
   const service = serviceNamed(await context.catalogue(), name);
   const input: TrainingSetInput = {
     service: service.name,
+    fingerprint: service.fingerprint,
     ...(start !== undefined && end !== undefined ? spanOf(interval(start, end)) : {}),
     ...(snapshot === undefined ? {} : { snapshot }),
   };

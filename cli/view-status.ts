@@ -229,7 +229,10 @@ function unmergedOf(
   { states }: StoredStates,
 ): Finding | null {
   if (view.aggregates.length === 0 || entry === null || entry.coverage.size === 0) return null;
-  const lacking = [...entry.coverage.keys()].filter((interval) =>
+  // Of a full refresh only the newest interval counts.
+  const covered = [...entry.coverage.keys()].sort();
+  const counted = isFullRefresh(view.source) ? covered.slice(-1) : covered;
+  const lacking = counted.filter((interval) =>
     view.aggregates.some(({ fingerprint }) => !states.get(fingerprint)?.has(interval)),
   );
   const first = lacking.at(0);
@@ -239,7 +242,7 @@ function unmergedOf(
       fix: `${invocation} materialize ${view.name} with --reprocess over any interval`,
     };
   return {
-    problem: `${countOf(lacking.length, "committed interval")} of ${entry.coverage.size} lack the states of an aggregate, so there is no snapshot and features that rest on it have no value`,
+    problem: `${countOf(lacking.length, "committed interval")} of ${counted.length} lack the states of an aggregate, so there is no snapshot and features that rest on it have no value`,
     fix: `${invocation} materialize ${view.name} ${spanOptions(view, splitInterval(first))}${lacking.length > 1 ? ", and so on for each" : ""}`,
   };
 }

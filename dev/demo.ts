@@ -142,6 +142,11 @@ async function demo(options: DemoOptions): Promise<void> {
     async (detail) => follow(await materialize(absences, 0, nowMs), detail),
     ({ rows, written }) => `View absences: ${rows} rows read, ${written} entities stored`,
   );
+  if (materialized.rows === 0)
+    throw new OnceflowError(
+      "REQUEST_INVALID",
+      "the file has a header and no rows, so there is nothing to compare.",
+    );
   const badgeResults = await timed(
     "materialize_badges",
     `Materialize ${badgeDays} days of view badges`,
@@ -159,7 +164,10 @@ async function demo(options: DemoOptions): Promise<void> {
     "training_set",
     `Build training set ${trainingService}`,
     async () => {
-      const run = await runs.startTrainingSet({ service: trainingService });
+      const run = await runs.startTrainingSet({
+        service: trainingService,
+        fingerprint: serviceNamed(catalogue, trainingService).fingerprint,
+      });
       workflowIds.push(run.workflowId);
       return run.result();
     },

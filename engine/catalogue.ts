@@ -91,6 +91,13 @@ export async function loadCatalogue(load: () => Promise<object>): Promise<Catalo
     modules = (await load()) as Modules;
   } catch (error) {
     if (!(error instanceof ReferenceError)) throw error;
+    if (!error.message.includes("before initialization"))
+      throw new OnceflowError(
+        "DEFINITION_INVALID",
+        `features/ cannot be loaded: ${messageOf(error)}${placeOf(error)}. Import it, for example from ../engine/index.ts.`,
+        {},
+        error,
+      );
     // A const that is read before its module has run: the modules import each other.
     throw new OnceflowError(
       "DEFINITION_INVALID",
@@ -100,6 +107,12 @@ export async function loadCatalogue(load: () => Promise<object>): Promise<Catalo
     );
   }
   return buildCatalogue(modules);
+}
+
+/** Where an error was thrown, as ` (features/absences.ts:60)`; nothing where that cannot be told. */
+function placeOf(error: Error): string {
+  const place = /(features\/[^\s:?]+)[^\s:]*:(\d+)/.exec(error.stack ?? "");
+  return place === null ? "" : ` (${place[1]}:${place[2]})`;
 }
 
 /**

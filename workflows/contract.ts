@@ -58,6 +58,8 @@ export interface MaterializeResult {
 /** Input of `trainingSet`. */
 export interface TrainingSetInput {
   readonly service: string;
+  /** The service fingerprint that the worker must have been built with; absent, any. */
+  readonly fingerprint?: string;
   /** Bounds of the rows by event time; both absent for all rows of a full refresh. */
   readonly start?: string;
   readonly end?: string;

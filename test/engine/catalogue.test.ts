@@ -387,6 +387,20 @@ describe("the catalogue", () => {
     ]);
   });
 
+  it("names what is used without an import, and does not take it for a cycle", async () => {
+    const error = new ReferenceError("map is not defined");
+    error.stack = "ReferenceError: map is not defined\n at file:///app/features/absences.ts?x:60:3";
+    await assert.rejects(
+      loadCatalogue(() => Promise.reject(error)),
+      (thrown) => {
+        assert.ok(thrown instanceof OnceflowError);
+        assert.equal(thrown.code, "DEFINITION_INVALID");
+        assert.match(thrown.message, /map is not defined \(features\/absences\.ts:60\)/);
+        return !thrown.message.includes("cycle");
+      },
+    );
+  });
+
   it("says that modules import each other in a circle", async () => {
     await assert.rejects(
       loadCatalogue(() => import("./fixtures/circle/index.ts")),

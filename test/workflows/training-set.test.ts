@@ -63,6 +63,19 @@ describe("The trainingSet workflow", function () {
       /absenteeism_training/,
     ));
 
+  it("waits for a worker that was built with the service that the run names", async () => {
+    const run = await deployment.runs.startTrainingSet({
+      service: "absenteeism_training",
+      fingerprint: "0".repeat(32),
+    });
+    const handle = deployment.runs.client.workflow.getHandle(run.workflowId);
+    await until("the first attempt has failed", async () => {
+      const { raw } = await handle.describe();
+      return /this worker was built/.test(raw.pendingActivities?.[0]?.lastFailure?.message ?? "");
+    });
+    await handle.terminate("the test has seen it");
+  });
+
   it("has a row for each row of the source, in order, with the values of one snapshot", async () => {
     const committed = await (await materialize("2026-01-01T00:00:00Z")).result();
     const latest = await build({ service: "absenteeism_training" });
