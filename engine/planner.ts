@@ -249,7 +249,8 @@ function bind(
   keys: ReadonlySet<string>,
   form: OnlineForm,
 ): BoundPlan {
-  const { missing } = resolveOutputs(outputs, required, inputs, keys);
+  const all = resolveOutputs(outputs, required, inputs, keys);
+  const { missing } = all;
   const defaulted = new Set(
     [...missing.keys()].filter(
       // A key of which a part is missing is a mistake, and no default may hide it.
@@ -258,12 +259,8 @@ function bind(
   );
   if (missing.size > defaulted.size) throw missingInput(missing, defaulted, outputs, keys);
   const computed = outputs.filter((output) => !defaulted.has(output));
-  const { slots, request, aggregates, store, reads } = resolveOutputs(
-    computed,
-    required,
-    inputs,
-    keys,
-  );
+  const { slots, request, aggregates, store, reads } =
+    defaulted.size === 0 ? all : resolveOutputs(computed, required, inputs, keys);
 
   const nodes = outputs.map((output): Node =>
     defaulted.has(output)

@@ -7,7 +7,6 @@ import { createMaterialization } from "../../activities/materialization.ts";
 import { withHeartbeats } from "../../activities/run-context.ts";
 import { createTrainingSets } from "../../activities/training-set.ts";
 import { buildCatalogue, type Catalogue, viewNamed } from "../../engine/catalogue.ts";
-import { OnceflowError } from "../../engine/errors.ts";
 import {
   entity,
   featureService,
@@ -25,6 +24,7 @@ import { createOnlineStore } from "../../store/online-store.ts";
 import { connectRedis, type RedisConnection } from "../../store/redis.ts";
 import type { RunRef } from "../../workflows/contract.ts";
 import { randomPrefix, type RedisServer, startRedis } from "../support/redis.ts";
+import { failsWith } from "../support/fails-with.ts";
 
 const thing = entity("thing", { key: "id" });
 
@@ -158,14 +158,6 @@ describe("The activities of materialize", () => {
       ledger,
       view,
     };
-  }
-
-  async function failsWith(work: Promise<unknown>, code: string) {
-    await assert.rejects(work, (error) => {
-      assert.ok(error instanceof OnceflowError, String(error));
-      assert.equal(error.code, code, error.message);
-      return true;
-    });
   }
 
   it("keep what is committed when the run fails after its commit", async () => {

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import type { Run } from "../../cli/temporal.ts";
 import { writeAbsences, writeBadges } from "../../dev/example-data.ts";
 import { type Catalogue, loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
-import { OnceflowError } from "../../engine/errors.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import type { Settings } from "../../settings.ts";
 import { createLedger } from "../../store/ledger.ts";
@@ -12,6 +11,7 @@ import { connectRedis } from "../../store/redis.ts";
 import type { MaterializeResult } from "../../workflows/contract.ts";
 import { connectRuns } from "../../cli/temporal.ts";
 import { type Deployment, startDeployment } from "../support/deployment.ts";
+import { failsWith } from "../support/fails-with.ts";
 import { until } from "../support/until.ts";
 
 const firstDayMs = Date.parse("2026-01-01T00:00:00Z");
@@ -50,15 +50,6 @@ describe("The materialize workflow", function () {
       reprocess,
     });
     return { ...run, result: () => run.result().finally(() => runs.close()) };
-  }
-
-  async function failsWith(run: Promise<unknown>, code: string, ...parts: RegExp[]) {
-    await assert.rejects(run, (error) => {
-      assert.ok(error instanceof OnceflowError, String(error));
-      assert.equal(error.code, code, error.message);
-      for (const part of parts) assert.match(error.message, part);
-      return true;
-    });
   }
 
   /** Rows, coverage, states and pointers: everything but the counters of runs. */

@@ -3,9 +3,9 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { writeAbsences, writeBadges } from "../../dev/example-data.ts";
 import { type Catalogue, loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
-import { OnceflowError } from "../../engine/errors.ts";
 import type { TrainingSetInput } from "../../workflows/contract.ts";
 import { type Deployment, startDeployment } from "../support/deployment.ts";
+import { failsWith } from "../support/fails-with.ts";
 import { until } from "../support/until.ts";
 
 describe("The trainingSet workflow", function () {
@@ -38,15 +38,6 @@ describe("The trainingSet workflow", function () {
       definition,
     });
     return run;
-  }
-
-  async function failsWith(work: Promise<unknown>, code: string, part: RegExp) {
-    await assert.rejects(work, (error) => {
-      assert.ok(error instanceof OnceflowError, String(error));
-      assert.equal(error.code, code, error.message);
-      assert.match(error.message, part);
-      return true;
-    });
   }
 
   it("is refused for a service on aggregates of event time, which would leak the future", () =>
