@@ -9,6 +9,7 @@ import { didYouMean, messageOf, OnceflowError } from "./errors.ts";
 import { type Expr, type FeatureNotes, isExpr } from "./expression.ts";
 import { fingerprintOf, hash } from "./fingerprint.ts";
 import { type AggregateNode, type Node, restsOnAggregate, visit } from "./node.ts";
+import { resolveSchedule, type Schedule } from "./schedule.ts";
 
 /** A named expression: what a module exports. */
 export interface Feature {
@@ -41,6 +42,8 @@ export interface View {
   readonly description: string | undefined;
   readonly ttlSeconds: number | undefined;
   readonly expectedEntities: number;
+  /** When it is materialized; undefined means on request only. */
+  readonly schedule: Schedule | undefined;
   /** Storage fingerprint: names the namespace of the rows. */
   readonly fingerprint: string;
   /** In the order of the row encoding, which is that of their names. */
@@ -234,6 +237,7 @@ function resolveView(definition: FeatureView, all: readonly Feature[]): View {
     description,
     ttlSeconds,
     expectedEntities,
+    schedule: definition.schedule && resolveSchedule(definition.schedule),
     fingerprint,
     stores,
     features,

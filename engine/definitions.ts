@@ -2,6 +2,7 @@
 import type { ColumnType, Dtype } from "./dtypes.ts";
 import { didYouMean } from "./errors.ts";
 import { type Column, Expr, invalid } from "./expression.ts";
+import type { ScheduleOptions } from "./schedule.ts";
 
 /** The thing that features describe; its key is a tuple of exact strings. */
 export interface Entity {
@@ -121,6 +122,8 @@ export interface FeatureView {
   readonly ttlSeconds: number | undefined;
   /** Sizes the online store's buckets, once, when it is first filled; at least its first rows. */
   readonly expectedEntities: number;
+  /** When it is materialized; undefined means on request only. */
+  readonly schedule: ScheduleOptions | undefined;
   readonly description: string | undefined;
 }
 
@@ -132,6 +135,7 @@ export function featureView(
     readonly stores: readonly Expr<Dtype, "column">[];
     readonly ttlSeconds?: number;
     readonly expectedEntities?: number;
+    readonly schedule?: ScheduleOptions;
     readonly description?: string;
   },
 ): FeatureView {
@@ -142,6 +146,7 @@ export function featureView(
     stores: Object.freeze([...options.stores]),
     ttlSeconds: options.ttlSeconds,
     expectedEntities: options.expectedEntities ?? 0,
+    schedule: options.schedule && Object.freeze({ ...options.schedule }),
     description: options.description,
   });
 }

@@ -18,7 +18,7 @@ const sees: Readonly<Record<string, readonly string[]>> = {
 /** Type imports that cross a boundary: the contract, and the activities that workflows call. */
 const seesTypesOf: Readonly<Record<string, readonly string[]>> = {
   activities: ["workflows"],
-  workflows: ["activities"],
+  workflows: ["activities", "engine"],
 };
 
 /** The only files that load polars. */

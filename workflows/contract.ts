@@ -2,6 +2,7 @@
  * The wire contract of the workflows: names, inputs and outputs as JSON. Times are ISO 8601 in
  * UTC, intervals half-open. Reviewed snapshot: test/workflows/contract.snapshot.json.
  */
+import type { Reprocess } from "../engine/grid.ts";
 
 /** Task queues of a deployment; their base name also begins every workflow id. */
 export function queuesOf(base: string) {
@@ -19,6 +20,24 @@ export const searchAttributes = {
   interval: "OnceflowInterval",
   kind: "OnceflowKind",
 } as const;
+
+/** What `OnceflowKind` says of a workflow. */
+export type RunKind = "materialize" | "schedule" | "backfill" | "training_set";
+
+/** Workflow and schedule ids; each names one piece of work, so what is started twice runs once. */
+export function idsOf(queue: string) {
+  return {
+    /** The run of an interval. */
+    interval: ({ view, start, end, definition }: MaterializeInput) =>
+      `${queue}/materialize/${view}/${start}/${end}/${definition}`,
+    /** The schedule of a view. */
+    schedule: (view: string) => `${queue}/${view}`,
+    /** What a schedule starts; Temporal appends the nominal time. */
+    scheduled: (view: string) => `${queue}/scheduled/${view}`,
+    backfill: ({ view, from, to, reprocess = "missing" }: BackfillInput) =>
+      `${queue}/backfill/${view}/${from}/${to}/${reprocess}`,
+  };
+}
 
 /** Input of `materialize`. */
 export interface MaterializeInput {
@@ -54,6 +73,99 @@ export interface MaterializeResult {
   /** Failed expectations with onFail: "warn". */
   readonly warnings: readonly string[];
 }
+
+/** Input of `scheduled`, which a schedule starts. */
+export interface ScheduledInput {
+  readonly view: string;
+  readonly fingerprint: string;
+  readonly definition: string;
+}
+
+/** What a firing of a schedule has to run. */
+export interface SlotPlan {
+  /** Oldest first; empty where nothing is due. */
+  readonly runs: readonly SlotRun[];
+  /** Why, in words, for the run's page. */
+  readonly reason: string;
+}
+
+/** An interval that is to be run. */
+export interface SlotRun {
+  readonly start: string;
+  readonly end: string;
+  readonly reprocess: boolean;
+}
+
+/** What a firing of a schedule did. */
+export interface ScheduledResult {
+  readonly view: string;
+  readonly runs: readonly MaterializeResult[];
+  readonly reason: string;
+}
+
+/** Input of `backfill`; from the Temporal UI, `view`, `from` and `to` are enough. */
+export interface BackfillInput {
+  readonly view: string;
+  /** Bounds, ISO 8601: intervals with start ≥ `from` and end ≤ `to`. */
+  readonly from: string;
+  readonly to: string;
+  readonly reprocess?: Reprocess;
+  /** Intervals under way at once; 8 by default. */
+  readonly maxParallel?: number;
+  readonly newestFirst?: boolean;
+  /** Intervals that one execution starts before it continues as new; 250 by default. */
+  readonly partitionsPerRun?: number;
+  /** Absent, those of the worker that plans it. */
+  readonly fingerprint?: string;
+  readonly definition?: string;
+  /** What an execution hands to the next; nobody else sets it. */
+  readonly carried?: BackfillState;
+}
+
+/** How far a backfill is: the answer of its query `progress`, and what continue-as-new carries. */
+export interface BackfillState {
+  /** End of what was planned, ISO 8601; null before the first page. */
+  readonly cursor: string | null;
+  /** Intervals of the range that were due at its start. */
+  readonly total: number;
+  readonly committed: number;
+  /** Found committed by another run in the meantime. */
+  readonly covered: number;
+  readonly failed: number;
+  readonly rows: number;
+  /** Intervals under way, as `start/end`. */
+  readonly running: readonly string[];
+  readonly paused: boolean;
+  readonly maxParallel: number;
+  readonly startedAtMs: number;
+  /** The first failures, at most 20. */
+  readonly failures: readonly { readonly interval: string; readonly reason: string }[];
+}
+
+/** What a backfill did; a failed interval does not fail it. */
+export type BackfillResult = Omit<BackfillState, "cursor" | "running" | "paused"> & {
+  readonly view: string;
+};
+
+/** One page of what a backfill has to run. */
+export interface BackfillPage {
+  readonly fingerprint: string;
+  readonly definition: string;
+  readonly runs: readonly SlotRun[];
+  /** Where the next page begins; null after the last. */
+  readonly cursor: string | null;
+  /** Due in the whole range; counted for the first page only, else 0. */
+  readonly total: number;
+}
+
+/** Names of the messages that a backfill takes: signals, and the query `progress`. */
+export const backfillMessages = {
+  pause: "pause",
+  resume: "resume",
+  /** With the new number. */
+  setMaxParallel: "setMaxParallel",
+  progress: "progress",
+} as const;
 
 /** Input of `trainingSet`. */
 export interface TrainingSetInput {
