@@ -13,6 +13,7 @@ import type { Frame } from "../engine/compile/batch.ts";
 import { heightOf } from "../engine/compile/frame.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
 import { OnceflowError } from "../engine/errors.ts";
+import type { Outcome } from "../engine/grid.ts";
 import { formatInterval } from "../engine/interval.ts";
 import {
   decodeState,
@@ -278,7 +279,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
     async recordFailure(
       request: Omit<RunRef, "generation">,
       generation: number | null,
-      outcome: string,
+      outcome: "failed" | "cancelled",
       reason: string,
     ): Promise<void> {
       const view = viewOfRun(catalogue, request);
@@ -362,19 +363,28 @@ export function createMaterialization(dependencies: OfflineDependencies) {
     view: View,
     run: RunRef,
     startedAtMs: number,
-    outcome: string,
+    outcome: Outcome["outcome"],
     facts: Readonly<Record<string, unknown>>,
   ): Promise<void> {
+    const { runId, fingerprint } = run;
+    const interval = intervalOfRun(view, run);
+    const ended = { outcome, runId, startedAtMs, finishedAtMs: Date.now() };
     await ledger.logRun(run.view, {
       ...facts,
-      runId: run.runId,
-      fingerprint: run.fingerprint,
-      interval: formatInterval(intervalOfRun(view, run)),
+      ...ended,
+      fingerprint,
+      interval: formatInterval(interval),
       generation: run.generation,
-      outcome,
-      startedAtMs,
-      finishedAtMs: Date.now(),
     });
+    const { rows, reason } = facts;
+    await ledger.recordOutcome(
+      { view: view.name, fingerprint, interval },
+      {
+        ...ended,
+        rows: typeof rows === "number" ? rows : null,
+        reason: typeof reason === "string" ? reason : null,
+      },
+    );
   }
 }
 

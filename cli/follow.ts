@@ -14,6 +14,7 @@ const pollMs = 500;
 /** A short run is over within this time; it is asked more often. */
 const shortRunMs = 2_000;
 const shortPollMs = 100;
+const eventMs = 1_000;
 /** After this long without a word of the run, a worker is probably missing. */
 const patienceMs = 4_000;
 
@@ -26,7 +27,15 @@ export async function followRun<T>(
   { terminal }: Context,
   client: Client,
   run: Run<T>,
-  options: { readonly title: string; readonly quiet: boolean; readonly startedAtMs: number },
+  options: {
+    readonly title: string;
+    readonly quiet: boolean;
+    readonly startedAtMs: number;
+    /** How far the run is; the words of its page by default. */
+    readonly words?: () => Promise<string>;
+    /** A line for standard error every second where nobody reads words. */
+    readonly event?: () => Promise<string>;
+  },
 ): Promise<Followed<T>> {
   const { title, quiet, startedAtMs } = options;
   const progress = quiet ? silentProgress : openProgress(terminal.err);
@@ -45,7 +54,8 @@ export async function followRun<T>(
     return await progress.step(
       title,
       (detail) => {
-        if (!quiet) void poll(client, run, detail, () => waits);
+        if (!quiet) void poll(client, run, detail, () => waits, options.words);
+        if (options.event !== undefined) void emit(terminal, options.event, () => waits);
         return Promise.race([result, interrupted]);
       },
       ({ outcome }) => (outcome === "done" ? title : `${title}: the run goes on`),
@@ -67,6 +77,7 @@ async function poll(
   run: Run<unknown>,
   detail: Detail,
   waits: () => boolean,
+  ownWords: (() => Promise<string>) | undefined,
 ): Promise<void> {
   const sinceMs = Date.now();
   // Without a worker, the first question has no answer for long.
@@ -75,9 +86,9 @@ async function poll(
     patienceMs,
   );
   while (waits()) {
-    const details = await run.details().catch(() => undefined);
+    const details = await (ownWords ?? run.details)().catch(() => undefined);
     const failure = await retriedFailure(client, run).catch(() => undefined);
-    const words = failure ?? plainOf(details ?? "");
+    const words = failure ?? (ownWords === undefined ? plainOf(details ?? "") : (details ?? ""));
     if (words !== "") {
       clearTimeout(hint);
       detail(words);
@@ -88,10 +99,23 @@ async function poll(
   clearTimeout(hint);
 }
 
+/** Writes a line every second until nobody waits any more. */
+async function emit(
+  { err }: Context["terminal"],
+  event: () => Promise<string>,
+  waits: () => boolean,
+): Promise<void> {
+  while (waits()) {
+    const line = await event().catch(() => undefined);
+    if (line !== undefined && waits()) err.write(`${line}\n`);
+    await new Promise((resolve) => setTimeout(resolve, eventMs));
+  }
+}
+
 /** Why an activity of the run is tried again, such as a file that is missing. */
-async function retriedFailure(
+export async function retriedFailure(
   client: Client,
-  { workflowId, runId }: Run<unknown>,
+  { workflowId, runId }: Pick<Run<unknown>, "workflowId" | "runId">,
 ): Promise<string | undefined> {
   const { raw } = await client.workflow.getHandle(workflowId, runId).describe();
   const failed = raw.pendingActivities?.find((activity) => activity.lastFailure?.message != null);

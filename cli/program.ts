@@ -2,6 +2,8 @@
 import { Command, CommanderError } from "commander";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { settingsHelp } from "../settings.ts";
+import { addApply, addPlan } from "./apply.ts";
+import { addBackfill, addScale } from "./backfill.ts";
 import { addCancel } from "./cancel.ts";
 import { addCatalogue } from "./catalogue.ts";
 import {
@@ -16,7 +18,10 @@ import { addExplain } from "./explain.ts";
 import { addGet } from "./get.ts";
 import { addLineage } from "./lineage.ts";
 import { addMaterialize } from "./materialize.ts";
+import { addPartitions } from "./partitions.ts";
 import { addReset } from "./reset.ts";
+import { addRuns } from "./runs.ts";
+import { addScheduleCommands } from "./schedule-commands.ts";
 import { addStatus } from "./status.ts";
 import { addTrainingSet } from "./training-set.ts";
 
@@ -29,8 +34,8 @@ Output:
 Exit codes:
   0    done
   1    error: "CODE message" on standard error
-  2    the command line is wrong
-  3    status found something missing, lost or failed
+  2    the command line is wrong; \`plan\`: there are changes
+  3    status, partitions or backfill found something missing, lost or failed
   130  Ctrl-C
 
 ${settingsHelp}
@@ -58,8 +63,15 @@ export function createProgram(context: Context): Command {
     .addHelpText("after", rules)
     .exitOverride();
   addMaterialize(program, context);
+  addBackfill(program, context);
   addTrainingSet(program, context);
+  addScale(program, context);
   addCancel(program, context);
+  addPlan(program, context);
+  addApply(program, context);
+  addScheduleCommands(program, context);
+  addPartitions(program, context);
+  addRuns(program, context);
   addGet(program, context);
   addExplain(program, context);
   addLineage(program, context);

@@ -4,7 +4,7 @@ import {
   Connection,
   ServiceError,
   WorkflowFailedError,
-  type WorkflowHandleWithFirstExecutionRunId,
+  type WorkflowHandle,
 } from "@temporalio/client";
 import {
   ActivityFailure,
@@ -16,6 +16,11 @@ import { type ErrorCode, errorRegistry, messageOf, OnceflowError } from "../engi
 import type { FeatureAnswer } from "../serving/answer.ts";
 import type { Settings } from "../settings.ts";
 import {
+  type BackfillInput,
+  backfillMessages,
+  type BackfillResult,
+  type BackfillState,
+  idsOf,
   type MaterializeInput,
   type MaterializeResult,
   queuesOf,
@@ -23,7 +28,7 @@ import {
   type TrainingSetInput,
   type TrainingSetResult,
 } from "../workflows/contract.ts";
-import type { materialize, trainingSet } from "../workflows/index.ts";
+import type { backfill, materialize, trainingSet } from "../workflows/index.ts";
 
 const connectTimeoutMs = 10_000;
 
@@ -32,10 +37,22 @@ export interface Runs {
   readonly client: Client;
   /** Starts the run of a view and interval, or joins the one that is under way. */
   readonly startMaterialize: (input: MaterializeInput) => Promise<Run<MaterializeResult>>;
+  /** Starts a backfill, or joins the one of the same range and mode that is under way. */
+  readonly startBackfill: (input: BackfillInput) => Promise<BackfillRun>;
+  /** A backfill that was started before. */
+  readonly backfillOf: (workflowId: string) => BackfillRun;
   readonly startTrainingSet: (input: TrainingSetInput) => Promise<Run<TrainingSetResult>>;
   /** Calls the online activity without a workflow; the server must know Standalone Activities. */
   readonly getFeatures: (request: unknown) => Promise<FeatureAnswer>;
   readonly close: () => Promise<void>;
+}
+
+/** A backfill, and how to steer it. */
+export interface BackfillRun extends Run<BackfillResult> {
+  readonly progress: () => Promise<BackfillState>;
+  readonly pause: () => Promise<void>;
+  readonly resume: () => Promise<void>;
+  readonly setMaxParallel: (maxParallel: number) => Promise<void>;
 }
 
 /** A run that was started. */
@@ -61,6 +78,7 @@ export interface Run<T> {
 export async function connectRuns(settings: Settings): Promise<Runs> {
   const { temporalAddress: address, temporalNamespace: namespace, queue } = settings;
   const queues = queuesOf(queue);
+  const ids = idsOf(queue);
   let connection: Connection;
   try {
     connection = await Connection.connect({ address, connectTimeout: connectTimeoutMs });
@@ -90,14 +108,34 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
             client.workflow.start<typeof materialize>("materialize", {
               args: [input],
               taskQueue: queues.offline,
-              workflowId: materializeId(queue, input),
+              workflowId: ids.interval(input),
               workflowIdConflictPolicy: "USE_EXISTING",
               staticSummary: `${input.view} [${input.start}, ${input.end})`,
               ...typedSearchAttributes,
             }),
         );
-        return toRun<MaterializeResult>(handle, guard);
+        return toRun<MaterializeResult>(handle, handle.firstExecutionRunId, guard);
       }),
+    startBackfill: (input) =>
+      guard(async () => {
+        const handle = await withSearchAttributes(
+          [
+            [searchAttributes.view, input.view],
+            [searchAttributes.kind, "backfill"],
+          ],
+          (typedSearchAttributes) =>
+            client.workflow.start<typeof backfill>("backfill", {
+              args: [input],
+              taskQueue: queues.offline,
+              workflowId: ids.backfill(input),
+              workflowIdConflictPolicy: "USE_EXISTING",
+              staticSummary: `backfill of ${input.view} [${input.from}, ${input.to})`,
+              ...typedSearchAttributes,
+            }),
+        );
+        return toBackfill(handle, handle.firstExecutionRunId, guard);
+      }),
+    backfillOf: (workflowId) => toBackfill(client.workflow.getHandle(workflowId), "", guard),
     startTrainingSet: (input) =>
       guard(async () => {
         const handle = await withSearchAttributes(
@@ -111,7 +149,7 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
               ...typedSearchAttributes,
             }),
         );
-        return toRun<TrainingSetResult>(handle, guard);
+        return toRun<TrainingSetResult>(handle, handle.firstExecutionRunId, guard);
       }),
     getFeatures: (request) =>
       guard(() =>
@@ -126,10 +164,14 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
   };
 }
 
-/** One id for each view, interval and run fingerprint, so that what is started twice runs once. */
-export function materializeId(queue: string, input: MaterializeInput): string {
-  const { view, start, end, definition } = input;
-  return `${queue}/materialize/${view}/${start}/${end}/${definition}`;
+/** Search attributes as the client takes them; all of ours are Keywords. */
+export function attributePairs(
+  attributes: readonly (readonly [name: string, value: string])[],
+): SearchAttributePair[] {
+  return attributes.map(([name, value]) => ({
+    key: defineSearchAttributeKey(name, "KEYWORD"),
+    value,
+  }));
 }
 
 /** Starts with search attributes, or, on a server that does not know them, without. */
@@ -137,10 +179,7 @@ async function withSearchAttributes<T>(
   attributes: readonly (readonly [name: string, value: string])[],
   start: (options: { typedSearchAttributes?: SearchAttributePair[] }) => Promise<T>,
 ): Promise<T> {
-  const typedSearchAttributes = attributes.map(([name, value]): SearchAttributePair => ({
-    key: defineSearchAttributeKey(name, "KEYWORD"),
-    value,
-  }));
+  const typedSearchAttributes = attributePairs(attributes);
   try {
     return await start({ typedSearchAttributes });
   } catch (error) {
@@ -151,12 +190,13 @@ async function withSearchAttributes<T>(
 }
 
 function toRun<T>(
-  handle: WorkflowHandleWithFirstExecutionRunId,
+  handle: WorkflowHandle,
+  runId: string,
   guard: <R>(work: () => Promise<R>) => Promise<R>,
 ): Run<T> {
   return {
     workflowId: handle.workflowId,
-    runId: handle.firstExecutionRunId,
+    runId,
     result: () => guard(() => handle.result() as Promise<T>),
     details: async () => {
       const metadata = await handle
@@ -167,6 +207,22 @@ function toRun<T>(
     cancel: async () => {
       await handle.cancel();
     },
+  };
+}
+
+function toBackfill(
+  handle: WorkflowHandle,
+  runId: string,
+  guard: <R>(work: () => Promise<R>) => Promise<R>,
+): BackfillRun {
+  // Without a run id: a backfill continues as new, and messages go to the execution of today.
+  const signal = (name: string, ...args: unknown[]) => guard(() => handle.signal(name, ...args));
+  return {
+    ...toRun<BackfillResult>(handle, runId, guard),
+    progress: () => guard(() => handle.query<BackfillState>(backfillMessages.progress)),
+    pause: () => signal(backfillMessages.pause),
+    resume: () => signal(backfillMessages.resume),
+    setMaxParallel: (maxParallel) => signal(backfillMessages.setMaxParallel, maxParallel),
   };
 }
 

@@ -12,6 +12,7 @@ import {
   visit,
 } from "./node.ts";
 import { operationOf } from "./operations.ts";
+import { scheduleProblems } from "./schedule.ts";
 
 /** What the modules of features/ export, by kind. */
 export interface Definitions {
@@ -294,6 +295,8 @@ function checkViews(
       );
     if (ttlSeconds !== undefined && !(Number.isFinite(ttlSeconds) && ttlSeconds > 0))
       say(`has a ttlSeconds of ${ttlSeconds}; it is a number of seconds above 0.`);
+    if (definition.schedule !== undefined)
+      for (const problem of scheduleProblems(definition.schedule)) say(`schedule: ${problem}`);
     const stored = new Set<string>();
     for (const { node } of stores) {
       const label = node.kind === "column" ? node.name : nameOf.get(fingerprintOf(node));

@@ -1,5 +1,5 @@
 /** The grid of a view: what has become of each interval. */
-import type { Interval } from "./interval.ts";
+import { formatInterval, type Interval } from "./interval.ts";
 
 /** How the last run of an interval ended; wall-clock facts for people. */
 export interface Outcome {
@@ -46,10 +46,22 @@ export function gridOf(
     readonly outcomes: ReadonlyMap<string, Outcome>;
   },
 ): Cell[] {
-  throw new Error(`not there yet ${intervals.length} ${committedRows.size} ${outcomes.size}`);
+  return intervals.map((interval) => {
+    const text = formatInterval(interval);
+    const outcome = outcomes.get(text) ?? null;
+    const rows = committedRows.get(text) ?? null;
+    const state: CellState =
+      outcome !== null && outcome.outcome !== "committed"
+        ? outcome.outcome
+        : rows === null
+          ? "missing"
+          : "done";
+    return { interval, state, outcome, rows };
+  });
 }
 
 /** Whether a backfill in this mode takes the interval. */
 export function isDue({ state }: Cell, reprocess: Reprocess): boolean {
-  throw new Error(`not there yet ${state} ${reprocess}`);
+  if (reprocess === "all") return true;
+  return reprocess === "failed" ? state !== "done" : state === "missing";
 }

@@ -2,6 +2,11 @@
  * When a view is materialized: what users declare beside it, and what the catalogue makes of that.
  * A schedule is part of no fingerprint: changing it moves no row.
  */
+import { isTimeZone, parseCron } from "./cron.ts";
+import { parseDuration } from "./duration.ts";
+import { messageOf } from "./errors.ts";
+import { parseInstant } from "./interval.ts";
+import { isSlot, nextSlotAfter } from "./slots.ts";
 
 /** A span of time with its unit, such as "90 s", "5 min", "6 hours" or "1 day". */
 export type Duration = string;
@@ -45,12 +50,72 @@ export interface Schedule {
   readonly pauseOnFailure: boolean;
 }
 
+const lateLimit = 1000;
+
 /** Why options make no schedule, each with its fix; empty where they do. */
 export function scheduleProblems(options: ScheduleOptions): string[] {
-  throw new Error(`not there yet ${options.start}`);
+  const { every, cron, timeZone, offset, jitter, start, allowedLateness = 0 } = options;
+  const problems: string[] = [];
+  const span = (name: string, text: string | undefined, minMs: number): void => {
+    if (text === undefined) return;
+    const ms = parseDuration(text);
+    if (ms === undefined || ms < minMs)
+      problems.push(
+        `${name} is "${text}"; give a whole number and a unit, such as "90 s", "5 min", "6 hours" or "1 day"${minMs > 0 ? ", at least 1 min" : ""}.`,
+      );
+  };
+  if ((every === undefined) === (cron === undefined))
+    problems.push('needs either every or cron: every: "1 day", or cron: "0 2 * * *".');
+  span("every", every, 60_000);
+  span("offset", offset, 0);
+  span("jitter", jitter, 0);
+  const parsed = cron === undefined ? undefined : parseCron(cron);
+  if (typeof parsed === "string") problems.push(`cron "${cron}" ${parsed}`);
+  if (timeZone !== undefined && !isTimeZone(timeZone))
+    problems.push(
+      `timeZone is "${timeZone}", which is no IANA time zone; give one such as "Europe/Berlin".`,
+    );
+  if (timeZone !== undefined && every !== undefined)
+    problems.push("has a timeZone with every, which is counted in UTC; use cron, or leave it out.");
+  if (!Number.isInteger(allowedLateness) || allowedLateness < 0 || allowedLateness > lateLimit)
+    problems.push(`allowedLateness is ${allowedLateness}; give a whole number 0-${lateLimit}.`);
+  try {
+    parseInstant(start);
+  } catch (error) {
+    problems.push(`start: ${messageOf(error)}`);
+  }
+  if (problems.length > 0) return problems;
+
+  const schedule = resolveSchedule(options);
+  const { startMs, jitterMs, offsetMs } = schedule;
+  if (schedule.grid.kind === "every" && jitterMs >= schedule.grid.everyMs)
+    problems.push(`jitter "${jitter}" is not shorter than every "${every}"; shorten it.`);
+  // The slot at or before it would be the start of an interval that ends there.
+  if (!isSlot(schedule, startMs + offsetMs)) {
+    const next = nextSlotAfter(schedule, startMs + offsetMs);
+    problems.push(
+      next === undefined
+        ? `cron "${cron}" never matches a date; correct its day and month.`
+        : `start ${start} is no boundary of its intervals; the next one is ${new Date(next - offsetMs).toISOString()}.`,
+    );
+  }
+  return problems;
 }
 
-/** Resolves options in which `scheduleProblems` found nothing. */
+/** Resolves options in which `scheduleProblems` found nothing wrong. */
 export function resolveSchedule(options: ScheduleOptions): Schedule {
-  throw new Error(`not there yet ${options.start}`);
+  const { every = "1 day", cron, timeZone = "UTC", offset = "0 s", jitter = "0 s" } = options;
+  const grid =
+    cron === undefined
+      ? ({ kind: "every", everyMs: parseDuration(every) ?? 0 } as const)
+      : ({ kind: "cron", cron, timeZone } as const);
+  return Object.freeze({
+    grid: Object.freeze(grid),
+    offsetMs: parseDuration(offset) ?? 0,
+    jitterMs: parseDuration(jitter) ?? 0,
+    startMs: parseInstant(options.start),
+    catchup: options.catchup ?? false,
+    allowedLateness: options.allowedLateness ?? 0,
+    pauseOnFailure: options.pauseOnFailure ?? false,
+  });
 }

@@ -1,18 +1,77 @@
-/** The intervals that a schedule cuts time into. */
+/**
+ * The intervals that a schedule cuts time into. A schedule fires at nominal times F, and the
+ * interval of a firing is [the F before it − offset, F − offset): intervals tile time, whatever the
+ * calendar does.
+ */
+import { cronTimes, parseCron } from "./cron.ts";
 import type { Interval } from "./interval.ts";
 import type { Schedule } from "./schedule.ts";
 
-/** The intervals with start ≥ `fromMs` and end ≤ `toMs`, none before the schedule's start; oldest first. */
+const msPerDay = 86_400_000;
+/** From one February 29 to the next there may be eight years. */
+const longestGapMs = 9 * 366 * msPerDay;
+
+/**
+ * The intervals with start ≥ `fromMs` and end ≤ `toMs`, none before the schedule's start; oldest
+ * first.
+ */
 export function intervalsBetween(schedule: Schedule, fromMs: number, toMs: number): Interval[] {
-  throw new Error(`not there yet ${schedule.startMs} ${fromMs} ${toMs}`);
+  const firstMs = Math.max(fromMs, schedule.startMs);
+  const { offsetMs } = schedule;
+  const intervals: Interval[] = [];
+  let startMs: number | undefined;
+  for (const firesMs of firings(schedule, firstMs + offsetMs, toMs + offsetMs)) {
+    const endMs = firesMs - offsetMs;
+    if (startMs !== undefined) intervals.push(Object.freeze({ startMs, endMs }));
+    startMs = endMs;
+  }
+  return intervals;
 }
 
 /** The newest interval whose run is due at an instant; null before the first. */
 export function newestInterval(schedule: Schedule, atMs: number): Interval | null {
-  throw new Error(`not there yet ${schedule.startMs} ${atMs}`);
+  const { offsetMs, startMs } = schedule;
+  const endFires = lastFiring(schedule, atMs);
+  const startFires = endFires === undefined ? undefined : lastFiring(schedule, endFires - 1);
+  if (endFires === undefined || startFires === undefined) return null;
+  if (startFires - offsetMs < startMs) return null;
+  return Object.freeze({ startMs: startFires - offsetMs, endMs: endFires - offsetMs });
 }
 
 /** Whether the schedule fires at an instant, so that nobody triggered it by hand. */
 export function isSlot(schedule: Schedule, atMs: number): boolean {
-  throw new Error(`not there yet ${schedule.startMs} ${atMs}`);
+  const secondMs = Math.floor(atMs / 1000) * 1000;
+  return lastFiring(schedule, secondMs) === secondMs;
+}
+
+/** The first nominal time after an instant; undefined where there is none in nine years. */
+export function nextSlotAfter(schedule: Schedule, atMs: number): number | undefined {
+  for (const ms of firings(schedule, atMs + 1, atMs + longestGapMs)) return ms;
+  return undefined;
+}
+
+/** Nominal times, `fromMs` ≤ F ≤ `toMs`. */
+function* firings({ grid, offsetMs }: Schedule, fromMs: number, toMs: number): Iterable<number> {
+  if (grid.kind === "every") {
+    const { everyMs } = grid;
+    const first = Math.ceil((fromMs - offsetMs) / everyMs) * everyMs + offsetMs;
+    for (let ms = first; ms <= toMs; ms += everyMs) yield ms;
+    return;
+  }
+  const cron = parseCron(grid.cron);
+  // Checked when the catalogue was built.
+  if (typeof cron === "string") return;
+  yield* cronTimes(cron, grid.timeZone, fromMs, toMs);
+}
+
+/** The newest nominal time ≤ `atMs`, looked for over ever longer spans. */
+function lastFiring(schedule: Schedule, atMs: number): number | undefined {
+  if (schedule.grid.kind === "every") {
+    const { everyMs } = schedule.grid;
+    return Math.floor((atMs - schedule.offsetMs) / everyMs) * everyMs + schedule.offsetMs;
+  }
+  for (let spanMs = 2 * msPerDay; ; spanMs *= 8) {
+    const last = [...firings(schedule, atMs - spanMs, atMs)].at(-1);
+    if (last !== undefined || spanMs > longestGapMs) return last;
+  }
 }

@@ -46,6 +46,8 @@ export const badges_view = featureView("badges", {
   source: badges,
   stores: [minutes_inside, door, left_late],
   ttlSeconds: 7 * 24 * 3600,
+  // Each day's file is complete two hours after midnight.
+  schedule: { every: "1 day", offset: "2 hours", start: "2026-01-01" },
   description: "The newest badge event of each employee.",
 });
 

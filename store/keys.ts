@@ -26,6 +26,8 @@ export interface StoreKeys {
   readonly begun: (view: string, fingerprint: string) => string;
   /** Hash: interval → generation and partial state of one aggregate. */
   readonly states: (view: string, aggregateFingerprint: string) => string;
+  /** Hash: interval → how its last run ended, JSON with wall-clock facts. */
+  readonly outcomes: (view: string, fingerprint: string) => string;
   /** List: the newest runs first, JSON with wall-clock facts. */
   readonly runs: (view: string) => string;
 }
@@ -61,6 +63,7 @@ export function createKeys(prefix: string = defaultPrefix): StoreKeys {
     generations: (view, fingerprint) => `${prefix}:{${view}}:generations:${fingerprint}`,
     begun: (view, fingerprint) => `${prefix}:{${view}}:begun:${fingerprint}`,
     states: (view, aggregateFingerprint) => `${prefix}:{${view}}:states:${aggregateFingerprint}`,
+    outcomes: (view, fingerprint) => `${prefix}:{${view}}:outcomes:${fingerprint}`,
     runs: (view) => `${prefix}:{${view}}:runs`,
   };
 }

@@ -6,6 +6,7 @@
  * end in the same bytes; those facts are in the run log, apart.
  */
 import { OnceflowError } from "../engine/errors.ts";
+import type { Outcome } from "../engine/grid.ts";
 import type { Interval } from "../engine/interval.ts";
 import { formatInterval } from "../engine/interval.ts";
 import type { StoreKeys } from "./keys.ts";
@@ -149,6 +150,13 @@ export interface Ledger {
   readonly readSnapshot: (view: string, id: string) => Promise<string | null>;
   /** Appends to the view's run log, which keeps the newest 1000. */
   readonly logRun: (view: string, record: RunRecord) => Promise<void>;
+  /** Keeps how the last run of an interval ended; one that ended earlier does not replace it. */
+  readonly recordOutcome: (run: Omit<RunIdentity, "runId">, outcome: Outcome) => Promise<void>;
+  /** How the last run of each interval ended, by `formatInterval`. Cost: O(intervals). */
+  readonly readOutcomes: (
+    view: string,
+    fingerprint: string,
+  ) => Promise<ReadonlyMap<string, Outcome>>;
   /** The newest runs first. */
   readonly readRuns: (view: string, limit: number) => Promise<RunRecord[]>;
 }
@@ -180,6 +188,27 @@ export function createLedger(
         ["lpush", key, stableJson(record)],
         ["ltrim", key, 0, runLogLimit - 1],
       ]);
+    },
+    async recordOutcome({ view, fingerprint, interval }, outcome) {
+      requireNames(view, fingerprint);
+      await redis.send([
+        "recordOutcome",
+        keys.outcomes(view, fingerprint),
+        formatInterval(interval),
+        outcome.finishedAtMs,
+        stableJson(outcome),
+      ]);
+    },
+    async readOutcomes(view, fingerprint) {
+      requireNames(view, fingerprint);
+      const key = keys.outcomes(view, fingerprint);
+      const reply = (await redis.send(["readHashes", 2, keys.pointers(view), key])) as RedisReply[];
+      return new Map(
+        pairsOf(reply[1]).map(([interval, json]) => [
+          interval,
+          JSON.parse(json.toString()) as Outcome,
+        ]),
+      );
     },
     async readRuns(view, limit) {
       requireNames(view);

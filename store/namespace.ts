@@ -102,10 +102,11 @@ export async function resetNamespace(
   requireBuckets(buckets);
   await redis.send([
     "resetNamespace",
-    3 + aggregates.length,
+    4 + aggregates.length,
     keys.pointers(view),
     keys.coverage(view, fingerprint),
     keys.generations(view, fingerprint),
+    keys.outcomes(view, fingerprint),
     ...aggregates.map((aggregate) => keys.states(view, aggregate)),
     pointerFields.namespace(fingerprint),
     newRecord(buckets),

@@ -42,6 +42,7 @@ const scriptKeys = {
   swapField: 1,
   resetNamespace: undefined,
   beginRun: 2,
+  recordOutcome: 1,
   commitRun: undefined,
   readHashes: undefined,
 } as const satisfies Readonly<Record<string, number | undefined>>;

@@ -79,6 +79,8 @@ export interface ScheduledInput {
   readonly view: string;
   readonly fingerprint: string;
   readonly definition: string;
+  /** Hash of the options that `apply` made the schedule from, which `plan` compares. */
+  readonly applied?: string;
 }
 
 /** What a firing of a schedule has to run. */

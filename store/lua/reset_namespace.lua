@@ -5,7 +5,7 @@
 -- KEYS[1]  pointers of the view (hash)
 -- KEYS[2]  coverage of the fingerprint (hash)
 -- KEYS[3]  generations of the fingerprint (hash)
--- KEYS[4…] states, one hash per aggregate
+-- KEYS[4…] outcomes of the fingerprint, and states, one hash per aggregate
 -- ARGV[1]  namespace field
 -- ARGV[2]  the new namespace record
 -- ARGV[3]  head field

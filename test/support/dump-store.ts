@@ -22,7 +22,7 @@ export async function dumpStore(
   const lines: string[] = [];
   for (const key of await scanKeys(client, prefix)) {
     const name = key.slice(prefix.length + 1);
-    if (/\}:(runs$|begun:)/.test(key)) continue;
+    if (/\}:(runs$|begun:|outcomes:)/.test(key)) continue;
     const type = await client.type(key);
     if (type !== "hash") throw new Error(`the key ${key} is a ${type}; only run logs are no hash`);
     const shown =

@@ -12,7 +12,12 @@ describe("The workflow bundle", () => {
     });
     for (const name of Object.keys(workflows))
       assert.match(code, new RegExp(`${name}: \\(\\) =>|\\b${name}\\b`), `${name} is not exported`);
-    assert.deepEqual(Object.keys(workflows).sort(), ["materialize", "trainingSet"]);
+    assert.deepEqual(Object.keys(workflows).sort(), [
+      "backfill",
+      "materialize",
+      "scheduled",
+      "trainingSet",
+    ]);
     // 1.5 MB is what the SDK itself takes; activities or polars would multiply it.
     assert.ok(code.length < 2_500_000, `the bundle has ${code.length} characters`);
     assert.ok(!code.includes("nodejs-polars"), "polars is in the bundle");

@@ -1,0 +1,157 @@
+/**
+ * The activities that decide which intervals are run: what a firing of a schedule has to do, and
+ * what a backfill takes. They ask the schedule in the catalogue and the ledger; workflows know no
+ * calendar.
+ */
+import { Context, getClient } from "@temporalio/activity";
+import { ApplicationFailure } from "@temporalio/common";
+import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
+import { messageOf } from "../engine/errors.ts";
+import { type Cell, isDue } from "../engine/grid.ts";
+import { type Interval, parseInstant } from "../engine/interval.ts";
+import type { Schedule } from "../engine/schedule.ts";
+import { isSlot, newestInterval } from "../engine/slots.ts";
+import { endsOf, readGrid } from "../store/grid.ts";
+import type {
+  BackfillInput,
+  BackfillPage,
+  MaterializeResult,
+  ScheduledInput,
+  SlotPlan,
+  SlotRun,
+} from "../workflows/contract.ts";
+import { checkBackfill } from "./backfill-input.ts";
+import { backfillIntervals, scheduleOf } from "./backfill-range.ts";
+import type { OfflineDependencies } from "./materialization.ts";
+import { viewOfRun } from "./runs.ts";
+
+/** Intervals of a page, so that its payload stays small. */
+const pageSize = 200;
+const longestJoinWaitMs = 10_000;
+
+/** Makes the activities of `scheduled` and `backfill`. */
+export function createScheduling({
+  catalogue,
+  ledger,
+}: Pick<OfflineDependencies, "catalogue" | "ledger">) {
+  return {
+    /**
+     * What a firing has to run: the newest interval that was complete at its nominal time, where
+     * it is due; and on a slot that is the newest now, the late intervals before it.
+     *
+     * @param at - the nominal time, on the grid or, for a trigger by hand, off it
+     */
+    async planSlot(input: ScheduledInput, at: string, now: string): Promise<SlotPlan> {
+      const view = viewOfRun(catalogue, input);
+      const schedule = scheduleOf(view);
+      const atMs = parseInstant(at);
+      const interval = newestInterval(schedule, atMs);
+      if (interval === null)
+        return {
+          runs: [],
+          reason: `No interval was complete at ${at}; the schedule starts later.`,
+        };
+      const isNewest = newestInterval(schedule, parseInstant(now))?.endMs === interval.endMs;
+      const late =
+        schedule.allowedLateness > 0 && isNewest && isSlot(schedule, atMs)
+          ? lateIntervals(schedule, interval)
+          : [];
+      const cells = await readGrid(ledger, view, [...late, interval]);
+      const own = cells.at(-1);
+      const runs = cells.filter((cell) => cell !== own || isDue(cell, "failed")).map(toRun);
+      const { start, end } = endsOf(interval);
+      const isCommitted = own !== undefined && !isDue(own, "failed");
+      return {
+        runs,
+        reason:
+          `The newest complete interval at ${at} is [${start}, ${end})` +
+          `${isCommitted ? ", which is committed" : ""}${late.length > 0 ? `; ${late.length} before it may have late rows` : ""}.`,
+      };
+    },
+
+    /**
+     * The next intervals that a backfill has to run, at most 200.
+     *
+     * @throws REQUEST_INVALID naming the member of the input that is wrong, INTERVAL_INVALID
+     */
+    async planBackfill(input: BackfillInput, cursor: string | null): Promise<BackfillPage> {
+      const { view, fingerprint, definition } = viewOfBackfill(catalogue, checkBackfill(input));
+      const { reprocess = "missing", newestFirst = false } = input;
+      const cells = await readGrid(ledger, view, backfillIntervals(view, input, Date.now()));
+      const due = cells.filter((cell) => isDue(cell, reprocess)).map(toRun);
+      if (newestFirst) due.reverse();
+      const left =
+        cursor === null
+          ? due
+          : due.filter(({ start }) => (newestFirst ? start < cursor : start > cursor));
+      const runs = left.slice(0, pageSize);
+      return {
+        fingerprint,
+        definition,
+        runs,
+        cursor: left.length > runs.length ? (runs.at(-1)?.start ?? null) : null,
+        total: cursor === null ? due.length : 0,
+      };
+    },
+
+    /**
+     * The result of an interval's run that someone else has started. While it is under way this
+     * fails and is tried again: an attempt that waited would hold the place of the work it waits for.
+     */
+    async joinRun(workflowId: string): Promise<MaterializeResult> {
+      const handle = getClient().workflow.getHandle(workflowId);
+      const { status } = await handle.describe();
+      if (status.name === "RUNNING") {
+        const waitMs = Math.min(Context.current().info.attempt * 250, longestJoinWaitMs);
+        throw ApplicationFailure.create({
+          type: "RUN_UNDER_WAY",
+          message: `${workflowId} is under way.`,
+          nextRetryDelay: waitMs,
+        });
+      }
+      try {
+        return (await handle.result()) as MaterializeResult;
+      } catch (error) {
+        throw failureBehind(error);
+      }
+    },
+  };
+}
+
+function viewOfBackfill(catalogue: Catalogue, input: BackfillInput) {
+  const named = viewNamed(catalogue, input.view);
+  const { fingerprint = named.fingerprint, definition = named.runFingerprint } = input;
+  const view = viewOfRun(catalogue, { view: named.name, fingerprint, definition });
+  return { view, fingerprint, definition };
+}
+
+/** The intervals before one that may have got late rows, oldest first. */
+function lateIntervals(schedule: Schedule, { startMs }: Interval): Interval[] {
+  const found: Interval[] = [];
+  let endMs = startMs;
+  while (found.length < schedule.allowedLateness) {
+    const before = newestInterval(schedule, endMs + schedule.offsetMs);
+    if (before === null) break;
+    found.unshift(before);
+    endMs = before.startMs;
+  }
+  return found;
+}
+
+/** A run of a cell; what is committed and yet due is computed again. */
+function toRun({ interval, rows }: Cell): SlotRun {
+  return { ...endsOf(interval), reprocess: rows !== null };
+}
+
+/** The failure that ended another workflow, with its code, for good. */
+function failureBehind(error: unknown): unknown {
+  let found: ApplicationFailure | undefined;
+  for (let at: unknown = error; at instanceof Error; at = at.cause)
+    if (at instanceof ApplicationFailure) found = at;
+  if (found === undefined && !(error instanceof Error && error.name === "WorkflowFailedError"))
+    return error;
+  return ApplicationFailure.nonRetryable(
+    found?.message ?? messageOf(error),
+    found?.type ?? "RUN_FAILED",
+  );
+}

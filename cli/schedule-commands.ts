@@ -1,0 +1,69 @@
+/** `pause`, `unpause` and `trigger`: act on the schedule of a view. */
+import type { ScheduleHandle } from "@temporalio/client";
+import type { Command } from "commander";
+import { viewNamed } from "../engine/catalogue.ts";
+import { OnceflowError } from "../engine/errors.ts";
+import { idsOf } from "../workflows/contract.ts";
+import { type Context, finishCommand, invocation, type JsonOption, openRuns } from "./context.ts";
+
+const acts = [
+  {
+    name: "pause",
+    summary: "stop the schedule of a view from firing",
+    description: "Pauses the schedule of a view; what is under way goes on.",
+    done: "paused",
+    act: (handle: ScheduleHandle) => handle.pause("paused by the onceflow CLI"),
+  },
+  {
+    name: "unpause",
+    summary: "let the schedule of a view fire again",
+    description:
+      "Ends the pause of a view's schedule. Slots that passed meanwhile are gaps: see `partitions`.",
+    done: "unpaused",
+    act: (handle: ScheduleHandle) => handle.unpause("unpaused by the onceflow CLI"),
+  },
+  {
+    name: "trigger",
+    summary: "run the newest complete interval of a view if it is due",
+    description:
+      "Fires the schedule of a view now. The newest complete interval is materialized, or nothing " +
+      "where it is committed.",
+    done: "triggered",
+    act: (handle: ScheduleHandle) => handle.trigger(),
+  },
+] as const;
+
+/** Adds the three commands. */
+export function addScheduleCommands(program: Command, context: Context): void {
+  for (const { name, summary, description, done, act } of acts) {
+    const command = program
+      .command(name)
+      .argument("<view>", "name of a feature view with a schedule")
+      .summary(summary)
+      .description(description)
+      .action((viewName: string, options: JsonOption) =>
+        context.answer(options, async () => {
+          const view = viewNamed(await context.catalogue(), viewName);
+          const settings = context.settings();
+          const { client } = await openRuns(settings);
+          const { ScheduleNotFoundError } = await import("@temporalio/client");
+          const schedule = idsOf(settings.queue).schedule(view.name);
+          try {
+            await act(client.schedule.getHandle(schedule));
+          } catch (error) {
+            if (!(error instanceof ScheduleNotFoundError)) throw error;
+            throw new OnceflowError(
+              "REQUEST_INVALID",
+              `Temporal has no schedule "${schedule}". Declare one beside view "${view.name}" and run ${invocation} apply.`,
+              { view: view.name },
+            );
+          }
+          return {
+            data: { view: view.name, schedule, outcome: done },
+            text: () => `${done} ${schedule}`,
+          };
+        }),
+      );
+    finishCommand(command, [`${name} badges`]);
+  }
+}

@@ -1,0 +1,21 @@
+/** Spans of time as users write them: "90 s", "5 min", "6 hours", "1 day". */
+
+const units = new Map([
+  ["s", 1_000],
+  ["second", 1_000],
+  ["min", 60_000],
+  ["minute", 60_000],
+  ["h", 3_600_000],
+  ["hour", 3_600_000],
+  ["d", 86_400_000],
+  ["day", 86_400_000],
+  ["week", 7 * 86_400_000],
+]);
+
+/** Milliseconds of a whole number and a unit; undefined where the text is no such span. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d{1,9}) ?([a-z]+)$/.exec(text);
+  const unit = match?.[2] ?? "";
+  const unitMs = units.get(unit) ?? units.get(unit.replace(/s$/, ""));
+  return match === null || unitMs === undefined ? undefined : Number(match[1]) * unitMs;
+}

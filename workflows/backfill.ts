@@ -1,0 +1,171 @@
+/** `backfill`: runs the intervals of a range that are due, a bounded number at once. */
+import {
+  CancellationScope,
+  condition,
+  continueAsNew,
+  defineQuery,
+  defineSignal,
+  getExternalWorkflowHandle,
+  isCancellation,
+  setCurrentDetails,
+  setHandler,
+  workflowInfo,
+} from "@temporalio/workflow";
+import { activities } from "./activities.ts";
+import { intervalId, joinInterval, runInterval } from "./child.ts";
+import {
+  type BackfillInput,
+  backfillMessages,
+  type BackfillPage,
+  type BackfillResult,
+  type BackfillState,
+  type MaterializeResult,
+  type SlotRun,
+} from "./contract.ts";
+import { causeOf } from "./failure.ts";
+
+const defaultParallel = 8;
+const defaultPerRun = 250;
+const failuresKept = 20;
+const reasonLength = 300;
+
+/**
+ * Keeps a sliding window of intervals under way: as soon as one ends, the next begins. After
+ * `partitionsPerRun` it continues as new, and the next execution joins what is under way, so the
+ * history stays small for any range. An interval that fails is counted, and the others go on.
+ */
+export async function backfill(input: BackfillInput): Promise<BackfillResult> {
+  const carried = input.carried;
+  const state: Mutable<BackfillState> = {
+    cursor: null,
+    total: 0,
+    committed: 0,
+    covered: 0,
+    failed: 0,
+    rows: 0,
+    running: [],
+    paused: false,
+    maxParallel: input.maxParallel ?? defaultParallel,
+    startedAtMs: Date.now(),
+    failures: [],
+    ...carried,
+  };
+  setHandler(defineSignal(backfillMessages.pause), () => {
+    state.paused = true;
+    show();
+  });
+  setHandler(defineSignal(backfillMessages.resume), () => {
+    state.paused = false;
+    show();
+  });
+  setHandler(defineSignal<[number]>(backfillMessages.setMaxParallel), (wanted) => {
+    if (Number.isInteger(wanted) && wanted > 0) state.maxParallel = Math.min(wanted, 1000);
+    show();
+  });
+  setHandler(defineQuery<BackfillState>(backfillMessages.progress), () => state);
+  const show = () => setCurrentDetails(wordsOf(input, state));
+
+  const under = new Set<string>();
+  const follow = async (interval: string, work: Promise<MaterializeResult>): Promise<void> => {
+    under.add(interval);
+    state.running = [...under];
+    try {
+      const { outcome, rows } = await work;
+      state[outcome]++;
+      if (outcome === "committed") state.rows += rows;
+    } catch (error) {
+      state.failed++;
+      const reason = causeOf(error).message.slice(0, reasonLength);
+      if (state.failures.length < failuresKept)
+        state.failures = [...state.failures, { interval, reason }];
+    }
+    under.delete(interval);
+    state.running = [...under];
+    show();
+  };
+
+  const plan = async (cursor: string | null): Promise<BackfillPage> =>
+    activities.planBackfill.executeWithOptions({ summary: "which intervals are due" }, [
+      input,
+      cursor,
+    ]);
+  let page = await plan(state.cursor);
+  const { fingerprint, definition } = page;
+  if (carried === undefined) state.total = page.total;
+  const inputOf = (run: SlotRun) => ({ view: input.view, fingerprint, definition, ...run });
+  const joined = (carried?.running ?? []).map((interval) => {
+    const [start = "", end = ""] = interval.split("/");
+    return { interval, input: inputOf({ start, end, reprocess: false }) };
+  });
+  // They are no children of this execution: a cancellation is handed on, and then waited for.
+  for (const each of joined)
+    void follow(
+      each.interval,
+      CancellationScope.nonCancellable(() => joinInterval(each.input)),
+    );
+  show();
+
+  let begun = 0;
+  let starting = 0;
+  const perRun = input.partitionsPerRun ?? defaultPerRun;
+  try {
+    for (;;) {
+      for (const run of page.runs) {
+        await condition(() => !state.paused && under.size < state.maxParallel);
+        if (begun === perRun || workflowInfo().continueAsNewSuggested) {
+          await condition(() => starting === 0);
+          return await continueAsNew<typeof backfill>({
+            ...input,
+            fingerprint,
+            definition,
+            carried: { ...state, running: [...under] },
+          });
+        }
+        begun++;
+        state.cursor = run.start;
+        starting++;
+        void follow(
+          `${run.start}/${run.end}`,
+          runInterval(inputOf(run), () => starting--),
+        );
+        show();
+      }
+      if (page.cursor === null) break;
+      page = await plan(page.cursor);
+    }
+    await condition(() => under.size === 0);
+  } catch (error) {
+    if (!isCancellation(error)) throw error;
+    // The children of this execution have got the cancellation themselves.
+    await CancellationScope.nonCancellable(async () => {
+      for (const each of joined)
+        if (under.has(each.interval))
+          await getExternalWorkflowHandle(intervalId(each.input))
+            .cancel()
+            .catch(() => undefined);
+      await condition(() => under.size === 0);
+    });
+    throw error;
+  }
+  show();
+  const { total, committed, covered, failed, rows, maxParallel, startedAtMs, failures } = state;
+  const counts = { total, committed, covered, failed, rows, maxParallel, startedAtMs, failures };
+  return { view: input.view, ...counts };
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+function wordsOf({ view, from, to }: BackfillInput, state: BackfillState): string {
+  const { total, committed, covered, failed, rows, running, paused, failures } = state;
+  const done = committed + covered + failed;
+  return [
+    `Backfill of **${view}** \`[${from}, ${to})\`${paused ? ": **paused**" : ""}`,
+    "",
+    `**${done} of ${total}** intervals done, ${running.length} under way.`,
+    "",
+    "| committed | committed by others | failed | rows |",
+    "|---|---|---|---|",
+    `| ${committed} | ${covered} | ${failed} | ${rows} |`,
+    ...failures.map(({ interval, reason }) => `\n⚠ \`${interval}\` ${reason}`),
+  ].join("\n");
+}

@@ -1,0 +1,26 @@
+/** What a failed activity or child says of its cause. */
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  ChildWorkflowFailure,
+  isCancellation,
+} from "@temporalio/workflow";
+
+/** The innermost cause that has a code, and its words. */
+export function causeOf(error: unknown): {
+  readonly type: string;
+  readonly message: string;
+  readonly isCancelled: boolean;
+} {
+  let cause = error;
+  while (
+    (cause instanceof ActivityFailure || cause instanceof ChildWorkflowFailure) &&
+    cause.cause !== undefined
+  )
+    cause = cause.cause;
+  return {
+    type: (cause instanceof ApplicationFailure ? cause.type : undefined) ?? "RUN_FAILED",
+    message: cause instanceof Error ? cause.message : String(cause),
+    isCancelled: isCancellation(error),
+  };
+}

@@ -1,0 +1,58 @@
+/** `scheduled`: what a schedule starts. It maps its nominal time to intervals, and runs them. */
+import {
+  ApplicationFailure,
+  setCurrentDetails,
+  upsertSearchAttributes,
+  workflowInfo,
+} from "@temporalio/workflow";
+import { activities } from "./activities.ts";
+import { attributesOf, runInterval } from "./child.ts";
+import type { MaterializeResult, ScheduledInput, ScheduledResult } from "./contract.ts";
+import { causeOf } from "./failure.ts";
+
+/**
+ * Runs what is due at the nominal time of a slot, or at the time of a trigger by hand. Where an
+ * interval fails the others are run all the same, and then this fails, with the code of the first.
+ */
+export async function scheduled(input: ScheduledInput): Promise<ScheduledResult> {
+  const { view, fingerprint, definition } = input;
+  const at = nominalTime();
+  const title = `Schedule of **${view}**, slot \`${at}\``;
+  setCurrentDetails(title);
+  const { runs, reason } = await activities.planSlot.executeWithOptions(
+    { summary: "which intervals are due" },
+    [input, at, new Date().toISOString()],
+  );
+  setCurrentDetails(`${title}\n\n${reason}\n\n${runs.length === 0 ? "Nothing is due." : ""}`);
+  const newest = runs.at(-1);
+  if (newest !== undefined)
+    upsertSearchAttributes(attributesOf(view, "schedule", `${newest.start}/${newest.end}`));
+  const settled = await Promise.allSettled(
+    runs.map((run) => runInterval({ view, fingerprint, definition, ...run })),
+  );
+  const lines = settled.map((result, i) => {
+    const interval = `\`[${runs[i]?.start}, ${runs[i]?.end})\``;
+    return result.status === "fulfilled"
+      ? `- ${interval} ${result.value.outcome}, ${result.value.rows} rows`
+      : `- ${interval} failed: ${causeOf(result.reason).message}`;
+  });
+  setCurrentDetails([title, "", reason, "", ...lines].join("\n"));
+  const failed = settled.find((result) => result.status === "rejected");
+  if (failed !== undefined) {
+    if (causeOf(failed.reason).isCancelled) throw failed.reason;
+    const { type, message } = causeOf(failed.reason);
+    throw ApplicationFailure.nonRetryable(message, type);
+  }
+  const results = settled.flatMap((result): MaterializeResult[] =>
+    result.status === "fulfilled" ? [result.value] : [],
+  );
+  return { view, runs: results, reason };
+}
+
+/** The slot that this was fired for; without a schedule, the start of the workflow. */
+function nominalTime(): string {
+  const { searchAttributes, startTime } = workflowInfo();
+  const [nominal] = searchAttributes["TemporalScheduledStartTime"] ?? [];
+  const time = nominal instanceof Date ? nominal : startTime;
+  return time.toISOString();
+}
