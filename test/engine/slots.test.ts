@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Client, Connection } from "@temporalio/client";
+import { msToTs } from "@temporalio/common/lib/time.js";
 import fc from "fast-check";
 import { scheduleProblems, resolveSchedule, type ScheduleOptions } from "../../engine/schedule.ts";
 import { intervalsBetween, isSlot, newestInterval } from "../../engine/slots.ts";
@@ -162,7 +163,9 @@ describe("The slots of a schedule", () => {
       { cron: "30 2 * * *", timeZone: "America/New_York" },
       { cron: "30 1 * * *", timeZone: "America/New_York" },
       { cron: "0 0 * * *", timeZone: "Europe/Berlin" },
-      { cron: "*/15 1-3 * * SUN", timeZone: "Australia/Lord_Howe" },
+      // Not Australia/Lord_Howe: where a zone shifts by half an hour, the server leaves out some of
+      // the slots that exist twice; docs/orchestration.md says so.
+      { cron: "*/15 1-3 * * SUN", timeZone: "Europe/London" },
       { cron: "0 12 29 2 *", timeZone: "UTC" },
       { cron: "@monthly" },
       { cron: "0 0 * * 1-5/2" },
@@ -192,8 +195,8 @@ describe("The slots of a schedule", () => {
           const { startTime } = await connection.workflowService.listScheduleMatchingTimes({
             namespace: "default",
             scheduleId: handle.scheduleId,
-            startTime: { seconds: BigInt(at(from) / 1000) as never },
-            endTime: { seconds: BigInt(at(to) / 1000) as never },
+            startTime: msToTs(at(from)),
+            endTime: msToTs(at(to)),
           });
           const theirs = startTime.map(({ seconds }) => Number(seconds) * 1000);
           const ours = theirs.filter((ms) => isSlot(schedule, ms));
