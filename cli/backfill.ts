@@ -94,10 +94,7 @@ export function addScale(program: Command, context: Context): void {
           return { data: { workflow_id: id, ...state }, text: () => wordsOf(state, Date.now()) };
         }),
     );
-  finishCommand(command, [
-    "scale onceflow/backfill/badges/2026-01-01/2026-02-01/missing --max-parallel 2",
-    "scale onceflow/backfill/badges/2026-01-01/2026-02-01/missing --pause",
-  ]);
+  finishCommand(command, ["scale WORKFLOW_ID --max-parallel 2", "scale WORKFLOW_ID --pause"]);
 }
 
 async function runBackfill(context: Context, name: string, options: Options): Promise<Reply> {

@@ -77,7 +77,7 @@ export function addRuns(program: Command, context: Context): void {
         };
       }),
     );
-  finishCommand(command, ["runs", "runs badges --status running", "runs --kind backfill --json"]);
+  finishCommand(command, ["runs badges --status running", "runs --kind backfill --json"]);
 }
 
 async function listRuns(

@@ -64,6 +64,6 @@ export function addScheduleCommands(program: Command, context: Context): void {
           };
         }),
       );
-    finishCommand(command, [`${name} badges`]);
+    finishCommand(command, [`${name} badges`, `${name} badges --json`]);
   }
 }

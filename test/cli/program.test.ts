@@ -7,8 +7,17 @@ import { cli, spawnCli } from "../support/run-cli.ts";
 
 const commands = [
   "materialize",
+  "backfill",
   "training-set",
+  "scale",
   "cancel",
+  "plan",
+  "apply",
+  "pause",
+  "unpause",
+  "trigger",
+  "partitions",
+  "runs",
   "get",
   "explain",
   "lineage",

@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { toEnvironment } from "../../dev/application.ts";
+import { writeBadges } from "../../dev/example-data.ts";
+import { idsOf } from "../../workflows/contract.ts";
+import { type Deployment, startDeployment } from "../support/deployment.ts";
+import { cli, cliJson } from "../support/run-cli.ts";
+import { until } from "../support/until.ts";
+
+interface Grid {
+  readonly counts: Readonly<Record<string, number>>;
+  readonly gaps: readonly unknown[];
+}
+
+describe("The CLI over schedules", function () {
+  this.timeout(120_000);
+  let deployment: Deployment;
+  let env: NodeJS.ProcessEnv;
+  before(async () => {
+    deployment = await startDeployment();
+    env = toEnvironment(deployment.settings);
+    writeBadges(deployment.settings.dataDir, Date.parse("2026-01-01"), 5, 30);
+    await deployment.startWorker();
+  });
+  after(() => deployment.stop());
+
+  const range = ["--from", "2026-01-01", "--to", "2026-01-06"];
+
+  it("shows what is to be done, does it once, also for many at once, and keeps a pause", async () => {
+    const before = await cli(["plan"], env);
+    assert.equal(before.code, 2);
+    assert.match(before.out, /^\+ schedule \S+\/badges/);
+    const applied = await Promise.all(Array.from({ length: 20 }, () => cli(["apply"], env)));
+    assert.deepEqual([...new Set(applied.map(({ code }) => code))], [0], applied[0]?.err ?? "");
+    const after = await cli(["plan"], env);
+    assert.deepEqual([after.code, after.err], [0, ""]);
+
+    assert.equal((await cli(["pause", "badges"], env)).code, 0);
+    const handle = deployment.runs.client.schedule.getHandle(
+      idsOf(deployment.settings.queue).schedule("badges"),
+    );
+    await handle.update((held) => ({
+      ...held,
+      action: { ...held.action, args: [{ view: "badges" }] },
+    }));
+    const drifted = await cli(["plan"], env);
+    assert.match(drifted.out, /^~ schedule \S+\/badges.*options changed.*storage fingerprint/);
+    assert.equal((await cli(["apply"], env)).code, 0);
+    assert.equal((await cli(["plan"], env)).code, 0);
+    const { state, policies } = await handle.describe();
+    assert.equal(state.paused, true);
+    assert.equal(policies.overlap, "ALLOW_ALL");
+  });
+
+  it("deletes the schedule of a view that is gone", async () => {
+    const { client } = deployment.runs;
+    const gone = idsOf(deployment.settings.queue).schedule("gone");
+    await client.schedule.create({
+      scheduleId: gone,
+      spec: { intervals: [{ every: "1 day" }] },
+      state: { paused: true },
+      action: { type: "startWorkflow", workflowType: "scheduled", taskQueue: "none", args: [] },
+    });
+    await until("the list shows it", async () =>
+      (await cli(["plan"], env)).out.includes("the view is gone"),
+    );
+    await cli(["apply"], env);
+    await assert.rejects(client.schedule.getHandle(gone).describe());
+  });
+
+  it("fills a range, which the dry run told and the grid shows", async () => {
+    const dry = await cli(["backfill", "badges", ...range, "--dry-run"], env);
+    assert.match(dry.out, /\[2026-01-01, 2026-01-02\) +missing +yes +never committed/);
+    assert.match(dry.out, /5 of 5 complete intervals would be run\. Nothing was started\./);
+
+    const filled = await cli(["backfill", "badges", ...range, "--json"], env);
+    assert.equal(filled.code, 0, filled.err);
+    assert.equal((JSON.parse(filled.out) as { committed: number }).committed, 5);
+    assert.match(filled.err, /^\{"event":"progress"/);
+    const again = await cli(["backfill", "badges", ...range], env);
+    assert.match(again.out, /nothing is due/);
+
+    const grid = await cliJson<Grid>(["partitions", "badges", "--to", "2026-01-06"], env);
+    assert.deepEqual(grid.counts, { done: 5, missing: 0, failed: 0, cancelled: 0 });
+    const wider = await cli(["partitions", "badges", "--to", "2026-01-08"], env);
+    assert.equal(wider.code, 3);
+    assert.match(wider.out, /█████··/);
+    assert.match(wider.out, /fix: .* backfill badges --from 2026-01-06 --to 2026-01-08/);
+
+    const runs = await cli(["runs", "badges", "--kind", "materialize"], env);
+    assert.equal(runs.out.split("\n").filter((line) => line.includes("completed")).length, 5);
+  });
+
+  it("says what a view without a schedule lacks", async () => {
+    for (const argv of [
+      ["partitions", "absences"],
+      ["backfill", "absences", ...range],
+    ]) {
+      const { code, err } = await cli(argv, env);
+      assert.equal(code, 1);
+      assert.match(err, /^INTERVAL_INVALID view "absences" has no schedule.*schedule: \{ every/);
+    }
+    assert.match((await cli(["trigger", "absences"], env)).err, /Declare one beside view/);
+  });
+});
