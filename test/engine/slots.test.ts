@@ -195,7 +195,8 @@ describe("The slots of a schedule", () => {
           const { startTime } = await connection.workflowService.listScheduleMatchingTimes({
             namespace: "default",
             scheduleId: handle.scheduleId,
-            startTime: msToTs(at(from)),
+            // Exclusive.
+            startTime: msToTs(at(from) - 1000),
             endTime: msToTs(at(to)),
           });
           const theirs = startTime.map(({ seconds }) => Number(seconds) * 1000);
