@@ -1,6 +1,7 @@
 /** `plan` and `apply`: bring the schedules in Temporal to what the definitions say. */
 import type { Command } from "commander";
 import type { Catalogue } from "../engine/catalogue.ts";
+import { newestInterval } from "../engine/slots.ts";
 import type { Settings } from "../settings.ts";
 import {
   type Context,
@@ -82,17 +83,11 @@ async function apply(
   const changes = await planSchedules(runs.client, catalogue, settings);
   const backfills: string[] = [];
   for (const change of changes) {
+    // The backfill first: if this ends in between, the schedule is still to be made, and the next
+    // `apply` joins the backfill.
+    if (change.change === "create")
+      backfills.push(...(await catchUp(runs, catalogue, change.view)));
     await applyChange(runs.client, catalogue, settings, change);
-    const schedule = catalogue.views.get(change.view)?.schedule;
-    if (change.change !== "create" || schedule?.catchup !== true) continue;
-    const to = new Date();
-    to.setUTCMilliseconds(0);
-    const { workflowId } = await runs.startBackfill({
-      view: change.view,
-      from: new Date(schedule.startMs).toISOString(),
-      to: to.toISOString(),
-    });
-    backfills.push(workflowId);
   }
   return {
     data: { changes, backfills },
@@ -105,6 +100,23 @@ async function apply(
           : `${countOf(changes.length, "change")} made.`,
       ].join("\n"),
   };
+}
+
+/** Starts or joins the backfill since the start of a schedule that is to catch up. */
+async function catchUp(runs: Runs, catalogue: Catalogue, name: string): Promise<string[]> {
+  const view = catalogue.views.get(name);
+  if (view?.schedule?.catchup !== true) return [];
+  const newest = newestInterval(view.schedule, Date.now());
+  if (newest === null) return [];
+  const { workflowId } = await runs.startBackfill({
+    view: name,
+    from: new Date(view.schedule.startMs).toISOString(),
+    // The same for everyone who applies before the next slot, so that they share one backfill.
+    to: new Date(newest.endMs).toISOString(),
+    fingerprint: view.fingerprint,
+    definition: view.runFingerprint,
+  });
+  return [workflowId];
 }
 
 function linesOf(changes: readonly ScheduleChange[], paint: Paint): string[] {

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import { toEnvironment } from "../../dev/application.ts";
 import { writeBadges } from "../../dev/example-data.ts";
-import { idsOf } from "../../workflows/contract.ts";
+import { runCli } from "../../cli/program.ts";
+import { buildCatalogue, viewNamed } from "../../engine/catalogue.ts";
+import { featureView } from "../../engine/index.ts";
+import * as badges from "../../features/badges.ts";
+import { type BackfillInput, idsOf } from "../../workflows/contract.ts";
 import { type Deployment, startDeployment } from "../support/deployment.ts";
-import { cli, cliJson } from "../support/run-cli.ts";
+import { cli, cliJson, createTerminal } from "../support/run-cli.ts";
 import { until } from "../support/until.ts";
 
 interface Grid {
@@ -49,6 +53,42 @@ describe("The CLI over schedules", function () {
     const { state, policies } = await handle.describe();
     assert.equal(state.paused, true);
     assert.equal(policies.overlap, "ALLOW_ALL");
+  });
+
+  it("starts one backfill, of its own definitions, for a new schedule that is to catch up", async () => {
+    const settings = deployment.withPrefix();
+    const own = toEnvironment(settings);
+    const catalogue = buildCatalogue({
+      badges: {
+        ...badges,
+        badges_view: featureView("badges", {
+          source: badges.badges,
+          stores: badges.badges_view.stores as Parameters<typeof featureView>[1]["stores"],
+          schedule: { every: "1 day", start: "2026-01-01", catchup: true },
+        }),
+      },
+    });
+    const view = viewNamed(catalogue, "badges");
+    const apply = async () => {
+      const { terminal, written } = createTerminal();
+      const loadCatalogue = () => Promise.resolve(catalogue);
+      await runCli(["apply", "--json"], { terminal, env: own, loadCatalogue });
+      return (JSON.parse(written.out) as { backfills: string[] }).backfills;
+    };
+    const ids = (await Promise.all([apply(), apply(), apply()])).flat();
+    assert.equal(new Set(ids).size, 1);
+    const handle = deployment.runs.client.workflow.getHandle(ids[0] ?? "");
+    const { events } = await handle.fetchHistory();
+    const started =
+      events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data;
+    const input = JSON.parse(Buffer.from(started ?? []).toString()) as BackfillInput;
+    assert.equal(input.fingerprint, view.fingerprint);
+    assert.equal(input.definition, view.runFingerprint);
+    assert.deepEqual(await apply(), []);
+    await handle.terminate("the test has seen it");
+    await deployment.runs.client.schedule
+      .getHandle(idsOf(settings.queue).schedule("badges"))
+      .delete();
   });
 
   it("deletes the schedule of a view that is gone", async () => {
