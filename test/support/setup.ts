@@ -8,8 +8,11 @@ import { stopTestTemporal } from "./deployment.ts";
 
 /** Installing takes minutes on a new machine, so it happens before any test's time limit. */
 export async function mochaGlobalSetup(): Promise<void> {
-  // Activities that fail on purpose would fill the report.
-  Runtime.install({ logger: new DefaultLogger("ERROR") });
+  // Activities that fail, and histories that do not replay, on purpose would fill the report.
+  Runtime.install({
+    logger: new DefaultLogger("ERROR"),
+    telemetryOptions: { logging: { filter: { core: "ERROR", other: "ERROR" } } },
+  });
   const progress = openProgress();
   await findRedisServer(progress);
   await findTemporal(progress);
