@@ -11,7 +11,6 @@ import pl from "nodejs-polars";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import type { Frame } from "../engine/compile/batch.ts";
 import { heightOf } from "../engine/compile/frame.ts";
-import { isFullRefresh } from "../engine/definitions.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import type { Outcome } from "../engine/grid.ts";
 import { formatInterval } from "../engine/interval.ts";
@@ -19,8 +18,6 @@ import {
   decodeState,
   encodeSnapshot,
   encodeState,
-  isWhole,
-  mergeSnapshot,
   mergeStates,
   type Snapshot,
 } from "../engine/snapshot.ts";
@@ -37,6 +34,7 @@ import {
   type SourceFile,
 } from "../store/source-files.ts";
 import type { PartRead, PartWritten, RunCounts, RunPlan, RunRef } from "../workflows/contract.ts";
+import { createCommittedViews } from "./committed-views.ts";
 import { judge } from "./judge.ts";
 import { toRowBatch, withRowColumns } from "./rows.ts";
 import { assertWanted } from "./run-context.ts";
@@ -45,10 +43,9 @@ import { compileView, type ViewProgram } from "./view-program.ts";
 import {
   aggregateFingerprints,
   assertNoOverlap,
-  committedWith,
-  intervalsOf,
   pointerRequest,
   requiredState,
+  statesOfRun,
   storedView,
   valuesByFormula,
 } from "./view-states.ts";
@@ -74,6 +71,7 @@ const commitAttempts = 20;
 export function createMaterialization(dependencies: OfflineDependencies) {
   const { catalogue, redis, online, ledger, offline, sources } = dependencies;
   const programs = new Map<string, ViewProgram>();
+  const committedViews = createCommittedViews(ledger);
 
   const programOf = (view: View): ViewProgram => {
     const program = programs.get(view.name) ?? compileView(view);
@@ -89,14 +87,12 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       const view = viewOfRun(catalogue, request);
       const interval = intervalOfRun(view, request);
       await redis.assertNoEviction();
-      const [entry, stored] = await Promise.all([
-        ledger.readLedger(view.name, view.fingerprint),
-        ledger.readStates(view.name, aggregateFingerprints(view)),
-      ]);
-      assertNoOverlap(view, [...entry.coverage.keys(), ...intervalsOf(stored)], request);
-      const covered = entry.coverage.get(formatInterval(interval));
+      const committedNow = await committedViews.read(view);
+      assertNoOverlap(view, committedNow.intervals, request);
+      const covered = committedNow.coverage.get(formatInterval(interval));
+      const states = committedNow.states.get(formatInterval(interval));
       const lacksState = aggregateFingerprints(view).some(
-        (each) => stored.states.get(each)?.get(formatInterval(interval)) === undefined,
+        (each) => states?.get(each) === undefined,
       );
       if (covered !== undefined && !lacksState && !request.reprocess) {
         const [pointers] = await ledger.readPointers([pointerRequest(view)]);
@@ -189,13 +185,12 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       const rows = partFacts.reduce((sum, part) => sum + part.rows, 0);
       await factsOf(offline, view, run).writeInterval({ rows, states });
 
-      const stored = await ledger.readStates(view.name, aggregateFingerprints(view));
-      const prospective = mergeSnapshot(
-        view.aggregates,
-        committedWith(view, stored, run, states),
-        isFullRefresh(view.source),
+      const { merge } = await committedViews.read(view);
+      const { snapshot } = merge.snapshotWith(
+        intervalOfRun(view, run),
+        statesOfRun(view, run, states),
       );
-      const values = valuesByFormula(view, prospective);
+      const values = valuesByFormula(view, snapshot);
       const warnings: string[] = [];
       judge(view, program.checkAggregates(values), undefined, warnings);
       if (program.rowsNeedAggregates)
@@ -223,6 +218,8 @@ export function createMaterialization(dependencies: OfflineDependencies) {
     async writePart(run: RunRef, part: number): Promise<PartWritten> {
       const view = viewOfRun(catalogue, run);
       const { namespace } = await storeFacts(view, run);
+      const { rows } = await partFactsOf(view, run, part);
+      if (rows === 0) return { read: 0, written: 0, superseded: 0 };
       const frame = await offline.readPart(partitionOf(view, run), part);
       assertWanted();
       return online.writeRows(namespace, await toRowBatch(frame, view, run));
@@ -299,48 +296,52 @@ export function createMaterialization(dependencies: OfflineDependencies) {
     },
   };
 
-  /** Merges what is committed with this run and sets it, until no other commit came between. */
-  async function commit(
+  /**
+   * Merges what is committed with this run and sets it, until no other commit came between. Runs
+   * of this process take turns; those of others show as conflicts.
+   */
+  function commit(
     view: View,
     run: RunRef,
     rows: number,
     states: Readonly<Record<string, string>>,
     writesRows: boolean,
   ): Promise<Snapshot | undefined> {
-    const fullRefresh = isFullRefresh(view.source);
-    for (let attempt = 1; ; attempt++) {
-      // The ledger first: its revision is the older, so nothing committed in between is missed.
-      const entry = await ledger.readLedger(view.name, view.fingerprint);
-      const stored = await ledger.readStates(view.name, aggregateFingerprints(view));
-      assertNoOverlap(view, [...entry.coverage.keys(), ...intervalsOf(stored)], run);
-      const committed = committedWith(view, stored, run, states);
-      const snapshot =
-        view.aggregates.length > 0 && isWhole(committed, fullRefresh)
-          ? mergeSnapshot(view.aggregates, committed, fullRefresh)
-          : undefined;
-      try {
-        await ledger.commitRun({
-          view: view.name,
-          fingerprint: view.fingerprint,
-          interval: intervalOfRun(view, run),
-          runId: run.runId,
-          generation: run.generation,
-          expectedRevision: entry.revision,
-          coverage: writesRows ? { rows } : undefined,
-          states,
-          snapshot: snapshot && {
-            id: snapshot.id,
-            setFingerprint: view.aggregatesFingerprint,
-            asOfMs: snapshot.asOfMs,
-            body: encodeSnapshot(view.aggregates, snapshot),
-          },
-        });
-        return snapshot;
-      } catch (error) {
-        const isConflict = error instanceof OnceflowError && error.code === "LEDGER_CONFLICT";
-        if (!isConflict || attempt === commitAttempts) throw error;
+    return committedViews.inTurn(view, async () => {
+      const interval = intervalOfRun(view, run);
+      const { runId, generation } = run;
+      const ownStates = statesOfRun(view, run, states);
+      for (let attempt = 1; ; attempt++) {
+        const committed = await committedViews.read(view);
+        assertNoOverlap(view, committed.intervals, run);
+        const merged = committed.merge.snapshotWith(interval, ownStates);
+        const snapshot = view.aggregates.length > 0 && merged.isWhole ? merged.snapshot : undefined;
+        try {
+          const { revision, repeated } = await ledger.commitRun({
+            view: view.name,
+            fingerprint: view.fingerprint,
+            interval,
+            runId,
+            generation,
+            expectedRevision: committed.revision,
+            coverage: writesRows ? { rows } : undefined,
+            states,
+            snapshot: snapshot && {
+              id: snapshot.id,
+              setFingerprint: view.aggregatesFingerprint,
+              asOfMs: snapshot.asOfMs,
+              body: encodeSnapshot(view.aggregates, snapshot),
+            },
+          });
+          const coverage = writesRows ? { rows, generation } : undefined;
+          if (!repeated) committed.follow(revision, interval, { coverage, states: ownStates });
+          return snapshot;
+        } catch (error) {
+          const isConflict = error instanceof OnceflowError && error.code === "LEDGER_CONFLICT";
+          if (!isConflict || attempt === commitAttempts) throw error;
+        }
       }
-    }
+    });
   }
 
   async function runFacts(view: View, run: RunRef) {

@@ -4,6 +4,7 @@ import type { View } from "../engine/catalogue.ts";
 import { type Frame, typedLiteral } from "../engine/compile/batch.ts";
 import {
   type ColumnData as FrameColumn,
+  columnNamed,
   heightOf,
   lazyOf,
   toColumns,
@@ -22,7 +23,7 @@ export function withRowColumns(chunk: Frame, view: View, run: RunRef, startedAtM
   const at =
     eventTime === undefined
       ? typedLiteral("timestamp", microseconds(intervalOfRun(view, run).endMs))
-      : pl.col(eventTime);
+      : columnNamed(eventTime);
   return chunk.withColumns(
     at.alias(rowColumns.eventTime),
     typedLiteral("timestamp", microseconds(startedAtMs)).alias(rowColumns.knownAt),
@@ -38,12 +39,12 @@ type IntegerColumn = Extract<FrameColumn, { readonly words: Int32Array }>;
 type FloatColumn = Extract<FrameColumn, { readonly data: Float64Array }>;
 type TextColumn = Extract<FrameColumn, { readonly dtype: "string" }>;
 
+const exactOrdinal = pl.col(rowColumns.ordinal).cast(pl.Float64);
+
 /** The offline rows of one part as a batch for the online store. */
 export async function toRowBatch(frame: Frame, view: View, run: RunRef): Promise<RowBatch> {
   const [eventTimes] = toColumns(frame, [rowColumns.eventTime]) as [IntegerColumn];
-  const [ordinals] = toColumns(
-    await lazyOf(frame).select(pl.col(rowColumns.ordinal).cast(pl.Float64)).collect(),
-  ) as [FloatColumn];
+  const [ordinals] = toColumns(await lazyOf(frame).select(exactOrdinal).collect()) as [FloatColumn];
   const keys = toColumns(frame, view.entity.keys) as TextColumn[];
   const columns = toColumns(
     frame,

@@ -1,12 +1,11 @@
-/** What the ledger and the stores know a view by, and how committed states add up to a snapshot. */
+/** What the ledger and the stores know a view by, and what a run may add to it. */
 import type { View } from "../engine/catalogue.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
 import type { Value } from "../engine/dtypes.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
-import { formatInterval, parseInterval } from "../engine/interval.ts";
-import type { Committed, Snapshot } from "../engine/snapshot.ts";
+import { formatInterval, type Interval } from "../engine/interval.ts";
+import type { IntervalStates, Snapshot } from "../engine/snapshot.ts";
 import type { StoredView } from "../store/column-data.ts";
-import type { StoredStates } from "../store/ledger.ts";
 import type { RunRef } from "../workflows/contract.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { intervalOfRun } from "./runs.ts";
@@ -50,25 +49,17 @@ export function requiredState(
   return state;
 }
 
-/** The committed states of a view's aggregates, with those of this run in their place. */
-export function committedWith(
+/** The states of a run, as they would be committed. */
+export function statesOfRun(
   view: View,
-  stored: StoredStates,
-  run: RunRef,
+  { generation }: Pick<RunRef, "generation">,
   states: Readonly<Record<string, string>>,
-): Committed {
-  const own = formatInterval(intervalOfRun(view, run));
+): IntervalStates {
   return new Map(
-    view.aggregates.map(({ fingerprint }) => {
-      const all = new Map(stored.states.get(fingerprint));
-      all.set(own, { generation: run.generation, state: requiredState(states, fingerprint) });
-      const committed = [...all].map(([text, { generation, state }]) => ({
-        interval: parseInterval(text),
-        generation,
-        state,
-      }));
-      return [fingerprint, committed];
-    }),
+    view.aggregates.map(({ fingerprint }) => [
+      fingerprint,
+      { generation, state: requiredState(states, fingerprint) },
+    ]),
   );
 }
 
@@ -79,11 +70,14 @@ export function committedWith(
  * @param committed - by `formatInterval`
  * @throws INTERVAL_INVALID
  */
-export function assertNoOverlap(view: View, committed: Iterable<string>, run: RunRange): void {
+export function assertNoOverlap(
+  view: View,
+  committed: ReadonlyMap<string, Interval>,
+  run: RunRange,
+): void {
   if (isFullRefresh(view.source)) return;
   const own = intervalOfRun(view, run);
-  for (const text of committed) {
-    const { startMs, endMs } = parseInterval(text);
+  for (const [text, { startMs, endMs }] of committed) {
     const isSame = startMs === own.startMs && endMs === own.endMs;
     if (isSame || startMs >= own.endMs || endMs <= own.startMs) continue;
     throw new OnceflowError(
@@ -92,9 +86,4 @@ export function assertNoOverlap(view: View, committed: Iterable<string>, run: Ru
       { view: view.name, committed: text },
     );
   }
-}
-
-/** Every interval that any of these states covers. */
-export function intervalsOf(stored: StoredStates): Set<string> {
-  return new Set([...stored.states.values()].flatMap((states) => [...states.keys()]));
 }

@@ -47,64 +47,135 @@ export function mergeStates({ node }: ViewAggregate, states: readonly State[]): 
   return states.reduce<State>((merged, state) => row.merge(merged, state, dtype), row.empty(dtype));
 }
 
-/** The states of committed intervals, by aggregate fingerprint. */
-export type Committed = ReadonlyMap<string, readonly CommittedState[]>;
+/** The states of one interval, by aggregate fingerprint; those of newer aggregates may lack. */
+export type IntervalStates = ReadonlyMap<string, Omit<CommittedState, "interval">>;
 
-/** The intervals that count for a snapshot, in order: all, or the newest of a full refresh. */
-function countedIntervals(committed: Committed, fullRefresh: boolean): string[] {
-  const byText = new Map<string, Interval>();
-  for (const states of committed.values())
-    for (const { interval } of states) byText.set(formatInterval(interval), interval);
-  const ordered = [...byText].sort(([, a], [, b]) => a.endMs - b.endMs || a.startMs - b.startMs);
-  return (fullRefresh ? ordered.slice(-1) : ordered).map(([text]) => text);
+/** Intervals in order of time, with the merge of each with all before it. */
+interface Merge {
+  readonly interval: Interval;
+  readonly states: IntervalStates;
+  /** Absent until it is asked for, and again once an interval before it has changed. */
+  merged?: Merged | undefined;
+}
+
+interface Merged {
+  /** In the order of the aggregates. */
+  readonly states: readonly State[];
+  /** Hash of all that was merged. */
+  readonly id: string;
+  /** Whether every aggregate had a state in every interval. */
+  readonly isWhole: boolean;
+}
+
+/** What a merge amounts to. */
+export interface MergedSnapshot {
+  readonly snapshot: Snapshot;
+  /**
+   * Whether every aggregate has a state for every interval that counts. A new aggregate of a view
+   * with history gets a snapshot only once it is filled: before, its value would be of a part, or
+   * of another time.
+   */
+  readonly isWhole: boolean;
 }
 
 /**
- * Whether every aggregate has a state for every interval that counts. A new aggregate of a view
- * with history gets a snapshot only once it is filled: before, its value would be of a part, or of
- * another time.
- */
-export function isWhole(committed: Committed, fullRefresh: boolean): boolean {
-  const counted = countedIntervals(committed, fullRefresh);
-  return [...committed.values()].every((states) => {
-    const has = new Set(states.map(({ interval }) => formatInterval(interval)));
-    return counted.every((text) => has.has(text));
-  });
-}
-
-/**
- * Merges the intervals that count to a snapshot, in order of time.
+ * Merges the states of a view's intervals to snapshots, in order of time. It keeps the running
+ * merges, so that one more interval costs as much as there are intervals after it.
  *
  * @param fullRefresh - whether each interval replaces the ones before, so only the newest counts
  */
-export function mergeSnapshot(
-  aggregates: readonly ViewAggregate[],
-  committed: Committed,
-  fullRefresh: boolean,
-): Snapshot {
-  const counted = countedIntervals(committed, fullRefresh);
-  let asOfMs = 0;
-  const merged: unknown[] = [];
-  const values = new Map<string, Value>();
-  for (const aggregate of aggregates) {
-    const { fingerprint, node } = aggregate;
-    const states = new Map(
-      committed.get(fingerprint)?.map((each) => [formatInterval(each.interval), each]),
-    );
-    const ordered = counted.flatMap((text) => states.get(text) ?? []);
-    const state = mergeStates(
-      aggregate,
-      ordered.map((each) => decodeState(aggregate, each.state)),
-    );
-    values.set(fingerprint, aggregateOf(node.aggregate).value(state, node.input.dtype));
-    asOfMs = Math.max(asOfMs, ...ordered.map((each) => each.interval.endMs));
-    merged.push([
-      fingerprint,
-      ordered.map((each) => [formatInterval(each.interval), each.generation, each.state]),
-    ]);
+export function createSnapshotMerge(aggregates: readonly ViewAggregate[], fullRefresh: boolean) {
+  const merges: Merge[] = [];
+  const none: Merged = {
+    states: aggregates.map(({ node }) => aggregateOf(node.aggregate).empty(node.input.dtype)),
+    id: hash(["snapshot", aggregates.map(({ fingerprint }) => fingerprint)]),
+    isWhole: true,
+  };
+
+  /** Where an interval is, or would be. */
+  function indexOf({ startMs, endMs }: Interval): { index: number; found: boolean } {
+    let [low, high] = [0, merges.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const at = merges[middle]?.interval;
+      if (at === undefined) break;
+      if (at.endMs < endMs || (at.endMs === endMs && at.startMs < startMs)) low = middle + 1;
+      else high = middle;
+    }
+    const at = merges[low]?.interval;
+    return { index: low, found: at?.startMs === startMs && at.endMs === endMs };
   }
-  return Object.freeze({ id: hash(["snapshot", merged]), asOfMs, values });
+
+  function forgetFrom(index: number): void {
+    // Those after one that was never merged were not merged either.
+    for (let i = index; merges[i]?.merged !== undefined; i++) delete merges[i]?.merged;
+  }
+
+  function put(interval: Interval, states: IntervalStates): void {
+    const { index, found } = indexOf(interval);
+    forgetFrom(index);
+    merges.splice(index, found ? 1 : 0, { interval, states });
+  }
+
+  function merge(before: Merged, { interval, states }: Merge): Merged {
+    const merged = aggregates.map((aggregate, i) => {
+      const { node, fingerprint } = aggregate;
+      const sum = before.states[i] ?? [];
+      const own = states.get(fingerprint);
+      if (own === undefined) return sum;
+      const { dtype } = node.input;
+      return aggregateOf(node.aggregate).merge(sum, decodeState(aggregate, own.state), dtype);
+    });
+    const facts = aggregates.map(({ fingerprint }) => {
+      const own = states.get(fingerprint);
+      return own === undefined ? null : [own.generation, own.state];
+    });
+    return {
+      states: merged,
+      id: hash([before.id, formatInterval(interval), facts]),
+      isWhole: before.isWhole && !facts.includes(null),
+    };
+  }
+
+  function snapshot(): MergedSnapshot {
+    let last = none;
+    // Merges stay until an interval before them changes, so the first without one begins.
+    let first = fullRefresh ? Math.max(0, merges.length - 1) : merges.length;
+    while (!fullRefresh && first > 0 && merges[first - 1]?.merged === undefined) first--;
+    if (!fullRefresh) last = merges[first - 1]?.merged ?? none;
+    for (const each of merges.slice(first)) last = each.merged = merge(last, each);
+    const { states, id, isWhole } = last;
+    const values = new Map(
+      aggregates.map(({ fingerprint, node }, i): [string, Value] => [
+        fingerprint,
+        aggregateOf(node.aggregate).value(states[i] ?? [], node.input.dtype),
+      ]),
+    );
+    const asOfMs = merges.at(-1)?.interval.endMs ?? 0;
+    return { snapshot: Object.freeze({ id, asOfMs, values }), isWhole };
+  }
+
+  return {
+    /** Takes the states of an interval, in place of those that it had. */
+    put,
+    /** The snapshot of all intervals. */
+    snapshot,
+    /** The snapshot that there would be with an interval, which is not kept. */
+    snapshotWith(interval: Interval, states: IntervalStates): MergedSnapshot {
+      const { index, found } = indexOf(interval);
+      const before = merges[index];
+      put(interval, states);
+      try {
+        return snapshot();
+      } finally {
+        forgetFrom(index);
+        merges.splice(index, 1, ...(found && before !== undefined ? [before] : []));
+      }
+    },
+  };
 }
+
+export type SnapshotMerge = ReturnType<typeof createSnapshotMerge>;
 
 /** The JSON text of a snapshot's content. */
 export function encodeSnapshot(

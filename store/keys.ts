@@ -5,6 +5,7 @@
  * of a view's ledger share the tag `{<view>}`; each bucket of rows has a tag of its own, so that a
  * Cluster spreads them.
  */
+import { randomBytes } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
 
 export const defaultPrefix = "onceflow";
@@ -34,11 +35,17 @@ export interface StoreKeys {
 
 /** Names of the fields in the pointers hash. */
 export const pointerFields = {
+  /** Count of the commits and resets, ".", and a token that is its alone. */
   revision: "revision",
   namespace: (fingerprint: string) => `namespace:${fingerprint}`,
   head: (fingerprint: string) => `head:${fingerprint}`,
   latest: (setFingerprint: string) => `latest:${setFingerprint}`,
 } as const;
+
+/** Tells a revision from another of the same count: a Redis may be restored and go on. */
+export function newRevisionToken(): string {
+  return randomBytes(8).toString("hex");
+}
 
 /** The field of a bucket that holds its epoch and mark; no entity key encodes to nothing. */
 export const bucketMetaField = "";

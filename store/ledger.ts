@@ -10,7 +10,7 @@ import type { Outcome } from "../engine/grid.ts";
 import type { Interval } from "../engine/interval.ts";
 import { formatInterval } from "../engine/interval.ts";
 import type { StoreKeys } from "./keys.ts";
-import { createKeys, pointerFields, requireNames } from "./keys.ts";
+import { createKeys, newRevisionToken, pointerFields, requireNames } from "./keys.ts";
 import type { Namespace } from "./namespace.ts";
 import { readyNamespace } from "./namespace.ts";
 import type { RedisArgument, RedisConnection, RedisReply } from "./redis.ts";
@@ -37,10 +37,15 @@ export interface Coverage extends CoverageFacts {
   readonly generation: number;
 }
 
+/**
+ * Changes with every commit and reset of the view; `commitRun` compares it. Equal revisions mean
+ * equal content, also where a Redis was restored from a backup and went on from there.
+ */
+export type Revision = string;
+
 /** What is covered under one storage fingerprint. */
 export interface LedgerEntry {
-  /** Counts the commits of the view; `commitRun` compares it. */
-  readonly revision: number;
+  readonly revision: Revision;
   readonly namespace: Namespace | null;
   readonly head: Mark | null;
   /** By `formatInterval`. */
@@ -54,9 +59,24 @@ export interface StoredState {
 }
 
 export interface StoredStates {
-  readonly revision: number;
+  readonly revision: Revision;
   /** By aggregate fingerprint, then by `formatInterval`. */
   readonly states: ReadonlyMap<string, ReadonlyMap<string, StoredState>>;
+}
+
+/** Asks for what is committed of a view. */
+export interface CommittedRequest {
+  readonly view: string;
+  readonly fingerprint: string;
+  /** Fingerprints of aggregates. */
+  readonly aggregates: readonly string[];
+  readonly known?: Revision | undefined;
+}
+
+/** Coverage and partial states of one moment. */
+export interface CommittedEntry extends StoredStates {
+  /** By `formatInterval`. */
+  readonly coverage: ReadonlyMap<string, Coverage>;
 }
 
 /** An immutable set of aggregate values. */
@@ -78,8 +98,8 @@ export interface LatestSnapshot {
 /** What a run commits, all at once. */
 export interface Commit extends RunIdentity {
   readonly generation: number;
-  /** The revision that `readStates` or `readLedger` returned with what was merged. */
-  readonly expectedRevision: number;
+  /** The revision that was read with what was merged. */
+  readonly expectedRevision: Revision;
   /**
    * Absent where the run wrote no rows, since they were covered and only an aggregate is new; the
    * head then stays as well.
@@ -91,7 +111,7 @@ export interface Commit extends RunIdentity {
 }
 
 export interface CommitOutcome {
-  readonly revision: number;
+  readonly revision: Revision;
   /** True where this very commit had been done before, so nothing was written. */
   readonly repeated: boolean;
 }
@@ -137,6 +157,11 @@ export interface Ledger {
     aggregateFingerprints: readonly string[],
   ) => Promise<StoredStates>;
   /**
+   * Coverage and partial states at one moment, or null where the revision is still the known one.
+   * Cost: O(intervals), or O(1) for null.
+   */
+  readonly readCommitted: (request: CommittedRequest) => Promise<CommittedEntry | null>;
+  /**
    * Compares and sets: coverage, states, snapshot, `latest` and head move together or not at all.
    * A repeat of a commit that was done succeeds.
    *
@@ -175,6 +200,7 @@ export function createLedger(
     beginRun: (run) => beginRun(redis, keys, run),
     readLedger: (view, fingerprint) => readLedger(redis, keys, view, fingerprint),
     readStates: (view, aggregates) => readStates(redis, keys, view, aggregates),
+    readCommitted: (request) => readCommitted(redis, keys, request),
     commitRun: (commit) => commitRun(redis, keys, commit),
     readPointers: (requests) => readPointers(redis, keys, requests),
     async readSnapshot(view, id) {
@@ -252,15 +278,10 @@ async function readLedger(
   const record = pointer.get(pointerFields.namespace(fingerprint));
   const head = pointer.get(pointerFields.head(fingerprint));
   return {
-    revision: Number(textOf(revision) ?? 0),
+    revision: revisionOf(revision),
     namespace: readyNamespace(view, fingerprint, record?.toString() ?? null),
     head: head ? decodeMark(head) : null,
-    coverage: new Map(
-      pairsOf(coverage).map(([interval, json]) => [
-        interval,
-        JSON.parse(json.toString()) as Coverage,
-      ]),
-    ),
+    coverage: parseCoverage(coverage),
   };
 }
 
@@ -277,15 +298,52 @@ async function readStates(
     keys.pointers(view),
     ...aggregates.map((aggregate) => keys.states(view, aggregate)),
   ])) as RedisReply[];
+  return { revision: revisionOf(revision), states: parseStates(aggregates, hashes) };
+}
+
+async function readCommitted(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  { view, fingerprint, aggregates, known = "" }: CommittedRequest,
+): Promise<CommittedEntry | null> {
+  requireNames(view, fingerprint, ...aggregates);
+  const [revision, coverage, ...states] = (await redis.send([
+    "readHashes",
+    2 + aggregates.length,
+    keys.pointers(view),
+    keys.coverage(view, fingerprint),
+    ...aggregates.map((aggregate) => keys.states(view, aggregate)),
+    known,
+  ])) as RedisReply[];
+  if (coverage === undefined) return null;
   return {
-    revision: Number(textOf(revision) ?? 0),
-    states: new Map(
-      aggregates.map((aggregate, i) => [
-        aggregate,
-        new Map(pairsOf(hashes[i]).map(([interval, text]) => [interval, parseState(text)])),
-      ]),
-    ),
+    revision: revisionOf(revision),
+    coverage: parseCoverage(coverage),
+    states: parseStates(aggregates, states),
   };
+}
+
+/** A ledger that was never written is at revision 0. */
+function revisionOf(reply: RedisReply | undefined): Revision {
+  return textOf(reply) ?? "0";
+}
+
+function parseCoverage(hash: RedisReply | undefined): ReadonlyMap<string, Coverage> {
+  return new Map(
+    pairsOf(hash).map(([interval, json]) => [interval, JSON.parse(json.toString()) as Coverage]),
+  );
+}
+
+function parseStates(
+  aggregates: readonly string[],
+  hashes: readonly RedisReply[],
+): ReadonlyMap<string, ReadonlyMap<string, StoredState>> {
+  return new Map(
+    aggregates.map((aggregate, i) => [
+      aggregate,
+      new Map(pairsOf(hashes[i]).map(([interval, text]) => [interval, parseState(text)])),
+    ]),
+  );
 }
 
 async function commitRun(
@@ -313,15 +371,18 @@ async function commitRun(
     pointerFields.head(fingerprint),
     encodeMark({ endMs: commit.interval.endMs, generation }),
     ...snapshotArguments(snapshot),
+    newRevisionToken(),
     ...aggregates.map((aggregate) => `${generation} ${commit.states[aggregate]}`),
   ]);
-  const [outcome, revision, newest] = (reply as RedisReply[]).map((part) => textOf(part) ?? "");
+  const [outcome = "", revision = "0", newest = "0"] = (reply as RedisReply[]).map(
+    (part) => textOf(part) ?? "",
+  );
   const where = `view "${view}", interval ${interval}, generation ${generation}`;
   const details = { view, fingerprint, interval, generation };
   switch (outcome) {
     case "committed":
     case "repeated":
-      return { revision: Number(revision), repeated: outcome === "repeated" };
+      return { revision, repeated: outcome === "repeated" };
     case "fenced":
       throw new OnceflowError(
         "FENCED",
@@ -334,7 +395,7 @@ async function commitRun(
         "LEDGER_CONFLICT",
         `${where}: the ledger is at revision ${revision}, not ${commit.expectedRevision}. ` +
           "Read the states again, merge and commit.",
-        { ...details, revision: Number(revision) },
+        { ...details, revision },
       );
     case "forgotten":
       throw new OnceflowError(

@@ -9,7 +9,7 @@ import { randomBytes } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
 import type { StoredView } from "./column-data.ts";
 import type { StoreKeys } from "./keys.ts";
-import { bucketMetaField, pointerFields, requireNames } from "./keys.ts";
+import { bucketMetaField, newRevisionToken, pointerFields, requireNames } from "./keys.ts";
 import type { RedisCommand, RedisConnection, RedisReply } from "./redis.ts";
 import { pairsOf, textOf } from "./redis.ts";
 import type { Mark } from "./version.ts";
@@ -112,6 +112,7 @@ export async function resetNamespace(
     newRecord(buckets),
     pointerFields.head(fingerprint),
     pointerFields.latest(setFingerprint),
+    newRevisionToken(),
   ]);
   return openNamespace(redis, keys, stored, buckets);
 }

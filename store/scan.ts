@@ -65,11 +65,20 @@ function select(chunk: Chunk, input: Input, interval: Interval): pl.DataFrame {
     pl.Series(ordinals).cast(pl.Int64).alias(ordinalColumn),
   );
   if (eventTime === undefined) return frame;
-  const time = pl.col(eventTime).cast(pl.Int64);
+  const time = timeOf(input.source, eventTime);
   const { startMs, endMs } = interval;
   return lazyOf(frame)
     .filter(time.gtEq(microseconds(startMs)).and(time.lt(microseconds(endMs))))
     .collectSync();
+}
+
+const times = new WeakMap<Source, pl.Expr>();
+
+/** The event time in µs. Expressions are slow to build, and chunks are many. */
+function timeOf(source: Source, eventTime: string): pl.Expr {
+  const time = times.get(source) ?? pl.col(eventTime).cast(pl.Int64);
+  times.set(source, time);
+  return time;
 }
 
 function assertNulls({ frame, place }: Chunk, input: Input): void {
@@ -89,9 +98,9 @@ function assertNulls({ frame, place }: Chunk, input: Input): void {
   }
 }
 
-/** A literal in µs; a JS number alone would become a double, which is exact only for ms. */
+/** A literal in µs, through text: a JS number would become a double, which is exact only for ms. */
 function microseconds(ms: number): pl.Expr {
-  return pl.lit(ms).cast(pl.Int64).mul(pl.lit(1000).cast(pl.Int64));
+  return pl.lit(String(BigInt(ms) * 1000n)).cast(pl.Int64);
 }
 
 function assertInDomain({ frame, place }: Chunk, name: string, input: Input) {

@@ -12,6 +12,7 @@ import { fingerprintOf } from "../fingerprint.ts";
 import { type MapNode, type Node, visit } from "../node.ts";
 import { operationOf, type PolarsExpr } from "../operations.ts";
 import {
+  columnNamed,
   columnNamesOf,
   heightOf,
   lazyOf,
@@ -93,13 +94,13 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
     columns: [...columns],
     aggregates: [...aggregates.values()],
     run: async (frame, values, keep = []) => {
-      const everyRow = pl.col(columnNamesOf(frame)[0] ?? "").isNull();
       const bound = [...aggregates].map(([key, node]) => {
         const value = values.get(key);
         if (value === undefined) throw new Error(`aggregate ${key} is not bound`);
         // A column with the value in every row: with a literal polars takes short cuts that change
         // the last bit (see `spread` in operations/arithmetic.ts).
         const literal = typedLiteral(node.dtype, value);
+        const everyRow = columnNamed(columnNamesOf(frame)[0] ?? "").isNull();
         return pl.when(everyRow).then(literal).otherwise(literal).alias(`__aggregate_${key}`);
       });
       let lazy = bound.length > 0 ? lazyOf(frame).withColumns(...bound) : lazyOf(frame);
@@ -109,7 +110,7 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
         const series = await computeMap(node, inputs, before);
         lazy = lazyOf(before.withColumn(series));
       }
-      return lazy.select([...keep.map((name) => pl.col(name)), ...selected]).collect();
+      return lazy.select([...keep.map(columnNamed), ...selected]).collect();
     },
   };
 }
@@ -165,6 +166,13 @@ export function compileStates(
     return parts.map((part, place) => part.alias(`__${i}_${place}`));
   });
   return async (frame) => {
+    if (heightOf(frame) === 0)
+      return new Map(
+        requests.map(({ fingerprint, aggregate, input }) => [
+          fingerprint,
+          aggregateOf(aggregate).empty(input.dtype),
+        ]),
+      );
     if (requests.length === 0) return new Map();
     const computed = await inputs.run(frame, new Map());
     const table = await computed.lazy().select(expressions.flat()).collect();

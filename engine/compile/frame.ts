@@ -85,6 +85,15 @@ export function lazyOf(frame: pl.DataFrame): pl.LazyDataFrame {
     .select(...names.map((name, i) => pl.col(`column_${i}`).alias(name)));
 }
 
+const namedColumns = new Map<string, pl.Expr>();
+
+/** The expression of a column: one costs more to build than to run, so each is built once. */
+export function columnNamed(name: string): pl.Expr {
+  let column = namedColumns.get(name);
+  if (column === undefined) namedColumns.set(name, (column = pl.col(name)));
+  return column;
+}
+
 /** What lies below the proxy of a frame; no column's name begins with one underscore. */
 function nativeOf(frame: pl.DataFrame): { readonly height: number; readonly columns: string[] } {
   return (frame as unknown as { _df: { height: number; columns: string[] } })._df;
@@ -167,8 +176,7 @@ function toTypedArray<T extends ArrayBufferView>(series: pl.Series): T {
   return array as T;
 }
 
-// An expression costs far more to build than to run on a column, so each is built once.
-const value = pl.col("value");
+const value = columnNamed("value");
 const isNull = value.isNull().cast(pl.UInt8);
 const asBytes = value.cast(pl.UInt8).fillNull(pl.lit(0).cast(pl.UInt8));
 const asIntegers = value.cast(pl.Int64).fillNull(pl.lit(0).cast(pl.Int64));

@@ -15,7 +15,8 @@
 -- ARGV[8]  snapshot body
 -- ARGV[9]  latest field, which holds "<as of, ms> <snapshot id> <body>"
 -- ARGV[10] as of, ms
--- ARGV[11…] the state of each aggregate, in the order of KEYS
+-- ARGV[11] what tells the next revision from one of the same count
+-- ARGV[12…] the state of each aggregate, in the order of KEYS
 -- returns  outcome, revision, generation of the newest run; the outcome is
 --          committed   all is written
 --          repeated    this very commit was done before; nothing is written
@@ -46,7 +47,7 @@ local asOf = tonumber(ARGV[10])
 
 local repeated = coverage == '' or redis.call('HGET', KEYS[3], interval) == coverage
 for i = 5, #KEYS do
-  repeated = repeated and redis.call('HGET', KEYS[i], interval) == ARGV[i + 6]
+  repeated = repeated and redis.call('HGET', KEYS[i], interval) == ARGV[i + 7]
 end
 if snapshot ~= '' then
   repeated = repeated and body == ARGV[8] and latestAsOf and latestAsOf >= asOf
@@ -61,7 +62,7 @@ if newest < generation then return answer('forgotten') end
 if (redis.call('HGET', KEYS[1], 'revision') or '0') ~= ARGV[3] then return answer('conflict') end
 if body and body ~= ARGV[8] then return answer('overwrite') end
 
-for i = 5, #KEYS do redis.call('HSET', KEYS[i], interval, ARGV[i + 6]) end
+for i = 5, #KEYS do redis.call('HSET', KEYS[i], interval, ARGV[i + 7]) end
 if snapshot ~= '' then
   redis.call('HSET', KEYS[4], snapshot, ARGV[8])
   if not latestAsOf or asOf >= latestAsOf then
@@ -73,5 +74,6 @@ if coverage ~= '' then
   local head = redis.call('HGET', KEYS[1], ARGV[5])
   if not head or later(ARGV[6], head) then redis.call('HSET', KEYS[1], ARGV[5], ARGV[6]) end
 end
-redis.call('HINCRBY', KEYS[1], 'revision', 1)
+local count = tonumber(string.match(ARGV[3], '^%d+')) + 1
+redis.call('HSET', KEYS[1], 'revision', count .. '.' .. ARGV[11])
 return answer('committed')

@@ -10,6 +10,7 @@
 -- ARGV[2]  the new namespace record
 -- ARGV[3]  head field
 -- ARGV[4]  latest field
+-- ARGV[5]  what tells the next revision from one of the same count
 -- returns  the count of intervals that were covered
 -- cost     O(intervals + states)
 
@@ -21,5 +22,7 @@ for i = 4, #KEYS do redis.call('DEL', KEYS[i]) end
 for _, interval in ipairs(redis.call('HKEYS', KEYS[3])) do
   redis.call('HINCRBY', KEYS[3], interval, 1)
 end
-redis.call('HINCRBY', KEYS[1], 'revision', 1)
+local revision = redis.call('HGET', KEYS[1], 'revision') or '0'
+local count = tonumber(string.match(revision, '^%d+')) + 1
+redis.call('HSET', KEYS[1], 'revision', count .. '.' .. ARGV[5])
 return covered

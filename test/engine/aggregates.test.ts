@@ -12,7 +12,7 @@ import {
   decodeState,
   encodeSnapshot,
   encodeState,
-  mergeSnapshot,
+  createSnapshotMerge,
   mergeStates,
 } from "../../engine/snapshot.ts";
 import { valueOf } from "../support/arbitrary.ts";
@@ -272,6 +272,83 @@ describe("snapshots", () => {
     string: [""],
   };
   const dayTwo = { float64: [Infinity], int64: [-5], timestamp: [7, null], bool: [true] };
+
+  /** Puts the intervals one by one, and merges. */
+  function mergeSnapshot(
+    of: readonly ViewAggregate[],
+    states: ReadonlyMap<string, readonly CommittedState[]>,
+    fullRefresh: boolean,
+  ) {
+    const merge = createSnapshotMerge(of, fullRefresh);
+    for (const [interval, each] of byInterval(states)) merge.put(interval, each);
+    return merge.snapshot().snapshot;
+  }
+
+  function byInterval(states: ReadonlyMap<string, readonly CommittedState[]>) {
+    const intervals = new Map<string, [Interval, Map<string, CommittedState>]>();
+    for (const [fingerprint, list] of states)
+      for (const state of list) {
+        const text = formatInterval(state.interval);
+        const [, own] = intervals.get(text) ?? [state.interval, new Map<string, CommittedState>()];
+        intervals.set(text, [state.interval, own.set(fingerprint, state)]);
+      }
+    return [...intervals.values()];
+  }
+
+  it("are the same after any puts and trials as of the intervals put once", () => {
+    const values = fc.record({
+      float64: fc.array(fc.double()),
+      int64: fc.array(fc.integer()),
+      string: fc.array(fc.string()),
+    });
+    const step = fc.record({ day: fc.nat(6), generation: fc.nat(3), values, kept: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 20 }), fc.boolean(), (steps, fullRefresh) => {
+        const merge = createSnapshotMerge(aggregates, fullRefresh);
+        const kept = new Map<number, Map<string, CommittedState>>();
+        const oneShot = (days: typeof kept) => {
+          const other = createSnapshotMerge(aggregates, fullRefresh);
+          for (const [n, states] of days) other.put(day(n), states);
+          return other.snapshot();
+        };
+        for (const { day: n, generation, values: each, kept: isKept } of steps) {
+          const states = new Map(
+            [...committed([each])].map(([fingerprint, [state]]) => {
+              assert.ok(state);
+              return [fingerprint, { ...state, interval: day(n), generation }];
+            }),
+          );
+          assert.deepStrictEqual(
+            merge.snapshotWith(day(n), states),
+            oneShot(new Map([...kept, [n, states]])),
+          );
+          if (!isKept) continue;
+          merge.put(day(n), states);
+          kept.set(n, states);
+        }
+        assert.deepStrictEqual(merge.snapshot(), oneShot(kept));
+      }),
+    );
+  });
+
+  it("are whole where every interval has a state of every aggregate", () => {
+    const [first, ...others] = aggregates;
+    assert.ok(first);
+    const states = byInterval(committed([dayOne, dayTwo]));
+    const whole = (lacking: number | undefined, fullRefresh = false) => {
+      const merge = createSnapshotMerge(aggregates, fullRefresh);
+      states.forEach(([interval, each], n) => {
+        const lacks = new Map([...each].filter(([key]) => key !== first.fingerprint));
+        merge.put(interval, n === lacking ? lacks : each);
+      });
+      return merge.snapshot().isWhole;
+    };
+    assert.equal(others.length > 0, true);
+    assert.deepEqual(
+      [whole(undefined), whole(0), whole(1), whole(0, true), whole(1, true)],
+      [true, false, false, true, false],
+    );
+  });
 
   it("merge the committed intervals in order of time, whatever order they come in", () => {
     const states = committed([dayOne, dayTwo]);

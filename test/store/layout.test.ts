@@ -71,7 +71,7 @@ describe("stored layout", () => {
     await ledger.commitRun({
       ...run,
       generation,
-      expectedRevision: 0,
+      expectedRevision: "0",
       coverage: { rows: 3, expectations: { passed: 1 } },
       states: { "0a": '{"n":3}' },
       snapshot: { id: "c0ffee", setFingerprint: "5e", asOfMs: day.endMs, body: '{"values":{}}' },

@@ -90,13 +90,13 @@ describe("ledger", () => {
 
   it("reads nothing where nothing was committed", async () => {
     assert.deepEqual(await ledger.readLedger(view, fingerprint), {
-      revision: 0,
+      revision: "0",
       namespace: null,
       head: null,
       coverage: new Map(),
     });
     const states = new Map([[mean, new Map()]]);
-    assert.deepEqual(await ledger.readStates(view, [mean]), { revision: 0, states });
+    assert.deepEqual(await ledger.readStates(view, [mean]), { revision: "0", states });
     assert.deepEqual(await pointers(), { namespace: null, head: null, latest: null });
     assert.equal(await ledger.readSnapshot(view, "none"), null);
     assert.deepEqual(await ledger.readRuns(view, 10), []);
@@ -108,17 +108,19 @@ describe("ledger", () => {
     const commit = { ...(await begin(1, "a")), snapshot: snapshot("s1", 5, body) };
     const states = { [mean]: "m 1", [count]: '{"n":1}' };
     const outcome = await ledger.commitRun({ ...commit, states });
-    assert.deepEqual(outcome, { revision: 1, repeated: false });
+    const { revision } = outcome;
+    assert.match(revision, /^1\.[0-9a-f]{16}$/);
+    assert.equal(outcome.repeated, false);
     const name = formatInterval(day(1));
     const head = { endMs: day(1).endMs, generation: 1 };
     assert.deepEqual(await ledger.readLedger(view, fingerprint), {
-      revision: 1,
+      revision,
       namespace,
       head,
       coverage: new Map([[name, { generation: 1, rows: 10, refused: 0 }]]),
     });
     assert.deepEqual(await ledger.readStates(view, [count, mean, "cc"]), {
-      revision: 1,
+      revision,
       states: new Map([
         [count, new Map([[name, { generation: 1, state: '{"n":1}' }]])],
         [mean, new Map([[name, { generation: 1, state: "m 1" }]])],
@@ -152,15 +154,16 @@ describe("ledger", () => {
 
   it("takes a repeated commit for the one that was done", async () => {
     const commit = { ...(await begin(1, "a")), snapshot: snapshot("s1", 5) };
-    await ledger.commitRun(commit);
+    const { revision } = await ledger.commitRun(commit);
     const before = await dump();
-    assert.deepEqual(await ledger.commitRun(commit), { revision: 1, repeated: true });
-    const reread = { ...commit, expectedRevision: 1 };
-    assert.deepEqual(await ledger.commitRun(reread), { revision: 1, repeated: true });
+    assert.deepEqual(await ledger.commitRun(commit), { revision, repeated: true });
+    const reread = { ...commit, expectedRevision: revision };
+    assert.deepEqual(await ledger.commitRun(reread), { revision, repeated: true });
     assert.equal(await dump(), before);
     // Others' commits in between change nothing about it.
-    await ledger.commitRun({ ...(await begin(2, "b")), snapshot: snapshot("s2", 6) });
-    assert.deepEqual(await ledger.commitRun(commit), { revision: 2, repeated: true });
+    const next = { ...(await begin(2, "b")), snapshot: snapshot("s2", 6) };
+    const { revision: later } = await ledger.commitRun(next);
+    assert.deepEqual(await ledger.commitRun(commit), { revision: later, repeated: true });
     assert.equal((await pointers()).latest?.id, "s2");
   });
 
@@ -170,8 +173,8 @@ describe("ledger", () => {
     const before = await dump();
     await assert.rejects(ledger.commitRun(older), codeIs("FENCED"));
     assert.equal(await dump(), before);
-    await ledger.commitRun(newer);
-    await assert.rejects(ledger.commitRun({ ...older, expectedRevision: 1 }), codeIs("FENCED"));
+    const { revision: expectedRevision } = await ledger.commitRun(newer);
+    await assert.rejects(ledger.commitRun({ ...older, expectedRevision }), codeIs("FENCED"));
     const { coverage } = await ledger.readLedger(view, fingerprint);
     assert.equal(coverage.get(formatInterval(day(1)))?.generation, 2);
   });
@@ -183,7 +186,28 @@ describe("ledger", () => {
     await assert.rejects(ledger.commitRun(two), codeIs("LEDGER_CONFLICT"));
     assert.equal(await dump(), before);
     const { revision } = await ledger.readStates(view, [mean]);
-    assert.equal((await ledger.commitRun({ ...two, expectedRevision: revision })).revision, 2);
+    const again = await ledger.commitRun({ ...two, expectedRevision: revision });
+    assert.match(again.revision, /^2\./);
+  });
+
+  it("sends what is committed only to those who have another revision", async () => {
+    const request = { view, fingerprint, aggregates: [mean, count] };
+    const nothing = await ledger.readCommitted({ ...request, known: "0" });
+    assert.equal(nothing?.revision, "0");
+    const { revision } = await ledger.commitRun(await begin(1, "a"));
+    const interval = formatInterval(day(1));
+    assert.deepEqual(await ledger.readCommitted({ ...request, known: "0" }), {
+      revision,
+      coverage: new Map([[interval, { generation: 1, rows: 10, refused: 0 }]]),
+      states: new Map([
+        [mean, new Map([[interval, { generation: 1, state: "state of 1" }]])],
+        [count, new Map()],
+      ]),
+    });
+    assert.equal(await ledger.readCommitted({ ...request, known: revision }), null);
+    // A Redis that lost this commit and went on has another first revision.
+    const restored = revision.replace(/\w{4}$/, "beef");
+    assert.equal((await ledger.readCommitted({ ...request, known: restored }))?.revision, revision);
   });
 
   it("lets exactly one of many concurrent commits through per revision", async () => {
@@ -217,7 +241,7 @@ describe("ledger", () => {
     const second = { ...(await begin(2, "b")), snapshot: snapshot("s", 1, "other") };
     await assert.rejects(ledger.commitRun(second), codeIs("INTERNAL"));
     assert.equal(await ledger.readSnapshot(view, "s"), "one");
-    assert.equal((await ledger.readLedger(view, fingerprint)).revision, 1);
+    assert.match((await ledger.readLedger(view, fingerprint)).revision, /^1\./);
   });
 
   it("moves the head forward only, by interval end and then generation", async () => {
@@ -262,8 +286,11 @@ describe("ledger", () => {
       setFingerprint: set,
     });
     const entry = await ledger.readLedger(view, fingerprint);
-    assert.deepEqual(entry, { revision: 3, namespace, head: null, coverage: new Map() });
-    await assert.rejects(ledger.commitRun({ ...inFlight, expectedRevision: 3 }), codeIs("FENCED"));
+    const { revision } = entry;
+    assert.match(revision, /^3\.[0-9a-f]{16}$/);
+    assert.deepEqual(entry, { revision, namespace, head: null, coverage: new Map() });
+    const late = { ...inFlight, expectedRevision: revision };
+    await assert.rejects(ledger.commitRun(late), codeIs("FENCED"));
     assert.equal((await begin(1, "c")).generation, 4);
     const { states } = await ledger.readStates(view, [mean, count]);
     assert.deepEqual([states.get(mean)?.size, states.get(count)?.size], [0, 1]);
