@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { Redis } from "ioredis";
+import { connectRuns, type Runs } from "../../cli/temporal.ts";
+import { writeBadges } from "../../dev/example-data.ts";
+import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
+import type { Settings } from "../../settings.ts";
+import { createLedger } from "../../store/ledger.ts";
+import { connectRedis } from "../../store/redis.ts";
+import { type Deployment, startDeployment } from "../support/deployment.ts";
+import { dumpStore } from "../support/dump-store.ts";
+import { type RedisServer, startRedis } from "../support/redis.ts";
+import { until } from "../support/until.ts";
+
+const msPerDay = 86_400_000;
+const firstDayMs = Date.parse("2026-01-01T00:00:00Z");
+const days = 12;
+const durable = ["--appendonly", "yes", "--appendfsync", "always"];
+
+describe("A backfill in the middle of which something dies", function () {
+  this.timeout(180_000);
+  let deployment: Deployment;
+  let fingerprint: string;
+  /** The store after a backfill in which nothing died. */
+  let reference: string;
+
+  before(async () => {
+    deployment = await startDeployment();
+    const catalogue = await loadCatalogue(() => import("../../features/index.ts"));
+    ({ fingerprint } = viewNamed(catalogue, "badges"));
+    writeBadges(deployment.settings.dataDir, firstDayMs, days, 2000);
+    const settings = deployment.withPrefix();
+    const worker = await deployment.startWorker(settings);
+    await backfilled(settings, () => Promise.resolve());
+    await worker.stop();
+    reference = await deployment.dump(settings.prefix);
+  });
+  after(() => deployment.stop());
+
+  /** Starts the backfill, lets something die once a few days are committed, and sees it through. */
+  async function backfilled(settings: Settings, die: (runs: Runs) => Promise<void>): Promise<void> {
+    const runs = await connectRuns(settings);
+    try {
+      const run = await runs.startBackfill({
+        view: "badges",
+        from: new Date(firstDayMs).toISOString(),
+        to: new Date(firstDayMs + days * msPerDay).toISOString(),
+        maxParallel: 2,
+      });
+      await until("a few days are committed", async () => (await run.progress()).committed >= 2);
+      await die(runs);
+      const { committed, covered, failed } = await run.result();
+      assert.deepEqual({ done: committed + covered, failed }, { done: days, failed: 0 });
+    } finally {
+      await runs.close();
+    }
+  }
+
+  /** Generations of the committed days. */
+  async function generations(settings: Settings): Promise<number[]> {
+    const redis = connectRedis(settings.redisUrl, "writing");
+    try {
+      const { coverage } = await createLedger(redis, settings).readLedger("badges", fingerprint);
+      return [...coverage.values()].map(({ generation }) => generation);
+    } finally {
+      await redis.close();
+    }
+  }
+
+  async function assertInTheMiddle(settings: Settings): Promise<void> {
+    const { length } = await generations(settings);
+    assert.ok(length > 0 && length < days, `${length} of ${days} days are committed`);
+  }
+
+  it("goes on with another worker, and ends in the same bytes", async () => {
+    const settings = deployment.withPrefix();
+    const worker = await deployment.startWorker(settings);
+    await backfilled(settings, async () => {
+      process.kill(-worker.pid, "SIGKILL");
+      await worker.exited;
+      await assertInTheMiddle(settings);
+      await deployment.startWorker(settings);
+    });
+    assert.deepEqual(await generations(settings), Array<number>(days).fill(1));
+    assert.equal(await deployment.dump(settings.prefix), reference);
+  });
+
+  it("goes on once Redis is back with its append-only file, and ends in the same bytes", async () => {
+    const servers: RedisServer[] = [await startRedis({ args: durable })];
+    const [first] = servers;
+    assert.ok(first);
+    const settings = { ...deployment.withPrefix(), redisUrl: first.url };
+    const worker = await deployment.startWorker(settings);
+    try {
+      await backfilled(settings, async () => {
+        await first.kill();
+        const { port, directory } = first;
+        servers.push(await startRedis({ port, args: [...durable, "--dir", directory] }));
+        await assertInTheMiddle(settings);
+      });
+      assert.deepEqual(await generations(settings), Array<number>(days).fill(1));
+      const client = new Redis(settings.redisUrl, { protocol: 2 });
+      try {
+        assert.equal(await dumpStore(client, settings.prefix), reference);
+      } finally {
+        await client.quit();
+      }
+    } finally {
+      await worker.stop();
+      for (const server of servers.reverse()) await server.stop();
+    }
+  });
+});
