@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Redis } from "ioredis";
 import { connectRuns, type Runs } from "../../cli/temporal.ts";
 import { writeBadges } from "../../dev/example-data.ts";
+import { silentProgress } from "../../dev/progress.ts";
+import { startTemporal } from "../../dev/temporal.ts";
 import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import type { Settings } from "../../settings.ts";
 import { createLedger } from "../../store/ledger.ts";
@@ -109,4 +114,44 @@ describe("A backfill in the middle of which something dies", function () {
       for (const server of servers.reverse()) await server.stop();
     }
   });
+
+  it("goes on once the Temporal server is back on its file, and ends in the same bytes", async function () {
+    // A server that someone else runs is not ours to kill, and without /proc none is found.
+    if ((process.env["TEMPORAL_ADDRESS"] ?? "") !== "" || !existsSync("/proc/self")) this.skip();
+    const dataDir = mkdtempSync(join(tmpdir(), "onceflow-temporal-"));
+    const start = () => startTemporal({ progress: silentProgress, dataDir });
+    let server = await start();
+    const settings = { ...deployment.withPrefix(), temporalAddress: server.address };
+    const worker = await deployment.startWorker(settings);
+    try {
+      await backfilled(settings, async () => {
+        const pids = processesNaming(dataDir);
+        assert.ok(pids.length > 0, "no server was found");
+        for (const pid of pids) process.kill(pid, "SIGKILL");
+        await server.stop();
+        await assertInTheMiddle(settings);
+        server = await start();
+        assert.equal(server.address, settings.temporalAddress, "it is back on another port");
+      });
+      assert.deepEqual(await generations(settings), Array<number>(days).fill(1));
+      assert.equal(await deployment.dump(settings.prefix), reference);
+    } finally {
+      await worker.stop();
+      await server.stop();
+      rmSync(dataDir, { recursive: true, force: true });
+    }
+  });
 });
+
+/** The processes with a folder on their command lines: a server and its UI. */
+function processesNaming(folder: string): number[] {
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return pids.map(Number).filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(folder);
+    } catch {
+      // It has ended meanwhile.
+      return false;
+    }
+  });
+}
