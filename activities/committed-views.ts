@@ -11,7 +11,7 @@ import {
   type IntervalStates,
   type SnapshotMerge,
 } from "../engine/snapshot.ts";
-import type { Coverage, Ledger, Revision } from "../store/ledger.ts";
+import type { Coverage, Ledger, Revision, StoredState } from "../store/ledger.ts";
 import { aggregateFingerprints } from "./view-states.ts";
 
 /** What is committed of a view at one revision. */
@@ -33,8 +33,6 @@ interface CommittedFacts {
   readonly states: IntervalStates;
 }
 
-export type CommittedViews = ReturnType<typeof createCommittedViews>;
-
 /** Makes the process's memory of a ledger. */
 export function createCommittedViews(ledger: Pick<Ledger, "readCommitted">) {
   const known = new Map<string, CommittedView>();
@@ -53,10 +51,10 @@ export function createCommittedViews(ledger: Pick<Ledger, "readCommitted">) {
       const unchanged = entry === null ? known.get(view.name) : undefined;
       if (unchanged !== undefined) return unchanged;
       if (entry === null) throw new Error("the ledger left out what nobody knows");
-      const statesOf = new Map<string, Map<string, { generation: number; state: string }>>();
+      const statesOf = new Map<string, Map<string, StoredState>>();
       for (const [aggregate, states] of entry.states)
         for (const [text, state] of states) {
-          const own = statesOf.get(text) ?? new Map<string, typeof state>();
+          const own = statesOf.get(text) ?? new Map<string, StoredState>();
           statesOf.set(text, own.set(aggregate, state));
         }
       const committed = committedView(view, entry.revision);

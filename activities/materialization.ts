@@ -218,9 +218,8 @@ export function createMaterialization(dependencies: OfflineDependencies) {
     async writePart(run: RunRef, part: number): Promise<PartWritten> {
       const view = viewOfRun(catalogue, run);
       const { namespace } = await storeFacts(view, run);
-      const { rows } = await partFactsOf(view, run, part);
-      if (rows === 0) return { read: 0, written: 0, superseded: 0 };
       const frame = await offline.readPart(partitionOf(view, run), part);
+      if (heightOf(frame) === 0) return { read: 0, written: 0, superseded: 0 };
       assertWanted();
       return online.writeRows(namespace, await toRowBatch(frame, view, run));
     },
@@ -285,7 +284,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       let isCommitted = false;
       if (generation !== null) {
         startedAtMs = (await factsOf(offline, view, run).readRun())?.startedAtMs ?? startedAtMs;
-        const { coverage } = await ledger.readLedger(view.name, view.fingerprint);
+        const { coverage } = await committedViews.read(view);
         const interval = formatInterval(intervalOfRun(view, run));
         isCommitted = coverage.get(interval)?.generation === generation;
         if (!isCommitted) await offline.removePartition(partitionOf(view, run));

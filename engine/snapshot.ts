@@ -50,14 +50,7 @@ export function mergeStates({ node }: ViewAggregate, states: readonly State[]): 
 /** The states of one interval, by aggregate fingerprint; those of newer aggregates may lack. */
 export type IntervalStates = ReadonlyMap<string, Omit<CommittedState, "interval">>;
 
-/** Intervals in order of time, with the merge of each with all before it. */
-interface Merge {
-  readonly interval: Interval;
-  readonly states: IntervalStates;
-  /** Absent until it is asked for, and again once an interval before it has changed. */
-  merged?: Merged | undefined;
-}
-
+/** What the intervals up to one amount to. */
 interface Merged {
   /** In the order of the aggregates. */
   readonly states: readonly State[];
@@ -85,39 +78,42 @@ export interface MergedSnapshot {
  * @param fullRefresh - whether each interval replaces the ones before, so only the newest counts
  */
 export function createSnapshotMerge(aggregates: readonly ViewAggregate[], fullRefresh: boolean) {
-  const merges: Merge[] = [];
+  /** In order of time. */
+  const entries: { readonly interval: Interval; readonly states: IntervalStates }[] = [];
+  /** The merges up to each of the first entries, as far as they were asked for and still hold. */
+  const running: Merged[] = [];
   const none: Merged = {
-    states: aggregates.map(({ node }) => aggregateOf(node.aggregate).empty(node.input.dtype)),
+    states: aggregates.map((aggregate) => mergeStates(aggregate, [])),
     id: hash(["snapshot", aggregates.map(({ fingerprint }) => fingerprint)]),
     isWhole: true,
   };
 
   /** Where an interval is, or would be. */
   function indexOf({ startMs, endMs }: Interval): { index: number; found: boolean } {
-    let [low, high] = [0, merges.length];
+    let [low, high] = [0, entries.length];
     while (low < high) {
       const middle = (low + high) >> 1;
-      const at = merges[middle]?.interval;
+      const at = entries[middle]?.interval;
       if (at === undefined) break;
       if (at.endMs < endMs || (at.endMs === endMs && at.startMs < startMs)) low = middle + 1;
       else high = middle;
     }
-    const at = merges[low]?.interval;
+    const at = entries[low]?.interval;
     return { index: low, found: at?.startMs === startMs && at.endMs === endMs };
   }
 
-  function forgetFrom(index: number): void {
-    // Those after one that was never merged were not merged either.
-    for (let i = index; merges[i]?.merged !== undefined; i++) delete merges[i]?.merged;
+  /** Replaces `count` entries, and forgets the merges that they were part of. */
+  function replace(index: number, count: number, ...by: typeof entries): void {
+    entries.splice(index, count, ...by);
+    running.splice(index);
   }
 
   function put(interval: Interval, states: IntervalStates): void {
     const { index, found } = indexOf(interval);
-    forgetFrom(index);
-    merges.splice(index, found ? 1 : 0, { interval, states });
+    replace(index, found ? 1 : 0, { interval, states });
   }
 
-  function merge(before: Merged, { interval, states }: Merge): Merged {
+  function merge(before: Merged, { interval, states }: (typeof entries)[number]): Merged {
     const merged = aggregates.map((aggregate, i) => {
       const { node, fingerprint } = aggregate;
       const sum = before.states[i] ?? [];
@@ -138,20 +134,19 @@ export function createSnapshotMerge(aggregates: readonly ViewAggregate[], fullRe
   }
 
   function snapshot(): MergedSnapshot {
-    let last = none;
-    // Merges stay until an interval before them changes, so the first without one begins.
-    let first = fullRefresh ? Math.max(0, merges.length - 1) : merges.length;
-    while (!fullRefresh && first > 0 && merges[first - 1]?.merged === undefined) first--;
-    if (!fullRefresh) last = merges[first - 1]?.merged ?? none;
-    for (const each of merges.slice(first)) last = each.merged = merge(last, each);
-    const { states, id, isWhole } = last;
+    const newest = entries.at(-1);
+    if (!fullRefresh)
+      for (const entry of entries.slice(running.length))
+        running.push(merge(running.at(-1) ?? none, entry));
+    const last = fullRefresh ? newest && merge(none, newest) : running.at(-1);
+    const { states, id, isWhole } = last ?? none;
     const values = new Map(
       aggregates.map(({ fingerprint, node }, i): [string, Value] => [
         fingerprint,
         aggregateOf(node.aggregate).value(states[i] ?? [], node.input.dtype),
       ]),
     );
-    const asOfMs = merges.at(-1)?.interval.endMs ?? 0;
+    const asOfMs = newest?.interval.endMs ?? 0;
     return { snapshot: Object.freeze({ id, asOfMs, values }), isWhole };
   }
 
@@ -163,13 +158,12 @@ export function createSnapshotMerge(aggregates: readonly ViewAggregate[], fullRe
     /** The snapshot that there would be with an interval, which is not kept. */
     snapshotWith(interval: Interval, states: IntervalStates): MergedSnapshot {
       const { index, found } = indexOf(interval);
-      const before = merges[index];
+      const before = entries.slice(index, index + (found ? 1 : 0));
       put(interval, states);
       try {
         return snapshot();
       } finally {
-        forgetFrom(index);
-        merges.splice(index, 1, ...(found && before !== undefined ? [before] : []));
+        replace(index, 1, ...before);
       }
     },
   };

@@ -5,7 +5,6 @@
  * of a view's ledger share the tag `{<view>}`; each bucket of rows has a tag of its own, so that a
  * Cluster spreads them.
  */
-import { randomBytes } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
 
 export const defaultPrefix = "onceflow";
@@ -41,11 +40,6 @@ export const pointerFields = {
   head: (fingerprint: string) => `head:${fingerprint}`,
   latest: (setFingerprint: string) => `latest:${setFingerprint}`,
 } as const;
-
-/** Tells a revision from another of the same count: a Redis may be restored and go on. */
-export function newRevisionToken(): string {
-  return randomBytes(8).toString("hex");
-}
 
 /** The field of a bucket that holds its epoch and mark; no entity key encodes to nothing. */
 export const bucketMetaField = "";

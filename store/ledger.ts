@@ -10,9 +10,9 @@ import type { Outcome } from "../engine/grid.ts";
 import type { Interval } from "../engine/interval.ts";
 import { formatInterval } from "../engine/interval.ts";
 import type { StoreKeys } from "./keys.ts";
-import { createKeys, newRevisionToken, pointerFields, requireNames } from "./keys.ts";
+import { createKeys, pointerFields, requireNames } from "./keys.ts";
 import type { Namespace } from "./namespace.ts";
-import { readyNamespace } from "./namespace.ts";
+import { randomId, readyNamespace } from "./namespace.ts";
 import type { RedisArgument, RedisConnection, RedisReply } from "./redis.ts";
 import { pairsOf, textOf } from "./redis.ts";
 import type { Mark } from "./version.ts";
@@ -371,7 +371,7 @@ async function commitRun(
     pointerFields.head(fingerprint),
     encodeMark({ endMs: commit.interval.endMs, generation }),
     ...snapshotArguments(snapshot),
-    newRevisionToken(),
+    randomId(),
     ...aggregates.map((aggregate) => `${generation} ${commit.states[aggregate]}`),
   ]);
   const [outcome = "", revision = "0", newest = "0"] = (reply as RedisReply[]).map(

@@ -9,7 +9,7 @@ import { randomBytes } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
 import type { StoredView } from "./column-data.ts";
 import type { StoreKeys } from "./keys.ts";
-import { bucketMetaField, newRevisionToken, pointerFields, requireNames } from "./keys.ts";
+import { bucketMetaField, pointerFields, requireNames } from "./keys.ts";
 import type { RedisCommand, RedisConnection, RedisReply } from "./redis.ts";
 import { pairsOf, textOf } from "./redis.ts";
 import type { Mark } from "./version.ts";
@@ -112,7 +112,7 @@ export async function resetNamespace(
     newRecord(buckets),
     pointerFields.head(fingerprint),
     pointerFields.latest(setFingerprint),
-    newRevisionToken(),
+    randomId(),
   ]);
   return openNamespace(redis, keys, stored, buckets);
 }
@@ -236,7 +236,15 @@ function parseRecord(view: string, fingerprint: string, record: string): Namespa
 }
 
 function newRecord(buckets: number): string {
-  return `${buckets} ${randomBytes(epochSize).toString("hex")} new`;
+  return `${buckets} ${randomId()} new`;
+}
+
+/**
+ * 16 random hexadecimal digits: an epoch, or what tells a revision from another of the same count
+ * in a Redis that was restored and went on.
+ */
+export function randomId(): string {
+  return randomBytes(epochSize).toString("hex");
 }
 
 function requireBuckets(buckets: number): void {

@@ -81,9 +81,7 @@ async function fill(
   left: Buffer,
   capacity: number,
 ): Promise<CsvText> {
-  // No more than is there, as far as one knows: most files are far smaller than a chunk.
-  const known = Math.min(capacity, input.file.sizeBytes + 1);
-  const bytes = Buffer.allocUnsafe(Math.max(known, left.length + 1));
+  const bytes = Buffer.allocUnsafe(Math.max(capacity, left.length + 1));
   let length = left.copy(bytes);
   while (length < bytes.length) {
     const { bytesRead } = await handle

@@ -6,7 +6,7 @@
  * file aborts the process where the call is asynchronous; in a synchronous call it is an error.
  */
 import pl from "nodejs-polars";
-import { heightOf, lazyOf, toColumns } from "../engine/compile/frame.ts";
+import { columnNamed, heightOf, lazyOf, toColumns } from "../engine/compile/frame.ts";
 import type { Source } from "../engine/definitions.ts";
 import type { Interval } from "../engine/interval.ts";
 import { timestampMax, timestampMin } from "../engine/scalar.ts";
@@ -46,7 +46,9 @@ export async function* readChunks(
   const isCsv = file.path.endsWith(".csv");
   if (!isCsv && !file.path.endsWith(".parquet"))
     throw fault("SCHEMA_MISMATCH", input, "is neither .csv nor .parquet by its name");
-  const chunks = isCsv ? readCsv(input, options.chunkBytes ?? csvChunkBytes) : readParquet(input);
+  // Most files are far smaller than a chunk; one byte more tells the end.
+  const chunkBytes = Math.min(options.chunkBytes ?? csvChunkBytes, file.sizeBytes + 1);
+  const chunks = isCsv ? readCsv(input, chunkBytes) : readParquet(input);
   for await (const chunk of chunks) yield select(chunk, input, interval);
 }
 
@@ -65,20 +67,11 @@ function select(chunk: Chunk, input: Input, interval: Interval): pl.DataFrame {
     pl.Series(ordinals).cast(pl.Int64).alias(ordinalColumn),
   );
   if (eventTime === undefined) return frame;
-  const time = timeOf(input.source, eventTime);
+  const time = columnNamed(eventTime).cast(pl.Int64);
   const { startMs, endMs } = interval;
   return lazyOf(frame)
     .filter(time.gtEq(microseconds(startMs)).and(time.lt(microseconds(endMs))))
     .collectSync();
-}
-
-const times = new WeakMap<Source, pl.Expr>();
-
-/** The event time in µs. Expressions are slow to build, and chunks are many. */
-function timeOf(source: Source, eventTime: string): pl.Expr {
-  const time = times.get(source) ?? pl.col(eventTime).cast(pl.Int64);
-  times.set(source, time);
-  return time;
 }
 
 function assertNulls({ frame, place }: Chunk, input: Input): void {

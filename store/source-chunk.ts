@@ -1,7 +1,7 @@
 /** What the readers of CSV and parquet share: their chunks, the check of columns, their errors. */
 import { promises as fs } from "node:fs";
-import pl from "nodejs-polars";
-import { lazyOf } from "../engine/compile/frame.ts";
+import type pl from "nodejs-polars";
+import { columnNamed, lazyOf } from "../engine/compile/frame.ts";
 import type { Source } from "../engine/definitions.ts";
 import type { Dtype } from "../engine/dtypes.ts";
 import { didYouMean, messageOf, OnceflowError } from "../engine/errors.ts";
@@ -27,15 +27,10 @@ export function declared(source: Source): [name: string, dtype: Dtype][] {
   return Object.entries(source.types).map(([name, { dtype }]) => [name, dtype]);
 }
 
-const projections = new WeakMap<Source, pl.Expr[]>();
-
 /** The declared columns of a frame, in their order. */
 export function project(frame: pl.DataFrame, source: Source): pl.DataFrame {
-  // Expressions are slow to build, and chunks are many.
-  const columns = projections.get(source) ?? declared(source).map(([name]) => pl.col(name));
-  projections.set(source, columns);
   return lazyOf(frame)
-    .select(...columns)
+    .select(...declared(source).map(([name]) => columnNamed(name)))
     .collectSync();
 }
 

@@ -67,7 +67,7 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
     switch (node.kind) {
       case "column":
         columns.add(node.name);
-        return pl.col(node.name);
+        return columnNamed(node.name);
       case "literal":
         return typedLiteral(node.dtype, node.value);
       case "aggregate":
@@ -94,13 +94,13 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
     columns: [...columns],
     aggregates: [...aggregates.values()],
     run: async (frame, values, keep = []) => {
+      const everyRow = columnNamed(columnNamesOf(frame)[0] ?? "").isNull();
       const bound = [...aggregates].map(([key, node]) => {
         const value = values.get(key);
         if (value === undefined) throw new Error(`aggregate ${key} is not bound`);
         // A column with the value in every row: with a literal polars takes short cuts that change
         // the last bit (see `spread` in operations/arithmetic.ts).
         const literal = typedLiteral(node.dtype, value);
-        const everyRow = columnNamed(columnNamesOf(frame)[0] ?? "").isNull();
         return pl.when(everyRow).then(literal).otherwise(literal).alias(`__aggregate_${key}`);
       });
       let lazy = bound.length > 0 ? lazyOf(frame).withColumns(...bound) : lazyOf(frame);

@@ -3,14 +3,14 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { connectRuns, type Runs } from "../../cli/temporal.ts";
+import { withRedis } from "../../cli/context.ts";
+import { connectRuns } from "../../cli/temporal.ts";
 import { writeBadges } from "../../dev/example-data.ts";
 import { silentProgress } from "../../dev/progress.ts";
 import { startTemporal } from "../../dev/temporal.ts";
 import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import type { Settings } from "../../settings.ts";
 import { createLedger } from "../../store/ledger.ts";
-import { connectRedis } from "../../store/redis.ts";
 import { type Deployment, startDeployment } from "../support/deployment.ts";
 import { dumpStore } from "../support/dump-store.ts";
 import { type RedisServer, startRedis } from "../support/redis.ts";
@@ -42,7 +42,7 @@ describe("A backfill in the middle of which something dies", function () {
   after(() => deployment.stop());
 
   /** Starts the backfill, lets something die once a few days are committed, and sees it through. */
-  async function backfilled(settings: Settings, die: (runs: Runs) => Promise<void>): Promise<void> {
+  async function backfilled(settings: Settings, die: () => Promise<void>): Promise<void> {
     const runs = await connectRuns(settings);
     try {
       const run = await runs.startBackfill({
@@ -52,7 +52,7 @@ describe("A backfill in the middle of which something dies", function () {
         maxParallel: 2,
       });
       await until("a few days are committed", async () => (await run.progress()).committed >= 2);
-      await die(runs);
+      await die();
       const { committed, covered, failed } = await run.result();
       assert.deepEqual({ done: committed + covered, failed }, { done: days, failed: 0 });
     } finally {
@@ -62,13 +62,10 @@ describe("A backfill in the middle of which something dies", function () {
 
   /** Generations of the committed days. */
   async function generations(settings: Settings): Promise<number[]> {
-    const redis = connectRedis(settings.redisUrl, "writing");
-    try {
-      const { coverage } = await createLedger(redis, settings).readLedger("badges", fingerprint);
-      return [...coverage.values()].map(({ generation }) => generation);
-    } finally {
-      await redis.close();
-    }
+    const { coverage } = await withRedis(settings, "writing", (redis) =>
+      createLedger(redis, settings).readLedger("badges", fingerprint),
+    );
+    return [...coverage.values()].map(({ generation }) => generation);
   }
 
   async function assertInTheMiddle(settings: Settings): Promise<void> {
