@@ -1,14 +1,14 @@
 /** Finds a Redis, or starts one that keeps every write until it is stopped. */
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { basename, join } from "node:path";
 
 import { Redis } from "ioredis";
 
 import { messageOf, OnceflowError } from "../engine/errors.ts";
-import { ownPath, ownTemporaryDirectory, type Release } from "./owned.ts";
-import { findOnPath, retryPorts, runProcess, startProcess } from "./processes.ts";
+import { aptInstall, findAptGet } from "./apt.ts";
+import type { Release } from "./owned.ts";
+import { findOnPath, retryPorts, startProcess } from "./processes.ts";
 import { openProgress, type Progress } from "./progress.ts";
 import { choosePorts, openServiceDirectory, type ServiceOptions } from "./service.ts";
 
@@ -141,9 +141,8 @@ async function ping(url: string): Promise<void> {
 }
 
 async function installRedis(progress: Progress, env: NodeJS.ProcessEnv): Promise<string> {
-  const apt = findOnPath("apt-get", env);
-  const isDebianRoot = process.getuid?.() === 0 && existsSync("/etc/debian_version");
-  if (apt === undefined || !isDebianRoot) {
+  const apt = findAptGet(env);
+  if (apt === undefined) {
     throw new OnceflowError(
       "SETUP_FAILED",
       "Redis: REDIS_URL is not set and there is no redis-server on the PATH. Ways out:\n" +
@@ -154,7 +153,7 @@ async function installRedis(progress: Progress, env: NodeJS.ProcessEnv): Promise
   }
   await progress.step(
     "Redis: no redis-server on the PATH, installing it with apt-get",
-    (detail) => aptInstall(apt, env, detail),
+    (detail) => aptInstall(apt, "redis-server", env, detail),
     () => "Redis: installed redis-server with apt-get",
   );
   const command = findOnPath("redis-server", env) ?? "/usr/bin/redis-server";
@@ -163,51 +162,6 @@ async function installRedis(progress: Progress, env: NodeJS.ProcessEnv): Promise
     "SETUP_FAILED",
     "apt-get installed redis-server, and it is not on the PATH. Add its folder to the PATH.",
   );
-}
-
-async function aptInstall(
-  apt: string,
-  env: NodeJS.ProcessEnv,
-  detail: (text: string) => void,
-): Promise<void> {
-  const { path: directory, release } = ownTemporaryDirectory("apt");
-  const run = (what: string, args: string[], uninterruptible: boolean) => {
-    detail(what);
-    return runProcess({
-      name: `apt-get ${args[0] ?? ""}`,
-      command: apt,
-      args: ["-o", "DPkg::Lock::Timeout=120", "-q", "-y", ...args],
-      env: { ...env, DEBIAN_FRONTEND: "noninteractive" },
-      logFile: join(directory, "apt.log"),
-      uninterruptible,
-    });
-  };
-  try {
-    // An old list of packages may do: let the install decide.
-    await run("updating the list of packages", ["update"], false).catch(() => undefined);
-    await run("downloading", ["install", "--download-only", "redis-server"], false);
-    const allowServices = await denyServices();
-    try {
-      // dpkg must not be cut off half-way.
-      await run("unpacking", ["install", "--no-download", "redis-server"], true);
-    } finally {
-      await allowServices();
-    }
-  } finally {
-    await release();
-  }
-}
-
-/** Keeps the package from starting a system service of its own, as Debian's policy provides. */
-async function denyServices(): Promise<() => Promise<void>> {
-  const policy = "/usr/sbin/policy-rc.d";
-  try {
-    await writeFile(policy, "#!/bin/sh\nexit 101\n", { flag: "wx", mode: 0o755 });
-  } catch {
-    // The machine has a policy already, and it stands.
-    return () => Promise.resolve();
-  }
-  return ownPath(policy);
 }
 
 function maskPassword(url: string): string {
