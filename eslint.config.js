@@ -25,7 +25,8 @@ function boundary(folder, sees) {
         {
           patterns: [
             {
-              regex: `^(\\.\\./)+(${forbidden.join("|")})(/|\\.ts$)`,
+              // Of the workflows, the names of the contract are open to activities.
+              regex: `^(\\.\\./)+(?!workflows/(contract|attributes)\\.ts$)(${forbidden.join("|")})(/|\\.ts$)`,
               // The contract of the workflows is types, for activities and workflows alike.
               allowTypeImports: folder === "workflows" || folder === "activities",
               message: `${folder}/ may import only: ${sees.join(", ") || "nothing of the project"}.`,
@@ -33,7 +34,8 @@ function boundary(folder, sees) {
             ...(folder === "workflows"
               ? [
                   {
-                    regex: "^(?!\\./|@temporalio/workflow$|@temporalio/common$)",
+                    regex:
+                      "^(?!\\./|\\.\\./pipeline\\.ts$|@temporalio/workflow$|@temporalio/common$)",
                     allowTypeImports: true,
                     message: "workflows/ runs in a sandbox: import types only.",
                   },

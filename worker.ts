@@ -6,7 +6,7 @@
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/worker";
-import { loadCatalogue } from "./engine/catalogue.ts";
+import { type Catalogue, loadCatalogue } from "./engine/catalogue.ts";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
 import { type LogLevel, readSettings, type Settings, settingsHelp } from "./settings.ts";
 import { connectRedis, type RedisConnection } from "./store/redis.ts";
@@ -70,14 +70,22 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
       import("./store/online-store.ts"),
       import("./store/ledger.ts"),
     ]);
+  const [{ tasks }, workflows] = await Promise.all([
+    import("./activities/tasks/index.ts"),
+    import("./workflows/index.ts"),
+  ]);
   const { prefix, dataDir, offlineDir, sources } = settings;
+  const catalogue = await loadCatalogue(() => import("./features/index.ts"));
+  assertNamed(catalogue, Object.keys(tasks), Object.keys(workflows));
   const activities = createOfflineActivities({
-    catalogue: await loadCatalogue(() => import("./features/index.ts")),
+    catalogue,
     redis,
     online: createOnlineStore(redis, { prefix }),
     ledger: ledgers.createLedger(redis, { prefix }),
     offline: createOfflineStore({ root: offlineDir }),
     sources: { dataDir, overrides: sources },
+    tasks,
+    folders: { dataDir, offlineDir },
   });
   const options = {
     taskQueue: queuesOf(settings.queue).offline,
@@ -87,6 +95,29 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
     maxConcurrentActivityTaskExecutions: 2,
   };
   return { options, close: () => Promise.resolve() };
+}
+
+/** What schedules name must be there. @throws DEFINITION_INVALID */
+function assertNamed(
+  catalogue: Catalogue,
+  tasks: readonly string[],
+  workflows: readonly string[],
+): void {
+  for (const { name, schedule } of catalogue.views.values()) {
+    if (schedule === undefined) continue;
+    const { workflow, waitFor } = schedule;
+    if (!workflows.includes(workflow))
+      throw new OnceflowError(
+        "DEFINITION_INVALID",
+        `view "${name}" names workflow "${workflow}", which workflows/index.ts does not export; it has ${workflows.join(", ")}.`,
+      );
+    for (const sensor of waitFor)
+      if (sensor.kind === "task" && !tasks.includes(sensor.name))
+        throw new OnceflowError(
+          "DEFINITION_INVALID",
+          `view "${name}" waits for task "${sensor.name}", which activities/tasks/index.ts does not export; it has ${tasks.join(", ")}.`,
+        );
+  }
 }
 
 async function onlineOptions(settings: Settings, redis: RedisConnection) {

@@ -1,5 +1,6 @@
 /** Checks the input of `backfill`, which a person may have typed in the Temporal UI. */
 import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { reprocessModes } from "../engine/grid.ts";
 import { parseInstant } from "../engine/interval.ts";
 import type { BackfillInput } from "../workflows/contract.ts";
 
@@ -17,7 +18,7 @@ const names = [
   "carried",
 ];
 
-const modes: readonly unknown[] = ["missing", "failed", "all"];
+const modes: readonly unknown[] = reprocessModes;
 
 /**
  * The input, with everything in it as it must be.
@@ -45,7 +46,7 @@ export function checkBackfill(input: unknown): BackfillInput {
   if (from >= to) wrong("to", `a time after from, ${JSON.stringify(given["from"])}`);
   const { reprocess, maxParallel, partitionsPerRun, newestFirst } = given;
   if (reprocess !== undefined && !modes.includes(reprocess))
-    wrong("reprocess", '"missing", "failed" or "all"');
+    wrong("reprocess", reprocessModes.map((mode) => `"${mode}"`).join(", "));
   if (maxParallel !== undefined && !isWhole(maxParallel, 1000))
     wrong("maxParallel", "a whole number 1-1000");
   if (partitionsPerRun !== undefined && !isWhole(partitionsPerRun, 400))

@@ -33,11 +33,21 @@ import {
   type SourceConfig,
   type SourceFile,
 } from "../store/source-files.ts";
-import type { PartRead, PartWritten, RunCounts, RunPlan, RunRef } from "../workflows/contract.ts";
+import type {
+  PartRead,
+  PartWritten,
+  ReadyRequest,
+  RunCounts,
+  RunPlan,
+  RunRef,
+  Waiting,
+} from "../workflows/contract.ts";
 import { createCommittedViews } from "./committed-views.ts";
 import { judge } from "./judge.ts";
+import type { createReadiness } from "./readiness.ts";
 import { toRowBatch, withRowColumns } from "./rows.ts";
 import { assertWanted } from "./run-context.ts";
+import type { Task, TaskFolders } from "./tasks/task.ts";
 import { factsOf, intervalOfRun, partitionOf, viewOfRun } from "./runs.ts";
 import { compileView, type ViewProgram } from "./view-program.ts";
 import {
@@ -58,6 +68,9 @@ export interface OfflineDependencies {
   readonly ledger: Ledger;
   readonly offline: OfflineStore;
   readonly sources: SourceConfig;
+  /** The tasks of pipelines and sensors, and the folders that they are given. */
+  readonly tasks: Readonly<Record<string, Task>>;
+  readonly folders: TaskFolders;
 }
 
 /** Warnings kept of one part, so that a payload stays small. */
@@ -68,7 +81,10 @@ const partsLimit = 2000;
 const commitAttempts = 20;
 
 /** Makes the activities of `materialize`. */
-export function createMaterialization(dependencies: OfflineDependencies) {
+export function createMaterialization(
+  dependencies: OfflineDependencies,
+  readiness: Pick<ReturnType<typeof createReadiness>, "check" | "tell">,
+) {
   const { catalogue, redis, online, ledger, offline, sources } = dependencies;
   const programs = new Map<string, ViewProgram>();
   const committedViews = createCommittedViews(ledger);
@@ -80,10 +96,15 @@ export function createMaterialization(dependencies: OfflineDependencies) {
   };
 
   return {
-    /** Asks the ledger what is due, allots the generation and lists the source files. */
+    /**
+     * Asks the ledger what is due and whether the run may begin, allots the generation and lists
+     * the source files.
+     *
+     * @throws UPSTREAM_FAILED where something that comes first ended without a commit
+     */
     async planRun(
-      request: Omit<RunRef, "generation"> & { readonly reprocess: boolean },
-    ): Promise<RunPlan> {
+      request: ReadyRequest & { readonly reprocess: boolean },
+    ): Promise<RunPlan | Waiting> {
       const view = viewOfRun(catalogue, request);
       const interval = intervalOfRun(view, request);
       await redis.assertNoEviction();
@@ -104,6 +125,8 @@ export function createMaterialization(dependencies: OfflineDependencies) {
           snapshot: pointers?.latest?.id ?? null,
         };
       }
+      const ready = await readiness.check(view, request);
+      if (ready.due === "waiting") return ready;
       const files = await listSourceFiles(view.source, interval, sources);
       if (files.length > partsLimit)
         throw new OnceflowError(
@@ -123,7 +146,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       const facts = factsOf(offline, view, run);
       // A retry keeps the first start, so that the rows' known-at stays.
       const startedAtMs = (await facts.readRun())?.startedAtMs ?? Date.now();
-      await facts.writeRun({ files, startedAtMs, due });
+      await facts.writeRun({ files, startedAtMs, due, upstream: ready.upstream });
       return { due, generation, parts: files.length, rows: 0, snapshot: null };
     },
 
@@ -247,8 +270,17 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       return { snapshot: snapshot?.id ?? null };
     },
 
-    /** Writes what a committed run leaves behind: snapshot, manifest and log. */
-    async publishRun(run: RunRef, writesRows: boolean, counts: RunCounts): Promise<void> {
+    /**
+     * Writes what a committed run leaves behind, snapshot, manifest and log, and tells those that
+     * wait for it.
+     *
+     * @returns what rests on the rows before, in words
+     */
+    async publishRun(
+      run: RunRef,
+      writesRows: boolean,
+      counts: RunCounts,
+    ): Promise<{ readonly stale: readonly string[] }> {
       const view = viewOfRun(catalogue, run);
       const { files, startedAtMs } = await runFacts(view, run);
       const [pointers] = await ledger.readPointers([pointerRequest(view)]);
@@ -266,16 +298,17 @@ export function createMaterialization(dependencies: OfflineDependencies) {
         await offline.removeGenerationsBefore(partitionOf(view, run));
       } else await offline.removePartition(partitionOf(view, run));
       await logRun(view, run, startedAtMs, "committed", { ...counts });
+      return { stale: await readiness.tell(view, run, true) };
     },
 
     /**
-     * Writes a failed or cancelled run to the run log and removes what it staged. What was
-     * committed before the failure stays, and is logged as committed.
+     * Writes a failed, cancelled or blocked run to the run log, removes what it staged, and tells
+     * those that wait for it. What was committed before the failure stays, and is logged as committed.
      */
     async recordFailure(
       request: Omit<RunRef, "generation">,
       generation: number | null,
-      outcome: "failed" | "cancelled",
+      outcome: "failed" | "cancelled" | "blocked",
       reason: string,
     ): Promise<void> {
       const view = viewOfRun(catalogue, request);
@@ -292,6 +325,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       await logRun(view, run, startedAtMs, isCommitted ? "committed" : outcome, {
         reason: reason.slice(0, 500),
       });
+      await readiness.tell(view, run, false);
     },
   };
 
@@ -310,6 +344,8 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       const interval = intervalOfRun(view, run);
       const { runId, generation } = run;
       const ownStates = statesOfRun(view, run, states);
+      const { upstream } = await runFacts(view, run);
+      const facts = { rows, ...(Object.keys(upstream).length > 0 ? { upstream } : {}) };
       for (let attempt = 1; ; attempt++) {
         const committed = await committedViews.read(view);
         assertNoOverlap(view, committed.intervals, run);
@@ -323,7 +359,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
             runId,
             generation,
             expectedRevision: committed.revision,
-            coverage: writesRows ? { rows } : undefined,
+            coverage: writesRows ? facts : undefined,
             states,
             snapshot: snapshot && {
               id: snapshot.id,
@@ -332,7 +368,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
               body: encodeSnapshot(view.aggregates, snapshot),
             },
           });
-          const coverage = writesRows ? { rows, generation } : undefined;
+          const coverage = writesRows ? { ...facts, generation } : undefined;
           if (!repeated) committed.follow(revision, interval, { coverage, states: ownStates });
           return snapshot;
         } catch (error) {

@@ -1,17 +1,38 @@
 /** The activities of the offline queue: a factory over injected dependencies. */
+import { OnceflowError } from "../engine/errors.ts";
 import { withFailures } from "./failure.ts";
 import { createMaterialization, type OfflineDependencies } from "./materialization.ts";
+import { createReadiness } from "./readiness.ts";
 import { withHeartbeats } from "./run-context.ts";
 import { createScheduling } from "./scheduling.ts";
+import type { TaskInput } from "../workflows/contract.ts";
 import { createTrainingSets } from "./training-set.ts";
 
-/** All I/O that the workflows of the offline queue may ask for. */
+/**
+ * All I/O that the workflows of the offline queue may ask for, with the tasks of users.
+ *
+ * @throws DEFINITION_INVALID where a task has the name of one of ours
+ */
 export function createOfflineActivities(dependencies: OfflineDependencies) {
-  return withFailures(
-    withHeartbeats({
-      ...createMaterialization(dependencies),
-      ...createScheduling(dependencies),
-      ...createTrainingSets(dependencies),
-    }),
+  const { tasks, folders } = dependencies;
+  const readiness = createReadiness(dependencies);
+  const own = {
+    ...createMaterialization(dependencies, readiness),
+    ...readiness.activities,
+    ...createScheduling(dependencies),
+    ...createTrainingSets(dependencies),
+  };
+  const taken = Object.keys(tasks).find((name) => name in own);
+  if (taken !== undefined)
+    throw new OnceflowError(
+      "DEFINITION_INVALID",
+      `activities/tasks/index.ts exports a task "${taken}", which is the name of an activity of onceflow. Give it another name.`,
+    );
+  const tasksAsActivities = Object.fromEntries(
+    Object.entries(tasks).map(([name, task]) => [
+      name,
+      (interval: TaskInput) => task(interval, folders),
+    ]),
   );
+  return withFailures(withHeartbeats({ ...tasksAsActivities, ...own }));
 }

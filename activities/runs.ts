@@ -49,6 +49,8 @@ export interface RunFacts {
   readonly files: readonly SourceFile[];
   readonly startedAtMs: number;
   readonly due: "rows" | "aggregates";
+  /** What the run rests on of the views that come first, by view: see `createReadiness`. */
+  readonly upstream: Readonly<Record<string, string>>;
 }
 
 /** What a committed partition was made of; the last file that is written into it. */

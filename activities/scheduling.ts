@@ -49,6 +49,7 @@ export function createScheduling({
       if (interval === null)
         return {
           runs: [],
+          workflow: schedule.workflow,
           reason: `No interval was complete at ${at}; the schedule starts later.`,
         };
       const isNewest = newestInterval(schedule, parseInstant(now))?.endMs === interval.endMs;
@@ -56,13 +57,14 @@ export function createScheduling({
         schedule.allowedLateness > 0 && isNewest && isSlot(schedule, atMs)
           ? lateIntervals(schedule, interval)
           : [];
-      const cells = await readGrid(ledger, view, [...late, interval]);
+      const cells = await readGrid(ledger, catalogue, view, [...late, interval]);
       const own = cells.at(-1);
       const runs = cells.filter((cell) => cell !== own || isDue(cell, "failed")).map(toRun);
       const { start, end } = endsOf(interval);
       const isCommitted = own !== undefined && !isDue(own, "failed");
       return {
         runs,
+        workflow: schedule.workflow,
         reason:
           `The newest complete interval at ${at} is [${start}, ${end})` +
           `${isCommitted ? ", which is committed" : ""}${late.length > 0 ? `; ${late.length} before it may have late rows` : ""}.`,
@@ -77,7 +79,12 @@ export function createScheduling({
     async planBackfill(input: BackfillInput, cursor: string | null): Promise<BackfillPage> {
       const { view, fingerprint, definition } = viewOfBackfill(catalogue, checkBackfill(input));
       const { reprocess = "missing", newestFirst = false } = input;
-      const cells = await readGrid(ledger, view, backfillIntervals(view, input, Date.now()));
+      const cells = await readGrid(
+        ledger,
+        catalogue,
+        view,
+        backfillIntervals(view, input, Date.now()),
+      );
       const due = cells.filter((cell) => isDue(cell, reprocess)).map(toRun);
       if (newestFirst) due.reverse();
       const left =
@@ -88,6 +95,7 @@ export function createScheduling({
       return {
         fingerprint,
         definition,
+        workflow: scheduleOf(view).workflow,
         runs,
         cursor: left.length > runs.length ? (runs.at(-1)?.start ?? null) : null,
         total: cursor === null ? due.length : 0,

@@ -77,6 +77,8 @@ export async function benchBackfill(
         ledger: createLedger(redis, settings),
         offline: createOfflineStore({ root: settings.offlineDir }),
         sources: { dataDir: settings.dataDir },
+        tasks: {},
+        folders: settings,
       }),
       nothing: () => Promise.resolve(),
     },

@@ -1,8 +1,8 @@
 /** `backfill` and `scale`: run the intervals of a range that are due, and steer that. */
 import { type Command, Option } from "commander";
 import { backfillIntervals } from "../activities/backfill-range.ts";
-import { type View, viewNamed } from "../engine/catalogue.ts";
-import { type Cell, isDue, type Reprocess } from "../engine/grid.ts";
+import { type Catalogue, type View, viewNamed } from "../engine/catalogue.ts";
+import { type Cell, isDue, type Reprocess, reprocessModes } from "../engine/grid.ts";
 import { checkBackfill } from "../activities/backfill-input.ts";
 import { endsOf, readGrid } from "../store/grid.ts";
 import { createLedger } from "../store/ledger.ts";
@@ -51,8 +51,11 @@ export function addBackfill(program: Command, context: Context): void {
     .requiredOption("--from <time>", "where the range begins, ISO 8601 in UTC")
     .requiredOption("--to <time>", "where it ends; what is not complete yet is left out")
     .addOption(
-      new Option("--reprocess <mode>", "which intervals are due; `failed` takes missing ones too")
-        .choices(["missing", "failed", "all"])
+      new Option(
+        "--reprocess <mode>",
+        "which intervals are due; `failed` and `stale` take missing ones too",
+      )
+        .choices(reprocessModes)
         .default("missing"),
     )
     .option("--max-parallel <count>", "intervals under way at once", "8")
@@ -98,7 +101,8 @@ export function addScale(program: Command, context: Context): void {
 }
 
 async function runBackfill(context: Context, name: string, options: Options): Promise<Reply> {
-  const view = viewNamed(await context.catalogue(), name);
+  const catalogue = await context.catalogue();
+  const view = viewNamed(catalogue, name);
   const { from, to, reprocess, newestFirst = false } = options;
   const input: BackfillInput = checkBackfill({
     view: view.name,
@@ -111,7 +115,7 @@ async function runBackfill(context: Context, name: string, options: Options): Pr
     fingerprint: view.fingerprint,
     definition: view.runFingerprint,
   });
-  if (options.dryRun === true) return dryRun(context, view, input, reprocess);
+  if (options.dryRun === true) return dryRun(context, catalogue, view, input, reprocess);
   // Before anything is started: a view without a schedule has no intervals.
   backfillIntervals(view, input, Date.now());
 
@@ -135,6 +139,7 @@ async function runBackfill(context: Context, name: string, options: Options): Pr
 
 async function dryRun(
   context: Context,
+  catalogue: Catalogue,
   view: View,
   input: BackfillInput,
   reprocess: Reprocess,
@@ -142,7 +147,7 @@ async function dryRun(
   const settings = context.settings();
   const intervals = backfillIntervals(view, input, Date.now());
   const cells = await withRedis(settings, "writing", (redis) =>
-    readGrid(createLedger(redis, settings), view, intervals),
+    readGrid(createLedger(redis, settings), catalogue, view, intervals),
   );
   if (input.newestFirst === true) cells.reverse();
   const rows = cells.map((cell) => ({
@@ -176,9 +181,12 @@ function whyOf(cell: Cell, reprocess: Reprocess): string {
       return reprocess === "all"
         ? `committed with ${rows ?? 0} rows, computed again`
         : `committed with ${rows ?? 0} rows`;
+    case "stale":
+      return `a view that comes first was computed again since${isDue(cell, reprocess) ? "" : "; --reprocess stale takes it"}`;
     case "failed":
     case "cancelled":
-      return `its last run ${state === "failed" ? "failed" : "was cancelled"}${reason}${isDue(cell, reprocess) ? "" : "; --reprocess failed takes it"}`;
+    case "blocked":
+      return `its last run ${state === "failed" ? "failed" : `was ${state}`}${reason}${isDue(cell, reprocess) ? "" : "; --reprocess failed takes it"}`;
   }
 }
 

@@ -68,7 +68,7 @@ async function materialize(context: Context, name: string, options: Options): Pr
   };
   const runs = await openRuns(context.settings());
   const startedAtMs = Date.now();
-  const run = await runs.startMaterialize(input);
+  const run = await runs.startMaterialize(input, view.schedule?.workflow);
   if (!options.wait) return started(view, input, run);
   const followed = await followRun(context, runs.client, run, {
     title: `materialize ${name} ${showSpan(span)}`,

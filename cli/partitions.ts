@@ -24,8 +24,22 @@ interface Options extends JsonOption {
   readonly to?: string;
 }
 
-const marks = { done: "█", missing: "·", failed: "✗", cancelled: "○" } as const;
-const colours = { done: "green", missing: "dim", failed: "red", cancelled: "yellow" } as const;
+const marks = {
+  done: "█",
+  stale: "▒",
+  missing: "·",
+  failed: "✗",
+  cancelled: "○",
+  blocked: "‖",
+} as const satisfies Readonly<Record<CellState, string>>;
+const colours = {
+  done: "green",
+  stale: "yellow",
+  missing: "dim",
+  failed: "red",
+  cancelled: "yellow",
+  blocked: "red",
+} as const satisfies Readonly<Record<CellState, string>>;
 const stripWidth = 60;
 const rowsShown = 40;
 
@@ -37,18 +51,20 @@ export function addPartitions(program: Command, context: Context): void {
     .summary("show what became of each interval of a view")
     .description(
       "Draws the intervals of a view's schedule, from its start to the newest complete one: done, " +
-        "missing, failed or cancelled, with rows and durations; lists gaps with the command that " +
+        "missing, failed, cancelled, stale (a view that comes first was computed again since) or " +
+        "blocked (by one that failed), with rows and durations; lists gaps with the command that " +
         "fills them. Exit code 3 where an interval is not done.",
     )
     .option("--from <time>", "the first interval, ISO 8601 in UTC (default: the schedule's start)")
     .option("--to <time>", "the end of the last (default: the newest complete interval)")
     .action((name: string, options: Options) =>
       context.answer(options, async () => {
-        const view = viewNamed(await context.catalogue(), name);
+        const catalogue = await context.catalogue();
+        const view = viewNamed(catalogue, name);
         const settings = context.settings();
         const intervals = intervalsOf(view, options, Date.now());
         const cells = await withRedis(settings, "writing", (redis) =>
-          readGrid(createLedger(redis, settings), view, intervals),
+          readGrid(createLedger(redis, settings), catalogue, view, intervals),
         );
         const gaps = gapsOf(cells);
         return {
@@ -84,7 +100,7 @@ function gapsOf(cells: readonly Cell[]): Span[] {
 }
 
 function countsOf(cells: readonly Cell[]): Readonly<Record<CellState, number>> {
-  const counts = { done: 0, missing: 0, failed: 0, cancelled: 0 };
+  const counts = { done: 0, stale: 0, missing: 0, failed: 0, cancelled: 0, blocked: 0 };
   for (const { state } of cells) counts[state]++;
   return counts;
 }
@@ -114,11 +130,21 @@ function textOf(view: View, cells: readonly Cell[], gaps: readonly Span[], paint
   }
   const touched = cells.filter(({ state, outcome }) => state !== "missing" || outcome !== null);
   const shown = touched.slice(-rowsShown);
+  const stale = spanOfStale(cells);
   const counts = Object.entries(countsOf(cells)).filter(([, count]) => count > 0);
   return [
     `${view.name}: ${counts.map(([state, count]) => `${count} ${state}`).join(", ") || "no interval is complete yet"}`,
     ...strips,
-    ...(strips.length > 0 ? [paint("dim", "█ done  · missing  ✗ failed  ○ cancelled")] : []),
+    ...(strips.length > 0
+      ? [
+          paint(
+            "dim",
+            Object.entries(marks)
+              .map(([state, mark]) => `${mark} ${state}`)
+              .join("  "),
+          ),
+        ]
+      : []),
     ...(shown.length > 0 ? ["", intervalTable(shown, paint)] : []),
     ...(touched.length > shown.length
       ? [
@@ -126,11 +152,23 @@ function textOf(view: View, cells: readonly Cell[], gaps: readonly Span[], paint
         ]
       : []),
     ...(gaps.length > 0 ? ["", countOf(gaps.length, "gap")] : []),
-    ...gaps.map(
-      (gap) =>
-        `  ${showSpan(gap)}  fix: ${invocation} backfill ${view.name} --from ${showTime(gap.start)} --to ${showTime(gap.end)}`,
-    ),
+    ...gaps.map((gap) => `  ${showSpan(gap)}  fix: ${backfillOf(view, gap)}`),
+    ...(stale === undefined
+      ? []
+      : ["", `stale  fix: ${backfillOf(view, stale)} --reprocess stale`]),
   ].join("\n");
+}
+
+function backfillOf(view: View, { start, end }: Span): string {
+  return `${invocation} backfill ${view.name} --from ${showTime(start)} --to ${showTime(end)}`;
+}
+
+/** From the first stale interval to the last. */
+function spanOfStale(cells: readonly Cell[]): Span | undefined {
+  const stale = cells.filter(({ state }) => state === "stale");
+  const [first, last] = [stale[0], stale.at(-1)];
+  if (first === undefined || last === undefined) return undefined;
+  return { start: endsOf(first.interval).start, end: endsOf(last.interval).end };
 }
 
 function intervalTable(cells: readonly Cell[], paint: Paint): string {

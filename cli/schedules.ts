@@ -5,8 +5,8 @@ import type { Catalogue, View } from "../engine/catalogue.ts";
 import { hash } from "../engine/fingerprint.ts";
 import type { Schedule } from "../engine/schedule.ts";
 import type { Settings } from "../settings.ts";
-import { idsOf, queuesOf, type ScheduledInput, searchAttributes } from "../workflows/contract.ts";
-import { attributePairs } from "./temporal.ts";
+import { attributesOf } from "../workflows/attributes.ts";
+import { idsOf, queuesOf, type ScheduledInput } from "../workflows/contract.ts";
 
 /** One schedule that is to be made, changed or deleted. */
 export interface ScheduleChange {
@@ -54,10 +54,7 @@ export function wantedSchedule(view: View, schedule: Schedule, settings: Setting
       taskQueue: queuesOf(settings.queue).offline,
       args: [input],
       staticSummary: `schedule of ${view.name}`,
-      typedSearchAttributes: attributePairs([
-        [searchAttributes.view, view.name],
-        [searchAttributes.kind, "schedule"],
-      ]),
+      typedSearchAttributes: attributesOf("schedule", view.name),
     },
   } as const satisfies ScheduleOptions;
 }

@@ -6,12 +6,7 @@ import {
   WorkflowFailedError,
   type WorkflowHandle,
 } from "@temporalio/client";
-import {
-  ActivityFailure,
-  ApplicationFailure,
-  defineSearchAttributeKey,
-  type SearchAttributePair,
-} from "@temporalio/common";
+import { ActivityFailure, ApplicationFailure, type SearchAttributePair } from "@temporalio/common";
 import { type ErrorCode, errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
 import type { Settings } from "../settings.ts";
@@ -24,10 +19,10 @@ import {
   type MaterializeInput,
   type MaterializeResult,
   queuesOf,
-  searchAttributes,
   type TrainingSetInput,
   type TrainingSetResult,
 } from "../workflows/contract.ts";
+import { attributesOf } from "../workflows/attributes.ts";
 import type { backfill, materialize, trainingSet } from "../workflows/index.ts";
 
 const connectTimeoutMs = 10_000;
@@ -35,8 +30,14 @@ const connectTimeoutMs = 10_000;
 /** A connection to Temporal that can start onceflow's runs. */
 export interface Runs {
   readonly client: Client;
-  /** Starts the run of a view and interval, or joins the one that is under way. */
-  readonly startMaterialize: (input: MaterializeInput) => Promise<Run<MaterializeResult>>;
+  /**
+   * Starts the run of a view and interval by its workflow (`materialize`, or the pipeline that its
+   * schedule names), or joins the one that is under way.
+   */
+  readonly startMaterialize: (
+    input: MaterializeInput,
+    workflow?: string,
+  ) => Promise<Run<MaterializeResult>>;
   /** Starts a backfill, or joins the one of the same range and mode that is under way. */
   readonly startBackfill: (input: BackfillInput) => Promise<BackfillRun>;
   /** A backfill that was started before. */
@@ -96,16 +97,12 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
   let counter = 0;
   return {
     client,
-    startMaterialize: (input) =>
+    startMaterialize: (input, workflow = "materialize") =>
       guard(async () => {
         const handle = await withSearchAttributes(
-          [
-            [searchAttributes.view, input.view],
-            [searchAttributes.interval, `${input.start}/${input.end}`],
-            [searchAttributes.kind, "materialize"],
-          ],
+          attributesOf("materialize", input.view, `${input.start}/${input.end}`),
           (typedSearchAttributes) =>
-            client.workflow.start<typeof materialize>("materialize", {
+            client.workflow.start<typeof materialize>(workflow, {
               args: [input],
               taskQueue: queues.offline,
               workflowId: ids.interval(input),
@@ -119,10 +116,7 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
     startBackfill: (input) =>
       guard(async () => {
         const handle = await withSearchAttributes(
-          [
-            [searchAttributes.view, input.view],
-            [searchAttributes.kind, "backfill"],
-          ],
+          attributesOf("backfill", input.view),
           (typedSearchAttributes) =>
             client.workflow.start<typeof backfill>("backfill", {
               args: [input],
@@ -139,7 +133,7 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
     startTrainingSet: (input) =>
       guard(async () => {
         const handle = await withSearchAttributes(
-          [[searchAttributes.kind, "training_set"]],
+          attributesOf("training_set"),
           (typedSearchAttributes) =>
             client.workflow.start<typeof trainingSet>("trainingSet", {
               args: [input],
@@ -164,22 +158,11 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
   };
 }
 
-/** Search attributes as the client takes them; all of ours are Keywords. */
-export function attributePairs(
-  attributes: readonly (readonly [name: string, value: string])[],
-): SearchAttributePair[] {
-  return attributes.map(([name, value]) => ({
-    key: defineSearchAttributeKey(name, "KEYWORD"),
-    value,
-  }));
-}
-
 /** Starts with search attributes, or, on a server that does not know them, without. */
 async function withSearchAttributes<T>(
-  attributes: readonly (readonly [name: string, value: string])[],
+  typedSearchAttributes: SearchAttributePair[],
   start: (options: { typedSearchAttributes?: SearchAttributePair[] }) => Promise<T>,
 ): Promise<T> {
-  const typedSearchAttributes = attributePairs(attributes);
   try {
     return await start({ typedSearchAttributes });
   } catch (error) {

@@ -12,7 +12,7 @@ import {
   visit,
 } from "./node.ts";
 import { operationOf } from "./operations.ts";
-import { scheduleProblems } from "./schedule.ts";
+import { scheduleProblems, upstreamsOf } from "./schedule.ts";
 
 /** What the modules of features/ export, by kind. */
 export interface Definitions {
@@ -297,6 +297,7 @@ function checkViews(
       say(`has a ttlSeconds of ${ttlSeconds}; it is a number of seconds above 0.`);
     if (definition.schedule !== undefined)
       for (const problem of scheduleProblems(definition.schedule)) say(`schedule: ${problem}`);
+    for (const problem of upstreamProblems(definition, views)) say(`schedule: ${problem}`);
     const stored = new Set<string>();
     for (const { node } of stores) {
       const label = node.kind === "column" ? node.name : nameOf.get(fingerprintOf(node));
@@ -316,6 +317,45 @@ function checkViews(
       stored.add(label ?? "");
     }
   }
+}
+
+/** What is wrong with the views that a view depends on. */
+function upstreamProblems({ name, schedule }: FeatureView, views: Definitions["views"]): string[] {
+  if (schedule === undefined) return [];
+  const upstreams = (view: string) => {
+    const own = views.find(({ definition }) => definition.name === view)?.definition.schedule;
+    return own === undefined ? [] : upstreamsOf(own).map((upstream) => upstream.view);
+  };
+  const circle = circleThrough(name, upstreams);
+  if (circle !== undefined)
+    return [`dependsOn goes in a circle: ${circle.join(" → ")}. Take one of them out.`];
+  return upstreamsOf(schedule).flatMap(({ view }) => {
+    const found = views.find(({ definition }) => definition.name === view);
+    if (found === undefined)
+      return [`dependsOn "${view}", which features/index.ts does not export. Export it.`];
+    if (found.definition.schedule === undefined)
+      return [`dependsOn "${view}", which has no schedule, so no intervals. Give it one.`];
+    return [];
+  });
+}
+
+/** A way from a view back to itself, if there is one. */
+function circleThrough(
+  view: string,
+  next: (view: string) => readonly string[],
+): readonly string[] | undefined {
+  const seen = new Set<string>();
+  const from = (path: readonly string[]): readonly string[] | undefined => {
+    for (const each of next(path.at(-1) ?? "")) {
+      if (each === view) return [...path, each];
+      if (seen.has(each)) continue;
+      seen.add(each);
+      const found = from([...path, each]);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  return from([view]);
 }
 
 function checkServices({ services, features, views }: Definitions, problems: string[]): void {

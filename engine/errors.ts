@@ -170,6 +170,21 @@ export const errorRegistry = {
     retryable: true,
     summary: "The HTTP service did not answer.",
   },
+  UPSTREAM_FAILED: {
+    http: 409,
+    retryable: false,
+    summary: "A view that comes first has failed or stale intervals, so the run is blocked.",
+  },
+  UPSTREAM_MISSING: {
+    http: 409,
+    retryable: false,
+    summary: "A view that comes first was not committed in time.",
+  },
+  SENSOR_TIMEOUT: {
+    http: 500,
+    retryable: false,
+    summary: "What a run waits for was not ready in time.",
+  },
   RUN_FAILED: { http: 500, retryable: false, summary: "A workflow run ended without success." },
   // Environment.
   POLARS_MISSING: {

@@ -3,7 +3,7 @@ import { formatInterval, type Interval } from "./interval.ts";
 
 /** How the last run of an interval ended; wall-clock facts for people. */
 export interface Outcome {
-  readonly outcome: "committed" | "failed" | "cancelled";
+  readonly outcome: "committed" | "failed" | "cancelled" | "blocked";
   readonly reason: string | null;
   readonly rows: number | null;
   readonly runId: string;
@@ -12,10 +12,11 @@ export interface Outcome {
 }
 
 /**
- * `done`: committed, and its last run did not fail. `failed`, `cancelled`: how its last run ended,
- * also where an earlier one had committed. `missing`: none of these.
+ * `done`: committed, and its last run did not fail. `stale`: the same, but a view that comes first
+ * has been computed again since. `failed`, `cancelled`, `blocked` (by a view that comes first): how
+ * its last run ended, also where an earlier one had committed. `missing`: none of these.
  */
-export type CellState = "done" | "missing" | "failed" | "cancelled";
+export type CellState = "done" | "stale" | "missing" | "failed" | "cancelled" | "blocked";
 
 /** One interval of the grid. */
 export interface Cell {
@@ -28,10 +29,12 @@ export interface Cell {
 
 /**
  * Which intervals a backfill takes: `missing` those that were never committed and whose last run
- * did not fail; `failed` those and the failed and cancelled; `all` every one, computing committed
- * ones again.
+ * did not fail; `failed` those and the failed, cancelled and blocked; `stale` those and the stale;
+ * `all` every one, computing committed ones again.
  */
-export type Reprocess = "missing" | "failed" | "all";
+export type Reprocess = (typeof reprocessModes)[number];
+
+export const reprocessModes = ["missing", "failed", "stale", "all"] as const;
 
 /** The state of each interval, in the order given. */
 export function gridOf(
@@ -39,11 +42,14 @@ export function gridOf(
   {
     committedRows,
     outcomes,
+    isStale = () => false,
   }: {
     /** Rows of what is committed whole, by `formatInterval`. */
     readonly committedRows: ReadonlyMap<string, number>;
     /** By `formatInterval`. */
     readonly outcomes: ReadonlyMap<string, Outcome>;
+    /** Whether a committed interval rests on what has been computed again. */
+    readonly isStale?: (interval: Interval) => boolean;
   },
 ): Cell[] {
   return intervals.map((interval) => {
@@ -55,13 +61,23 @@ export function gridOf(
         ? outcome.outcome
         : rows === null
           ? "missing"
-          : "done";
+          : isStale(interval)
+            ? "stale"
+            : "done";
     return { interval, state, outcome, rows };
   });
 }
 
 /** Whether a backfill in this mode takes the interval. */
 export function isDue({ state }: Cell, reprocess: Reprocess): boolean {
-  if (reprocess === "all") return true;
-  return reprocess === "failed" ? state !== "done" : state === "missing";
+  switch (reprocess) {
+    case "all":
+      return true;
+    case "stale":
+      return state !== "done";
+    case "failed":
+      return state !== "done" && state !== "stale";
+    case "missing":
+      return state === "missing";
+  }
 }

@@ -3,6 +3,7 @@
  * A schedule is part of no fingerprint: changing it moves no row.
  */
 import { isTimeZone, parseCron } from "./cron.ts";
+import type { FeatureView } from "./definitions.ts";
 import { parseDuration } from "./duration.ts";
 import { messageOf } from "./errors.ts";
 import { parseInstant } from "./interval.ts";
@@ -10,6 +11,28 @@ import { isSlot, nextSlotAfter } from "./slots.ts";
 
 /** A span of time with its unit, such as "90 s", "5 min", "6 hours" or "1 day". */
 export type Duration = string;
+
+/** Another view whose intervals must be committed before one of this view is run. */
+export interface UpstreamOptions {
+  readonly view: FeatureView;
+  /** How many of its intervals before those of the same time must be committed too; 0. */
+  readonly earlier?: number;
+}
+
+/** What a run of an interval waits for: a file, or a task of activities/tasks that says true. */
+export type SensorOptions = {
+  /** How often it is looked at; "1 min" by default. */
+  readonly every?: Duration;
+  /** How long a run waits for it before it fails; "24 hours" by default. */
+  readonly timeout?: Duration;
+} & (
+  | {
+      /** A path under the data folder; `{date}` stands for each day of the interval, in UTC. */
+      readonly file: string;
+      readonly task?: undefined;
+    }
+  | { readonly task: string; readonly file?: undefined }
+);
 
 /** When a view is materialized; its slots cut time into the intervals of the view. */
 export interface ScheduleOptions {
@@ -35,6 +58,30 @@ export interface ScheduleOptions {
   readonly allowedLateness?: number;
   /** Whether a failed run pauses the schedule; default false. */
   readonly pauseOnFailure?: boolean;
+  /**
+   * Views that come first. A run waits until their intervals that end within its own (or the newest
+   * before it) are committed, and is blocked where one of them failed.
+   */
+  readonly dependsOn?: readonly (FeatureView | UpstreamOptions)[];
+  /** What else a run waits for, all at once, after the views that come first. */
+  readonly waitFor?: readonly SensorOptions[];
+  /** A workflow of workflows/pipelines that is run for each interval in place of `materialize`. */
+  readonly workflow?: string;
+}
+
+/** A view that comes first, by name. */
+export interface Upstream {
+  readonly view: string;
+  readonly earlier: number;
+}
+
+/** What a run waits for. */
+export interface Sensor {
+  readonly kind: "file" | "task";
+  /** Path with `{date}`, or name of the task. */
+  readonly name: string;
+  readonly everyMs: number;
+  readonly timeoutMs: number;
 }
 
 /** A schedule as the catalogue resolves it, with every default in its place. */
@@ -48,6 +95,10 @@ export interface Schedule {
   readonly catchup: boolean;
   readonly allowedLateness: number;
   readonly pauseOnFailure: boolean;
+  readonly dependsOn: readonly Upstream[];
+  readonly waitFor: readonly Sensor[];
+  /** Name of the workflow that runs an interval. */
+  readonly workflow: string;
 }
 
 const lateLimit = 1000;
@@ -61,7 +112,7 @@ export function scheduleProblems(options: ScheduleOptions): string[] {
     const ms = parseDuration(text);
     if (ms === undefined || ms < minMs)
       problems.push(
-        `${name} is "${text}"; give a whole number and a unit, such as "90 s", "5 min", "6 hours" or "1 day"${minMs > 0 ? ", at least 1 min" : ""}.`,
+        `${name} is "${text}"; give a whole number and a unit, such as "90 s", "5 min", "6 hours" or "1 day"${minMs > 0 ? `, at least ${minMs < 60_000 ? "1 s" : "1 min"}` : ""}.`,
       );
   };
   if ((every === undefined) === (cron === undefined))
@@ -79,6 +130,18 @@ export function scheduleProblems(options: ScheduleOptions): string[] {
     problems.push("has a timeZone with every, which is counted in UTC; use cron, or leave it out.");
   if (!Number.isInteger(allowedLateness) || allowedLateness < 0 || allowedLateness > lateLimit)
     problems.push(`allowedLateness is ${allowedLateness}; give a whole number 0-${lateLimit}.`);
+  for (const { view, earlier } of upstreamsOf(options))
+    if (!Number.isInteger(earlier) || earlier < 0 || earlier > lateLimit)
+      problems.push(
+        `dependsOn "${view}": earlier is ${earlier}; give a whole number 0-${lateLimit}.`,
+      );
+  for (const { file, task, every: looks, timeout } of options.waitFor ?? []) {
+    const name = file ?? task;
+    span(`waitFor "${name}": every`, looks, 1000);
+    span(`waitFor "${name}": timeout`, timeout, 1000);
+    if (file !== undefined && (file.startsWith("/") || file.split("/").includes("..")))
+      problems.push(`waitFor "${file}" leaves the data folder; give a path under it.`);
+  }
   try {
     parseInstant(start);
   } catch (error) {
@@ -117,5 +180,26 @@ export function resolveSchedule(options: ScheduleOptions): Schedule {
     catchup: options.catchup ?? false,
     allowedLateness: options.allowedLateness ?? 0,
     pauseOnFailure: options.pauseOnFailure ?? false,
+    dependsOn: Object.freeze(upstreamsOf(options)),
+    waitFor: Object.freeze((options.waitFor ?? []).map(sensorOf)),
+    workflow: options.workflow ?? "materialize",
+  });
+}
+
+/** The views that come first, as declared. */
+export function upstreamsOf({ dependsOn = [] }: ScheduleOptions): Upstream[] {
+  return dependsOn.map((each) =>
+    "kind" in each
+      ? { view: each.name, earlier: 0 }
+      : { view: each.view.name, earlier: each.earlier ?? 0 },
+  );
+}
+
+function sensorOf({ file, task, every = "1 min", timeout = "24 hours" }: SensorOptions): Sensor {
+  return Object.freeze({
+    kind: file === undefined ? "task" : "file",
+    name: file ?? task,
+    everyMs: parseDuration(every) ?? 0,
+    timeoutMs: parseDuration(timeout) ?? 0,
   });
 }

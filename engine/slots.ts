@@ -38,6 +38,53 @@ export function newestInterval(schedule: Schedule, atMs: number): Interval | nul
   return Object.freeze({ startMs: startFires - offsetMs, endMs: endFires - offsetMs });
 }
 
+/**
+ * The intervals of a schedule that come first for an interval of another: those that end within it,
+ * or the newest before it where none does, and `earlier` more before these; oldest first.
+ */
+export function upstreamIntervals(
+  schedule: Schedule,
+  { startMs, endMs }: Interval,
+  earlier: number,
+): Interval[] {
+  const found: Interval[] = [];
+  let more = earlier;
+  for (let at = endMs; ;) {
+    const next = newestInterval(schedule, at + schedule.offsetMs);
+    if (next === null) break;
+    if (next.endMs <= startMs && found.length > 0 && more-- <= 0) break;
+    found.unshift(next);
+    at = next.startMs;
+  }
+  return found;
+}
+
+/**
+ * The intervals of a schedule, complete at an instant, that one of an upstream schedule comes first
+ * for; oldest first. It answers `upstreamIntervals` the other way round.
+ */
+export function dependentIntervals(
+  schedule: Schedule,
+  upstream: { readonly schedule: Schedule; readonly interval: Interval; readonly earlier: number },
+  atMs: number,
+): Interval[] {
+  const { endMs } = upstream.interval;
+  const before = newestInterval(schedule, endMs + schedule.offsetMs);
+  const found: Interval[] = [];
+  let fires = (before === null ? schedule.startMs : before.startMs) + schedule.offsetMs;
+  for (;;) {
+    const next = nextSlotAfter(schedule, fires);
+    if (next === undefined || next > atMs) return found;
+    const startMs = fires - schedule.offsetMs;
+    fires = next;
+    const own = Object.freeze({ startMs, endMs: next - schedule.offsetMs });
+    if (own.endMs < endMs) continue;
+    const first = upstreamIntervals(upstream.schedule, own, upstream.earlier);
+    if (!first.some((each) => each.endMs === endMs)) return found;
+    found.push(own);
+  }
+}
+
 /** Whether the schedule fires at an instant, so that nobody triggered it by hand. */
 export function isSlot(schedule: Schedule, atMs: number): boolean {
   const secondMs = Math.floor(atMs / 1000) * 1000;

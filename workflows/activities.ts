@@ -4,7 +4,8 @@ import type { createOfflineActivities } from "../activities/offline.ts";
 
 type OfflineActivities = ReturnType<typeof createOfflineActivities>;
 
-const options = {
+/** Tasks of users: retried for a day, unless they fail with a non-retryable ApplicationFailure. */
+export const taskOptions = {
   startToCloseTimeout: "2 hours",
   heartbeatTimeout: "10 seconds",
   // Wrong data and definitions are not retried, by their code. Stores and files come back, so a
@@ -15,10 +16,10 @@ const options = {
   cancellationType: "WAIT_CANCELLATION_COMPLETED",
 } as const satisfies ActivityOptions;
 
-export const activities = proxyActivities<OfflineActivities>(options);
+export const activities = proxyActivities<OfflineActivities>(taskOptions);
 
 /** The same, for the last words of a run that failed: they must not keep it from ending. */
 export const lastActivities = proxyActivities<OfflineActivities>({
-  ...options,
+  ...taskOptions,
   scheduleToCloseTimeout: "1 minute",
 });

@@ -90,7 +90,7 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
       cursor,
     ]);
   let page = await plan(state.cursor);
-  const { fingerprint, definition } = page;
+  const { fingerprint, definition, workflow } = page;
   if (carried === undefined) state.total = page.total;
   const inputOf = (run: SlotRun) => ({ view: input.view, fingerprint, definition, ...run });
   const joined = (carried?.running ?? []).map((interval) => {
@@ -126,7 +126,7 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
         starting++;
         void follow(
           `${run.start}/${run.end}`,
-          runInterval(inputOf(run), () => starting--),
+          runInterval(workflow, inputOf(run), () => starting--),
         );
         show();
       }

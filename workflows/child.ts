@@ -1,15 +1,9 @@
 /** Runs an interval as a child, or joins the run of it that someone else has started. */
-import { defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError } from "@temporalio/common";
+import { WorkflowExecutionAlreadyStartedError } from "@temporalio/common";
 import { startChild, workflowInfo } from "@temporalio/workflow";
 import { activities } from "./activities.ts";
-import {
-  idsOf,
-  type MaterializeInput,
-  type MaterializeResult,
-  type RunKind,
-  searchAttributes,
-} from "./contract.ts";
-import { materialize } from "./materialize.ts";
+import { attributesOf } from "./attributes.ts";
+import { idsOf, type MaterializeInput, type MaterializeResult } from "./contract.ts";
 
 /** The id of an interval's run in this deployment: the queue's name is its base. */
 export function intervalId(input: MaterializeInput): string {
@@ -17,26 +11,30 @@ export function intervalId(input: MaterializeInput): string {
 }
 
 /**
- * Runs an interval. The child outlives this execution, so that a workflow that continues as new
+ * Runs an interval by its workflow, `materialize` or a pipeline. The child outlives this execution, so that a workflow that continues as new
  * joins it again; a cancellation reaches it and is waited for.
  *
  * @param onStarted - called once the run is there: a child that is asked for in the same breath as
  *   continue-as-new is never started
  */
 export async function runInterval(
+  workflow: string,
   input: MaterializeInput,
   onStarted: () => void = () => undefined,
 ): Promise<MaterializeResult> {
   const { view, start, end } = input;
   try {
-    const child = await startChild(materialize, {
-      workflowId: intervalId(input),
-      args: [input],
-      parentClosePolicy: "ABANDON",
-      cancellationType: "WAIT_CANCELLATION_COMPLETED",
-      staticSummary: `${view} [${start}, ${end})`,
-      typedSearchAttributes: attributesOf(view, "materialize", `${start}/${end}`),
-    }).finally(onStarted);
+    const child = await startChild<(input: MaterializeInput) => Promise<MaterializeResult>>(
+      workflow,
+      {
+        workflowId: intervalId(input),
+        args: [input],
+        parentClosePolicy: "ABANDON",
+        cancellationType: "WAIT_CANCELLATION_COMPLETED",
+        staticSummary: `${view} [${start}, ${end})`,
+        typedSearchAttributes: attributesOf("materialize", view, `${start}/${end}`),
+      },
+    ).finally(onStarted);
     return await child.result();
   } catch (error) {
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
@@ -51,17 +49,4 @@ export function joinInterval(input: MaterializeInput): Promise<MaterializeResult
     { summary: `join the run of [${start}, ${end})`, scheduleToCloseTimeout: "30 days" },
     [intervalId(input)],
   );
-}
-
-/** The search attributes of a run. */
-export function attributesOf(view: string, kind: RunKind, interval?: string) {
-  const attribute = (name: string, value: string) => ({
-    key: defineSearchAttributeKey(name, "KEYWORD"),
-    value,
-  });
-  return [
-    attribute(searchAttributes.view, view),
-    attribute(searchAttributes.kind, kind),
-    ...(interval === undefined ? [] : [attribute(searchAttributes.interval, interval)]),
-  ];
 }

@@ -1,6 +1,6 @@
 /**
  * The wire contract of the workflows: names, inputs and outputs as JSON. Times are ISO 8601 in
- * UTC, intervals half-open. Reviewed snapshot: test/workflows/contract.snapshot.json.
+ * UTC, intervals half-open.
  */
 import type { Reprocess } from "../engine/grid.ts";
 
@@ -87,6 +87,8 @@ export interface ScheduledInput {
 export interface SlotPlan {
   /** Oldest first; empty where nothing is due. */
   readonly runs: readonly SlotRun[];
+  /** The workflow that runs an interval of the view. */
+  readonly workflow: string;
   /** Why, in words, for the run's page. */
   readonly reason: string;
 }
@@ -153,6 +155,8 @@ export type BackfillResult = Omit<BackfillState, "cursor" | "running" | "paused"
 export interface BackfillPage {
   readonly fingerprint: string;
   readonly definition: string;
+  /** The workflow that runs an interval of the view. */
+  readonly workflow: string;
   readonly runs: readonly SlotRun[];
   /** Where the next page begins; null after the last. */
   readonly cursor: string | null;
@@ -200,6 +204,40 @@ export interface RunRef {
   readonly definition: string;
   readonly generation: number;
   readonly runId: string;
+}
+
+/** Why a run cannot begin yet: one of the two lists holds something. */
+export interface Waiting {
+  readonly due: "waiting";
+  /** Intervals of views that come first and are not committed, in words. */
+  readonly upstream: readonly string[];
+  /** Sensors to wait for, once nothing comes first any more. */
+  readonly sensors: readonly SensorRef[];
+}
+
+/** Something that a run waits for. */
+export interface SensorRef {
+  /** Its place in the `waitFor` of the schedule. */
+  readonly index: number;
+  readonly name: string;
+  readonly timeoutMs: number;
+}
+
+/** Names an interval of a view to a gate: may its run begin? */
+export type ReadyRequest = Omit<RunRef, "generation"> & {
+  /** Whether the sensors have been waited for. */
+  readonly sensed: boolean;
+};
+
+/** The signal to a run that waits: an interval that comes first has ended, one way or the other. */
+export const upstreamEndedSignal = "upstreamEnded";
+
+/** What a task of activities/tasks is given: the interval that it works for. */
+export interface TaskInput {
+  readonly view: string;
+  /** First instant of the interval, and the first after it. */
+  readonly start: string;
+  readonly end: string;
 }
 
 /** Whether and what a run has to do, and in how many parts. */

@@ -1,5 +1,6 @@
 /** Every workflow that a worker registers, by name: `export *` has lost exports in bundles. */
 export { backfill } from "./backfill.ts";
 export { materialize } from "./materialize.ts";
+export { presenceDaily } from "./pipelines/presence-daily.ts";
 export { scheduled } from "./scheduled.ts";
 export { trainingSet } from "./training-set.ts";

@@ -1,15 +1,10 @@
 /** `materialize`: one view, one interval, by the commit protocol. */
-import {
-  ActivityFailure,
-  ApplicationFailure,
-  CancellationScope,
-  isCancellation,
-  setCurrentDetails,
-  workflowInfo,
-} from "@temporalio/workflow";
-import { activities, lastActivities } from "./activities.ts";
+import { ActivityFailure, ApplicationFailure } from "@temporalio/workflow";
+import { activities } from "./activities.ts";
 import { mapConcurrently } from "./concurrency.ts";
 import type { MaterializeInput, MaterializeResult, RunPlan, RunRef } from "./contract.ts";
+import { type IntervalRun, recorded } from "./interval-run.ts";
+import { whenReady } from "./when-ready.ts";
 
 /** Parts of one run that are read or written at once, over all workers. */
 const partsAtOnce = 4;
@@ -26,42 +21,36 @@ const warningsLimit = 50;
  * then records coverage and moves the latest snapshot. A failure before it moves no pointer.
  */
 export async function materialize(input: MaterializeInput): Promise<MaterializeResult> {
-  const { reprocess = false, ...named } = input;
-  const request = { ...named, runId: workflowInfo().runId };
-  const show = showOf(input);
-  let generation: number | null = null;
-  try {
-    show("Asking the ledger whether anything is due.");
-    const plan = await activities.planRun.executeWithOptions({ summary: "what is due" }, [
-      { ...request, reprocess },
-    ]);
-    if (plan.due === "nothing") {
-      show(`Nothing to do: generation ${plan.generation} is committed.`);
-      const { rows, snapshot } = plan;
-      return resultOf(input, plan, {
-        outcome: "covered",
-        rows,
-        written: 0,
-        superseded: 0,
-        snapshot,
-        warnings: [],
-      });
-    }
-    generation = plan.generation;
-    return await run({ ...request, generation }, input, plan, show);
-  } catch (error) {
-    const cause = error instanceof ActivityFailure ? (error.cause ?? error) : error;
-    const outcome = isCancellation(error) ? "cancelled" : "failed";
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    show(`${outcome === "failed" ? "Failed" : "Cancelled"}: ${reason}`);
-    await CancellationScope.nonCancellable(() =>
-      lastActivities.recordFailure(request, generation, outcome, reason),
-    ).catch(() => undefined);
-    throw error;
-  }
+  return recorded(input, commitInterval);
 }
 
-async function run(
+/** The work of `materialize`, also as a step of a pipeline. */
+export async function commitInterval(run: IntervalRun): Promise<MaterializeResult> {
+  const { input, request, show } = run;
+  const { reprocess = false } = input;
+  show("Asking the ledger whether anything is due.");
+  const plan = await whenReady(run, (sensed) =>
+    activities.planRun.executeWithOptions({ summary: "what is due" }, [
+      { ...request, reprocess, sensed },
+    ]),
+  );
+  if (plan.due === "nothing") {
+    show(`Nothing to do: generation ${plan.generation} is committed.`);
+    const { rows, snapshot } = plan;
+    return resultOf(input, plan, {
+      outcome: "covered",
+      rows,
+      written: 0,
+      superseded: 0,
+      snapshot,
+      warnings: [],
+    });
+  }
+  run.generation = plan.generation;
+  return execute({ ...request, generation: plan.generation }, input, plan, show);
+}
+
+async function execute(
   run: RunRef,
   input: MaterializeInput,
   plan: RunPlan,
@@ -88,11 +77,10 @@ async function run(
   const { written, superseded, snapshot } = writesRows
     ? await writeAndCommit(run, parts, show)
     : { ...(await commit(run, false)), written: 0, superseded: 0 };
-  await activities.publishRun.executeWithOptions({ summary: "manifest and log" }, [
-    run,
-    writesRows,
-    { rows, parts: plan.parts, written, superseded, warnings },
-  ]);
+  const { stale } = await activities.publishRun.executeWithOptions(
+    { summary: "manifest and log" },
+    [run, writesRows, { rows, parts: plan.parts, written, superseded, warnings }],
+  );
   show(
     [
       "Committed.",
@@ -100,7 +88,7 @@ async function run(
       "| rows | written | superseded | generation | snapshot |",
       "|---|---|---|---|---|",
       `| ${rows} | ${written} | ${superseded} | ${plan.generation} | ${snapshot ?? "none"} |`,
-      ...warnings.map((warning) => `\n⚠ ${warning}`),
+      ...[...warnings, ...stale].map((warning) => `\n⚠ ${warning}`),
     ].join("\n"),
   );
   return resultOf(input, plan, {
@@ -146,10 +134,6 @@ function commit(run: RunRef, writesRows: boolean): Promise<{ snapshot: string | 
 function codeOf(error: unknown): string | undefined {
   const cause = error instanceof ActivityFailure ? error.cause : undefined;
   return cause instanceof ApplicationFailure ? (cause.type ?? undefined) : undefined;
-}
-
-function showOf({ view, start, end }: MaterializeInput): (lines: string) => void {
-  return (lines) => setCurrentDetails(`**${view}** \`[${start}, ${end})\`\n\n${lines}`);
 }
 
 function resultOf(

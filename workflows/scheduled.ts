@@ -6,7 +6,8 @@ import {
   workflowInfo,
 } from "@temporalio/workflow";
 import { activities } from "./activities.ts";
-import { attributesOf, runInterval } from "./child.ts";
+import { attributesOf } from "./attributes.ts";
+import { runInterval } from "./child.ts";
 import type { MaterializeResult, ScheduledInput, ScheduledResult } from "./contract.ts";
 import { causeOf } from "./failure.ts";
 
@@ -19,16 +20,16 @@ export async function scheduled(input: ScheduledInput): Promise<ScheduledResult>
   const at = nominalTime();
   const title = `Schedule of **${view}**, slot \`${at}\``;
   setCurrentDetails(title);
-  const { runs, reason } = await activities.planSlot.executeWithOptions(
+  const { runs, workflow, reason } = await activities.planSlot.executeWithOptions(
     { summary: "which intervals are due" },
     [input, at, new Date().toISOString()],
   );
   setCurrentDetails(`${title}\n\n${reason}\n\n${runs.length === 0 ? "Nothing is due." : ""}`);
   const newest = runs.at(-1);
   if (newest !== undefined)
-    upsertSearchAttributes(attributesOf(view, "schedule", `${newest.start}/${newest.end}`));
+    upsertSearchAttributes(attributesOf("schedule", view, `${newest.start}/${newest.end}`));
   const settled = await Promise.allSettled(
-    runs.map((run) => runInterval({ view, fingerprint, definition, ...run })),
+    runs.map((run) => runInterval(workflow, { view, fingerprint, definition, ...run })),
   );
   const lines = settled.map((result, i) => {
     const interval = `\`[${runs[i]?.start}, ${runs[i]?.end})\``;

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MockActivityEnvironment } from "@temporalio/testing";
+import { createReadiness } from "../../activities/readiness.ts";
 import { createMaterialization } from "../../activities/materialization.ts";
 import { withHeartbeats } from "../../activities/run-context.ts";
 import { createTrainingSets } from "../../activities/training-set.ts";
@@ -87,8 +88,12 @@ describe("The activities of materialize", () => {
       ledger,
       offline,
       sources: { dataDir: folder },
+      tasks: {},
+      folders: { dataDir: folder, offlineDir: join(folder, "offline") },
     };
-    const activities = withHeartbeats(createMaterialization(dependencies));
+    const activities = withHeartbeats(
+      createMaterialization(dependencies, createReadiness(dependencies)),
+    );
     const trainingSets = withHeartbeats(createTrainingSets(dependencies));
     const environment = new MockActivityEnvironment();
     const view = viewNamed(catalogue, "things");
@@ -100,6 +105,7 @@ describe("The activities of materialize", () => {
       definition: view.runFingerprint,
       runId: `run-${runs++}`,
       reprocess,
+      sensed: false,
     });
     const call = <A extends unknown[], R>(
       activity: (...args: A) => Promise<R>,
@@ -109,6 +115,7 @@ describe("The activities of materialize", () => {
     const stage = async (start: string, end: string, reprocess = false) => {
       const asked = request(start, end, reprocess);
       const plan = await call(activities.planRun, asked);
+      if (plan.due === "waiting") throw new Error("nothing comes first");
       const run: RunRef = { ...asked, generation: plan.generation };
       for (let part = 0; part < plan.parts; part++) await call(activities.readPart, run, part);
       if (plan.parts > 0) await call(activities.validateRun, run, plan.parts);

@@ -3,7 +3,13 @@ import { Client, Connection } from "@temporalio/client";
 import { msToTs } from "@temporalio/common/lib/time.js";
 import fc from "fast-check";
 import { scheduleProblems, resolveSchedule, type ScheduleOptions } from "../../engine/schedule.ts";
-import { intervalsBetween, isSlot, newestInterval } from "../../engine/slots.ts";
+import {
+  dependentIntervals,
+  intervalsBetween,
+  isSlot,
+  newestInterval,
+  upstreamIntervals,
+} from "../../engine/slots.ts";
 import { randomPrefix, testTemporal } from "../support/deployment.ts";
 
 const msPerDay = 86_400_000;
@@ -153,6 +159,80 @@ describe("The slots of a schedule", () => {
     );
   }).timeout(60_000);
 
+  it("say what comes first for an interval of another schedule", () => {
+    const first = (
+      upstream: Omit<ScheduleOptions, "start">,
+      [from, to]: [string, string],
+      earlier = 0,
+    ) =>
+      upstreamIntervals(
+        resolveSchedule({ ...upstream, start: "2026-01-01" }),
+        { startMs: at(from), endMs: at(to) },
+        earlier,
+      ).map(({ startMs, endMs }) =>
+        [startMs, endMs].map((ms) => new Date(ms).toISOString().slice(5, 13)).join("/"),
+      );
+    const day: [string, string] = ["2026-01-05", "2026-01-06"];
+    assert.deepEqual(first({ every: "1 day" }, day), ["01-05T00/01-06T00"]);
+    assert.deepEqual(first({ every: "1 day", offset: "2 hours" }, day), ["01-05T00/01-06T00"]);
+    assert.deepEqual(first({ every: "1 day" }, day, 2), [
+      "01-03T00/01-04T00",
+      "01-04T00/01-05T00",
+      "01-05T00/01-06T00",
+    ]);
+    assert.deepEqual(first({ every: "12 hours" }, day), ["01-05T00/01-05T12", "01-05T12/01-06T00"]);
+    // None ends within the day: the newest before it.
+    assert.deepEqual(first({ cron: "0 0 * * 6" }, day), []);
+    assert.deepEqual(first({ cron: "0 0 * * 6" }, ["2026-01-12", "2026-01-13"]), [
+      "01-03T00/01-10T00",
+    ]);
+    // Nothing before the start.
+    assert.deepEqual(first({ every: "1 day" }, ["2026-01-01", "2026-01-02"], 5), [
+      "01-01T00/01-02T00",
+    ]);
+  });
+
+  it("answer what comes first and what comes after alike", () => {
+    const grid = fc.constantFrom<Omit<ScheduleOptions, "start">>(
+      { every: "1 hour" },
+      { every: "7 hours", offset: "90 min" },
+      { every: "1 day", offset: "2 hours" },
+      { cron: "0 3 * * *", timeZone: "Europe/Berlin" },
+      { cron: "0 0 * * 6" },
+      { cron: "0 0 1 * *" },
+    );
+    const nowMs = at("2026-04-20");
+    fc.assert(
+      fc.property(
+        grid,
+        grid,
+        fc.integer({ min: 0, max: 3 }),
+        fc.nat(),
+        (own, other, earlier, n) => {
+          const schedule = resolveSchedule({ ...own, start: "2026-01-01" });
+          const upstream = resolveSchedule({ ...other, start: "2026-01-10" });
+          const all = intervalsBetween(upstream, at("2026-03-01"), at("2026-04-01"));
+          const interval = all[n % all.length];
+          assert.ok(interval);
+          const found = dependentIntervals(
+            schedule,
+            { schedule: upstream, interval, earlier },
+            nowMs,
+          );
+          const expected = intervalsBetween(schedule, at("2026-01-01"), at("2026-04-30"))
+            .filter(({ endMs }) => endMs + schedule.offsetMs <= nowMs)
+            .filter((each) =>
+              upstreamIntervals(upstream, each, earlier).some(
+                ({ endMs }) => endMs === interval.endMs,
+              ),
+            );
+          assert.deepEqual(found, expected);
+        },
+      ),
+      { numRuns: 20 },
+    );
+  });
+
   it("are those of a real Temporal server", async () => {
     const { address } = await testTemporal();
     const connection = await Connection.connect({ address });
@@ -238,5 +318,11 @@ describe("What is wrong with a schedule", () => {
     );
     assert.match(problem({ every: "1 day", start: "yesterday" }), /start: "yesterday" is no time/);
     assert.match(problem({ every: "1 day", allowedLateness: -1 }), /allowedLateness is -1/);
+    const waitFor = [{ file: "../marks", every: "1 day" }] as const;
+    assert.match(problem({ every: "1 day", waitFor }), /"\.\.\/marks" leaves the data folder/);
+    assert.match(
+      problem({ every: "1 day", waitFor: [{ task: "isReady", every: "often" }] }),
+      /waitFor "isReady": every is "often".*at least 1 s/,
+    );
   });
 });

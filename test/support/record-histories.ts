@@ -4,14 +4,14 @@
  * when a workflow is meant to change; histories of a released version stay replayable by `patched`.
  */
 import assert from "node:assert/strict";
-import { readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, realpathSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { format, resolveConfig } from "prettier";
 import { releaseAll } from "../../dev/owned.ts";
 import { writeAbsences, writeBadges } from "../../dev/example-data.ts";
 import type { OwnedProcess } from "../../dev/processes.ts";
-import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
+import { type Catalogue, loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import { type BackfillInput, idsOf, queuesOf } from "../../workflows/contract.ts";
 import {
   fileOf,
@@ -21,6 +21,17 @@ import {
   problemsOf,
   type RecordedHistory,
 } from "../workflows/fixtures/outcomes.ts";
+import { connectRuns } from "../../cli/temporal.ts";
+import { tasks } from "../../activities/tasks/index.ts";
+import type { Settings } from "../../settings.ts";
+import {
+  buildDependent,
+  buildPipeline,
+  writeBadgesOf,
+  writeOrder,
+  writeTotals,
+} from "./dependent-views.ts";
+import { startOwnWorker } from "./own-worker.ts";
 import { historyToJson } from "../workflows/fixtures/history-json.ts";
 import { type Deployment, startDeployment, stopTestTemporal } from "./deployment.ts";
 import { until } from "./until.ts";
@@ -60,6 +71,42 @@ function recordingsOf(
     runs.startMaterialize({ view, start, end, ...named(view) });
   const refresh = (count: number) =>
     materialize("absences", "1970-01-01T00:00:00.000Z", day(count));
+  const detailsOf = async ({ workflowId }: Execution): Promise<string> => {
+    const metadata = await client.workflow
+      .getHandle(workflowId)
+      .query<{ currentDetails?: string }>("__temporal_workflow_metadata")
+      .catch(() => undefined);
+    return metadata?.currentDetails ?? "";
+  };
+  /** Works with a deployment and a worker of other definitions. */
+  async function others<T>(
+    catalogue: Catalogue,
+    work: (at: {
+      settings: Settings;
+      start: (view: string, date: number) => Promise<Execution>;
+    }) => Promise<T>,
+  ): Promise<T> {
+    const prefixed = deployment.withPrefix();
+    const own = { ...prefixed, dataDir: join(prefixed.offlineDir, "data") };
+    writeTotals(own.dataDir);
+    const stop = await startOwnWorker(own, catalogue, tasks);
+    const ownRuns = await connectRuns(own);
+    try {
+      return await work({
+        settings: own,
+        start: (name, date) => {
+          const view = viewNamed(catalogue, name);
+          const { fingerprint, runFingerprint: definition, schedule } = view;
+          const [start, end] = [day(date - 1), day(date)];
+          const input = { view: name, start, end, fingerprint, definition };
+          return ownRuns.startMaterialize(input, schedule?.workflow);
+        },
+      });
+    } finally {
+      await ownRuns.close();
+      await stop();
+    }
+  }
   const done = async <T extends Execution>(starting: Promise<T>): Promise<T> => {
     const execution = await starting;
     await ended(execution);
@@ -189,6 +236,45 @@ function recordingsOf(
         await ended(run);
         return run;
       }),
+    "materialize.waited": () =>
+      others(buildDependent(), async ({ settings: own, start }) => {
+        const run = await start("totals", 1);
+        await until("it waits", async () => (await detailsOf(run)).includes("comes first"));
+        writeOrder(own.dataDir, 1);
+        await ended(await start("orders", 1));
+        await ended(run);
+        return run;
+      }),
+    "materialize.blocked": () =>
+      others(buildDependent(), async ({ settings: own, start }) => {
+        writeFileSync(join(own.dataDir, "orders", "2026-01-01.csv"), "id,at,x\na,never,1\n");
+        await ended(await start("orders", 1));
+        return done(start("totals", 1));
+      }),
+    "materialize.sensed": () =>
+      others(
+        buildDependent(() => ({ waitFor: [{ file: "mark", every: "1 s" }] })),
+        async ({ settings: own, start }) => {
+          const run = await start("totals", 1);
+          await firstFailure(run);
+          const mark = join(own.dataDir, "mark");
+          writeFileSync(mark, "");
+          utimesSync(mark, 0, 0);
+          await ended(run);
+          return run;
+        },
+      ),
+    "materialize.not-ready": () =>
+      others(
+        buildDependent(() => ({ waitFor: [{ file: "mark", every: "1 s", timeout: "2 s" }] })),
+        ({ start }) => done(start("totals", 1)),
+      ),
+    "presenceDaily.done": () =>
+      others(buildPipeline(), ({ settings: own, start }) => {
+        writeBadgesOf(own.dataDir, 1);
+        return done(start("badges", 1));
+      }),
+    "presenceDaily.failed": () => others(buildPipeline(), ({ start }) => done(start("badges", 1))),
     "trainingSet.done": () => done(runs.startTrainingSet({ service: "absenteeism_training" })),
     "trainingSet.failed": () => done(runs.startTrainingSet({ service: "absenteeism_trainin" })),
     "scheduled.done": () => done(fire(1)),
@@ -311,7 +397,10 @@ async function main(): Promise<void> {
     for (const name of outcomeNames) {
       const { workflowId, runId } = await recordings[name]();
       const history = await runs.client.workflow.getHandle(workflowId, runId).fetchHistory();
-      const recorded = cleaned(historyToJson(history), replaced);
+      // A deployment of its own has a queue, and a folder, of its own.
+      const queue = workflowId.split("/")[0] ?? "";
+      const own = new Map([[`${folder}/${queue}`, "/data"], [queue, "onceflow"], ...replaced]);
+      const recorded = cleaned(historyToJson(history), own);
       assert.deepEqual(problemsOf(name, recorded), [], name);
       const path = fileOf(name);
       const options = { ...(await resolveConfig(path)), filepath: path };

@@ -1,0 +1,45 @@
+/** A worker in this process, with definitions of the test's own. */
+import { fileURLToPath } from "node:url";
+import { NativeConnection, Worker } from "@temporalio/worker";
+import { createOfflineActivities } from "../../activities/offline.ts";
+import type { Task } from "../../activities/tasks/task.ts";
+import type { Catalogue } from "../../engine/catalogue.ts";
+import type { Settings } from "../../settings.ts";
+import { createLedger } from "../../store/ledger.ts";
+import { createOfflineStore } from "../../store/offline-store.ts";
+import { createOnlineStore } from "../../store/online-store.ts";
+import { connectRedis } from "../../store/redis.ts";
+import { queuesOf } from "../../workflows/contract.ts";
+
+/** Starts it; the answer ends it. */
+export async function startOwnWorker(
+  settings: Settings,
+  catalogue: Catalogue,
+  tasks: Readonly<Record<string, Task>> = {},
+): Promise<() => Promise<void>> {
+  const redis = connectRedis(settings.redisUrl, "writing");
+  const connection = await NativeConnection.connect({ address: settings.temporalAddress });
+  const worker = await Worker.create({
+    connection,
+    taskQueue: queuesOf(settings.queue).offline,
+    workflowsPath: fileURLToPath(new URL("../../workflows/", import.meta.url)),
+    maxConcurrentActivityTaskExecutions: 2,
+    activities: createOfflineActivities({
+      catalogue,
+      redis,
+      online: createOnlineStore(redis, settings),
+      ledger: createLedger(redis, settings),
+      offline: createOfflineStore({ root: settings.offlineDir }),
+      sources: { dataDir: settings.dataDir },
+      tasks,
+      folders: settings,
+    }),
+  });
+  const running = worker.run();
+  return async () => {
+    worker.shutdown();
+    await running;
+    await redis.close();
+    await connection.close();
+  };
+}

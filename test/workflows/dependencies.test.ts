@@ -1,0 +1,259 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { utimes } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { withRedis } from "../../cli/context.ts";
+import type { Task } from "../../activities/tasks/task.ts";
+import { tasks as exampleTasks } from "../../activities/tasks/index.ts";
+import { type Catalogue, viewNamed } from "../../engine/catalogue.ts";
+import type { CellState } from "../../engine/grid.ts";
+import { interval } from "../../engine/interval.ts";
+import type { Settings } from "../../settings.ts";
+import { readGrid } from "../../store/grid.ts";
+import { createLedger } from "../../store/ledger.ts";
+import { idsOf, type MaterializeResult } from "../../workflows/contract.ts";
+import { type Deployment, startDeployment } from "../support/deployment.ts";
+import {
+  buildDependent,
+  buildPipeline,
+  day,
+  iso,
+  writeBadgesOf,
+  writeOrder,
+  writeTotals,
+} from "../support/dependent-views.ts";
+import { startOwnWorker } from "../support/own-worker.ts";
+import { until } from "../support/until.ts";
+
+describe("A view that depends on another", function () {
+  this.timeout(120_000);
+  let deployment: Deployment;
+  before(async () => {
+    deployment = await startDeployment();
+  });
+  after(() => deployment.stop());
+
+  /** A deployment of its own for one test, with a worker of the catalogue. */
+  async function withWorker(
+    catalogue: Catalogue,
+    work: (at: ReturnType<typeof toolsOf>) => Promise<void>,
+    tasks: Readonly<Record<string, Task>> = {},
+  ): Promise<void> {
+    const settings = deployment.withPrefix();
+    const own = { ...settings, dataDir: join(settings.offlineDir, "data") };
+    writeTotals(own.dataDir);
+    const stop = await startOwnWorker(own, catalogue, tasks);
+    try {
+      await work(toolsOf(own, catalogue));
+    } finally {
+      await stop();
+    }
+  }
+
+  function toolsOf(settings: Settings, catalogue: Catalogue) {
+    const { client } = deployment.runs;
+    const inputOf = (view: string, date: number, reprocess = false) => {
+      const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, view);
+      return { view, start: iso(date), end: iso(date + 1), fingerprint, definition, reprocess };
+    };
+    const handleOf = (view: string, date: number) =>
+      client.workflow.getHandle(idsOf(settings.queue).interval(inputOf(view, date)));
+    return {
+      settings,
+      handleOf,
+      start: (view: string, date: number, { reprocess = false, workflow = "materialize" } = {}) =>
+        client.workflow.start<(input: unknown) => Promise<MaterializeResult>>(workflow, {
+          args: [inputOf(view, date, reprocess)],
+          taskQueue: settings.queue,
+          workflowId: idsOf(settings.queue).interval(inputOf(view, date)),
+        }),
+      deliver: (date: number, x = 1) => writeOrder(settings.dataDir, date, x),
+      details: async (view: string, date: number) =>
+        (
+          await handleOf(view, date)
+            .query<{ currentDetails?: string }>("__temporal_workflow_metadata")
+            .catch(() => undefined)
+        )?.currentDetails ?? "",
+      states: (view: string, dates: readonly number[]): Promise<CellState[]> =>
+        withRedis(settings, "writing", async (redis) => {
+          const cells = await readGrid(
+            createLedger(redis, settings),
+            catalogue,
+            viewNamed(catalogue, view),
+            dates.map((date) => interval(day(date), day(date + 1))),
+          );
+          return cells.map(({ state }) => state);
+        }),
+    };
+  }
+
+  it("waits, and runs as soon as what comes first is committed, without polling", async () => {
+    await withWorker(
+      buildDependent(),
+      async ({ start: run, deliver, details, states, handleOf }) => {
+        const after = await run("totals", 1);
+        await until("it says what it waits for", async () =>
+          (await details("totals", 1)).includes("orders [2026-01-01T"),
+        );
+        deliver(1);
+        const first = await run("orders", 1);
+        await first.result();
+        const { outcome, rows } = await after.result();
+        assert.deepEqual([outcome, rows], ["committed", 1]);
+        assert.deepEqual(await states("totals", [1]), ["done"]);
+        // Asked twice: once before the commit, and once after it.
+        const { events } = await handleOf("totals", 1).fetchHistory();
+        const planned = (events ?? []).filter(
+          ({ activityTaskScheduledEventAttributes: scheduled }) =>
+            scheduled?.activityType?.name === "planRun",
+        );
+        assert.equal(planned.length, 2);
+      },
+    );
+  });
+
+  it("is blocked by one that failed, never runs on it, and runs once that is mended", async () => {
+    await withWorker(
+      buildDependent(),
+      async ({ start: run, deliver, settings, states, handleOf }) => {
+        writeFileSync(join(settings.dataDir, "orders", `${day(1)}.csv`), "id,at,x\na,never,1\n");
+        const after = await run("totals", 1);
+        const first = await run("orders", 1);
+        await assert.rejects(first.result());
+        await assert.rejects(after.result(), (error: Error) =>
+          /orders \[2026-01-01T.* comes first and was failed/.test(
+            String((error.cause as Error).cause),
+          ),
+        );
+        assert.deepEqual(await states("totals", [1]), ["blocked"]);
+        deliver(1);
+        await (await run("orders", 1)).result();
+        await until(
+          "it has run by itself",
+          async () => (await handleOf("totals", 1).describe()).status.name === "COMPLETED",
+        );
+        assert.deepEqual(await states("totals", [1]), ["done"]);
+      },
+    );
+  });
+
+  it("is stale once what comes first is computed again, and says so", async () => {
+    await withWorker(buildDependent(), async ({ start: run, deliver, states, details }) => {
+      for (const date of [1, 2]) {
+        deliver(date);
+        await (await run("orders", date)).result();
+        await (await run("totals", date)).result();
+      }
+      deliver(1, 2);
+      await (await run("orders", 1, { reprocess: true })).result();
+      assert.deepEqual(await states("totals", [1, 2]), ["stale", "done"]);
+      assert.match(await details("orders", 1), /1 of view totals rest.*--reprocess stale/);
+      await (await run("totals", 1, { reprocess: true })).result();
+      assert.deepEqual(await states("totals", [1, 2]), ["done", "done"]);
+    });
+  });
+
+  it("waits for earlier intervals as well, where it asks for them", async () => {
+    const catalogue = buildDependent((orders) => ({ dependsOn: [{ view: orders, earlier: 2 }] }));
+    await withWorker(catalogue, async ({ start: run, deliver, details }) => {
+      for (const date of [2, 3, 4]) deliver(date);
+      const after = await run("totals", 4);
+      await (await run("orders", 4)).result();
+      await (await run("orders", 2)).result();
+      await until("it waits for the one in between alone", async () =>
+        /comes first:\n\n- orders \[2026-01-03T\S+ \S+\)$/.test(await details("totals", 4)),
+      );
+      await (await run("orders", 3)).result();
+      assert.equal((await after.result()).outcome, "committed");
+    });
+  });
+
+  it("waits for a file that is complete, and for a task that says ready", async () => {
+    let ready = false;
+    const catalogue = buildDependent(() => ({
+      waitFor: [
+        { file: "marks/{date}", every: "1 s" },
+        { task: "isReady", every: "1 s" },
+      ],
+    }));
+    const tasks = { isReady: () => Promise.resolve(ready) };
+    await withWorker(
+      catalogue,
+      async ({ start: run, settings, details, handleOf }) => {
+        const waiting = await run("totals", 1);
+        await until("it says what it waits for", async () =>
+          /marks\/\{date\}`\n- `isReady`/.test(await details("totals", 1)),
+        );
+        const mark = join(settings.dataDir, "marks", day(1));
+        mkdirSync(dirname(mark), { recursive: true });
+        writeFileSync(mark, "");
+        const lastFailure = async () => {
+          const { raw } = await handleOf("totals", 1).describe();
+          return (raw.pendingActivities ?? []).map((each) => each.lastFailure?.message ?? "");
+        };
+        await until("a young file is not taken", async () =>
+          (await lastFailure()).some((text) => text.includes("still being written")),
+        );
+        const longAgo = new Date(Date.now() - 60_000);
+        await utimes(mark, longAgo, longAgo);
+        await until("the task alone is left", async () => (await lastFailure()).length === 1);
+        ready = true;
+        assert.equal((await waiting.result()).outcome, "committed");
+      },
+      tasks,
+    );
+  });
+
+  it("fails where a sensor is not ready in time", async () => {
+    const catalogue = buildDependent(() => ({
+      waitFor: [{ file: "marks/{date}", every: "1 s", timeout: "2 s" }],
+    }));
+    await withWorker(catalogue, async ({ start: run, states }) => {
+      const waiting = await run("totals", 1);
+      await assert.rejects(waiting.result(), (error: Error) =>
+        /marks\/\{date\} was not ready within 2 s/.test(String(error.cause)),
+      );
+      assert.deepEqual(await states("totals", [1]), ["failed"]);
+    });
+  });
+
+  it("may be a pipeline: five tasks around the materialization, in one place of the grid", async () => {
+    const catalogue = buildPipeline();
+    let isDown = true;
+    const tasks = {
+      ...exampleTasks,
+      publishReport: (...args: Parameters<Task>) => {
+        if (isDown) throw Object.assign(new Error("the printer is down"), { name: "Down" });
+        return exampleTasks.publishReport(...args);
+      },
+    };
+    await withWorker(
+      catalogue,
+      async ({ start: run, settings, states, handleOf }) => {
+        const landing = join(settings.dataDir, "landing");
+        const missing = await run("badges", 1, { workflow: "presenceDaily" });
+        await assert.rejects(missing.result(), (error: Error) =>
+          /was not delivered/.test(String(error.cause)),
+        );
+        assert.deepEqual(await states("badges", [1]), ["failed"]);
+
+        writeBadgesOf(settings.dataDir, 1);
+        const delivered = await run("badges", 1, { workflow: "presenceDaily" });
+        await until("the last step is tried again", async () => {
+          const { raw } = await handleOf("badges", 1).describe();
+          return (raw.pendingActivities?.[0]?.lastFailure?.message ?? "").includes("printer");
+        });
+        isDown = false;
+        assert.equal((await delivered.result()).rows, 2);
+        assert.deepEqual(await states("badges", [1]), ["done"]);
+        const report = readFileSync(
+          join(settings.offlineDir, "reports", `presence-${day(1)}.md`),
+          "utf8",
+        );
+        assert.match(report, /2 events, 20\.0 minutes/);
+        assert.ok(existsSync(join(landing, "done", `badges-${day(1)}.parquet`)));
+      },
+      tasks,
+    );
+  });
+});

@@ -1,0 +1,54 @@
+/** Makes workflows of tasks around a materialization, for one interval each. */
+import { ApplicationFailure, proxyActivities } from "@temporalio/workflow";
+import type { tasks as allTasks } from "../activities/tasks/index.ts";
+import { activities, taskOptions } from "./activities.ts";
+import type { MaterializeInput, MaterializeResult, TaskInput } from "./contract.ts";
+import { recorded } from "./interval-run.ts";
+import { commitInterval } from "./materialize.ts";
+import { whenReady } from "./when-ready.ts";
+
+/** The tasks of activities/tasks, as the steps of a pipeline call them. */
+export const tasks = proxyActivities<TaskActivities>(taskOptions);
+
+/** Tasks as activities: the worker adds its folders. */
+type TaskActivities = {
+  [K in keyof typeof allTasks]: (interval: TaskInput) => ReturnType<(typeof allTasks)[K]>;
+};
+
+/** The steps of a pipeline; `materialize` commits the interval, and is called once. */
+export type Steps = (
+  interval: TaskInput,
+  materialize: () => Promise<MaterializeResult>,
+) => Promise<void>;
+
+/**
+ * A workflow to name in the `workflow` of a schedule: it runs the steps for an interval, once what
+ * comes first is committed and what it waits for is there. It stands in the grid in place of
+ * `materialize`: a step that fails makes the interval failed, also after the commit, and what is
+ * committed stays. An interval that is run again runs all its steps again.
+ */
+export function pipeline(steps: Steps): (input: MaterializeInput) => Promise<MaterializeResult> {
+  return (input) =>
+    recorded(input, async (run) => {
+      const { request } = run;
+      await whenReady(run, (sensed) =>
+        activities.checkReady.executeWithOptions({ summary: "may it begin" }, [
+          { ...request, sensed },
+        ]),
+      );
+      run.show("The steps of the pipeline run; the timeline shows which.");
+      const { view, start, end } = input;
+      let result: MaterializeResult | undefined;
+      await steps({ view, start, end }, async () => {
+        result = await commitInterval(run);
+        // A step that fails after this takes nothing away.
+        run.generation = null;
+        return result;
+      });
+      if (result !== undefined) return result;
+      throw ApplicationFailure.nonRetryable(
+        "the pipeline ended without calling materialize(). Call it once among its steps.",
+        "DEFINITION_INVALID",
+      );
+    });
+}

@@ -1,0 +1,70 @@
+/** Holds a run back until what comes first is committed and what it waits for is there. */
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  condition,
+  defineSignal,
+  setHandler,
+} from "@temporalio/workflow";
+import { activities } from "./activities.ts";
+import { type SensorRef, upstreamEndedSignal, type Waiting } from "./contract.ts";
+import type { IntervalRun } from "./interval-run.ts";
+
+/** A signal says when to look again; this is for one that was lost. */
+const secondLookMs = 10 * 60_000;
+const longestWaitMs = 24 * 3_600_000;
+
+/**
+ * Asks until the answer is another than "waiting". The runs of the views that come first tell when
+ * they end, so nothing is polled.
+ *
+ * @throws UPSTREAM_MISSING after a day; SENSOR_TIMEOUT
+ */
+export async function whenReady<T extends { readonly due: string }>(
+  { request, show }: IntervalRun,
+  ask: (sensed: boolean) => Promise<T | Waiting>,
+): Promise<Exclude<T, Waiting>> {
+  let told = false;
+  setHandler(defineSignal(upstreamEndedSignal), () => {
+    told = true;
+  });
+  const untilMs = Date.now() + longestWaitMs;
+  for (let sensed = false; ;) {
+    told = false;
+    const answer = await ask(sensed);
+    if (!isWaiting(answer)) return answer as Exclude<T, Waiting>;
+    const { upstream, sensors } = answer;
+    if (upstream.length === 0) {
+      show(["Waiting for:", "", ...sensors.map(({ name }) => `- \`${name}\``)].join("\n"));
+      await Promise.all(sensors.map((sensor) => sense(sensor)));
+      sensed = true;
+      continue;
+    }
+    show(["Waiting for what comes first:", "", ...upstream.map((each) => `- ${each}`)].join("\n"));
+    if (Date.now() >= untilMs)
+      throw ApplicationFailure.nonRetryable(
+        `not committed within a day: ${upstream.join(", ")}. Materialize it; this run then starts by itself.`,
+        "UPSTREAM_MISSING",
+      );
+    await condition(() => told, secondLookMs);
+  }
+
+  async function sense({ index, name, timeoutMs }: SensorRef): Promise<void> {
+    try {
+      await activities.sense.executeWithOptions(
+        { summary: `wait for ${name}`, scheduleToCloseTimeout: timeoutMs },
+        [request, index],
+      );
+    } catch (error) {
+      if (!(error instanceof ActivityFailure) || error.retryState !== "TIMEOUT") throw error;
+      throw ApplicationFailure.nonRetryable(
+        `${name} was not ready within ${timeoutMs / 1000} s. Bring it about, then run the interval again with --reprocess failed.`,
+        "SENSOR_TIMEOUT",
+      );
+    }
+  }
+}
+
+function isWaiting(answer: { readonly due: string }): answer is Waiting {
+  return answer.due === "waiting";
+}
