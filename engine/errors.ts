@@ -173,7 +173,7 @@ export const errorRegistry = {
   UPSTREAM_FAILED: {
     http: 409,
     retryable: false,
-    summary: "A view that comes first has failed or stale intervals, so the run is blocked.",
+    summary: "An interval that comes first has failed, so the run is blocked.",
   },
   UPSTREAM_MISSING: {
     http: 409,

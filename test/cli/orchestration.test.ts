@@ -120,7 +120,14 @@ describe("The CLI over schedules", function () {
     assert.match(again.out, /nothing is due/);
 
     const grid = await cliJson<Grid>(["partitions", "badges", "--to", "2026-01-06"], env);
-    assert.deepEqual(grid.counts, { done: 5, missing: 0, failed: 0, cancelled: 0 });
+    assert.deepEqual(grid.counts, {
+      done: 5,
+      stale: 0,
+      missing: 0,
+      failed: 0,
+      cancelled: 0,
+      blocked: 0,
+    });
     const wider = await cli(["partitions", "badges", "--to", "2026-01-08"], env);
     assert.equal(wider.code, 3);
     assert.match(wider.out, /█████··/);
