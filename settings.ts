@@ -24,6 +24,8 @@ export interface Settings {
   readonly offlineDir: string;
   /** ONCEFLOW_SOURCES: a JSON object that replaces the paths of sources by name. */
   readonly sources: Readonly<Record<string, string>>;
+  /** ONCEFLOW_WEBHOOKS: a JSON object of { url, secret } by the names that schedules call. */
+  readonly webhooks: Readonly<Record<string, { readonly url: string; readonly secret: string }>>;
   /** ONCEFLOW_LOG, in any case; warn by default. */
   readonly logLevel: LogLevel;
 }
@@ -38,6 +40,7 @@ export const settingsHelp = `Environment:
   ONCEFLOW_DATA       folder that the paths of sources are below (.onceflow/data)
   ONCEFLOW_OFFLINE    root of the offline store (.onceflow/offline)
   ONCEFLOW_SOURCES    JSON object: source name to the path that replaces its own
+  ONCEFLOW_WEBHOOKS   JSON object: name to {"url":"https://…","secret":"whsec_…"}, for schedules
   ONCEFLOW_LOG        log of workers and server: ${logLevels.join(", ")} (warn)`;
 
 /**
@@ -57,6 +60,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
     dataDir: resolve(text("ONCEFLOW_DATA", ".onceflow/data")),
     offlineDir: resolve(text("ONCEFLOW_OFFLINE", ".onceflow/offline")),
     sources: readSources(text("ONCEFLOW_SOURCES", "{}")),
+    webhooks: readWebhooks(text("ONCEFLOW_WEBHOOKS", "{}")),
     logLevel: readLogLevel(text("ONCEFLOW_LOG", "warn")),
   };
 }
@@ -71,15 +75,41 @@ function readLogLevel(text: string): LogLevel {
   );
 }
 
-function readSources(text: string): Readonly<Record<string, string>> {
-  let paths: unknown;
+/** The members of a JSON object; undefined where the text is none. */
+function membersOf(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
-    paths = JSON.parse(text);
+    const value: unknown = JSON.parse(text);
+    const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+    return isObject ? (value as Record<string, unknown>) : undefined;
   } catch {
-    paths = undefined;
+    return undefined;
   }
-  const isObject = typeof paths === "object" && paths !== null && !Array.isArray(paths);
-  if (isObject && Object.values(paths as object).every((path) => typeof path === "string"))
+}
+
+function readWebhooks(text: string): Settings["webhooks"] {
+  const webhooks = membersOf(text);
+  const isWebhook = (value: unknown): boolean => {
+    const { url, secret } = (value ?? {}) as Readonly<Record<string, unknown>>;
+    return (
+      typeof url === "string" &&
+      /^https?:$/.test(URL.canParse(url) ? new URL(url).protocol : "") &&
+      typeof secret === "string" &&
+      /^whsec_[A-Za-z0-9+/]{16,}={0,2}$/.test(secret)
+    );
+  };
+  const wrong = Object.keys(webhooks ?? {}).find((name) => !isWebhook(webhooks?.[name]));
+  if (webhooks !== undefined && wrong === undefined) return webhooks as Settings["webhooks"];
+  throw new OnceflowError(
+    "CONFIG_INVALID",
+    // What it holds is secret.
+    `ONCEFLOW_WEBHOOKS ${wrong === undefined ? "is no JSON object" : `has a wrong "${wrong}"`}; expected {"oncall":{"url":"https://host/path","secret":"whsec_<base64 of 24 to 64 bytes>"}}.`,
+    { name: "ONCEFLOW_WEBHOOKS" },
+  );
+}
+
+function readSources(text: string): Readonly<Record<string, string>> {
+  const paths = membersOf(text);
+  if (paths !== undefined && Object.values(paths).every((path) => typeof path === "string"))
     return paths as Record<string, string>;
   throw new OnceflowError(
     "CONFIG_INVALID",

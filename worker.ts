@@ -76,7 +76,11 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
   ]);
   const { prefix, dataDir, offlineDir, sources } = settings;
   const catalogue = await loadCatalogue(() => import("./features/index.ts"));
-  assertNamed(catalogue, Object.keys(tasks), Object.keys(workflows));
+  assertNamed(catalogue, {
+    tasks: Object.keys(tasks),
+    workflows: Object.keys(workflows),
+    webhooks: Object.keys(settings.webhooks),
+  });
   const activities = createOfflineActivities({
     catalogue,
     redis,
@@ -86,6 +90,7 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
     sources: { dataDir, overrides: sources },
     tasks,
     folders: { dataDir, offlineDir },
+    webhooks: settings.webhooks,
   });
   const options = {
     taskQueue: queuesOf(settings.queue).offline,
@@ -100,17 +105,22 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
 /** What schedules name must be there. @throws DEFINITION_INVALID */
 function assertNamed(
   catalogue: Catalogue,
-  tasks: readonly string[],
-  workflows: readonly string[],
+  { tasks, workflows, webhooks }: Readonly<Record<"tasks" | "workflows" | "webhooks", string[]>>,
 ): void {
   for (const { name, schedule } of catalogue.views.values()) {
     if (schedule === undefined) continue;
-    const { workflow, waitFor } = schedule;
+    const { workflow, waitFor, onFailure, onLate } = schedule;
     if (!workflows.includes(workflow))
       throw new OnceflowError(
         "DEFINITION_INVALID",
         `view "${name}" names workflow "${workflow}", which workflows/index.ts does not export; it has ${workflows.join(", ")}.`,
       );
+    for (const webhook of [...onFailure, ...onLate])
+      if (!webhooks.includes(webhook))
+        throw new OnceflowError(
+          "CONFIG_INVALID",
+          `view "${name}" calls webhook "${webhook}", which ONCEFLOW_WEBHOOKS does not have; it has ${webhooks.join(", ") || "none"}.`,
+        );
     for (const sensor of waitFor)
       if (sensor.kind === "task" && !tasks.includes(sensor.name))
         throw new OnceflowError(

@@ -49,6 +49,7 @@ import { toRowBatch, withRowColumns } from "./rows.ts";
 import { assertWanted } from "./run-context.ts";
 import type { Task, TaskFolders } from "./tasks/task.ts";
 import { factsOf, intervalOfRun, partitionOf, viewOfRun } from "./runs.ts";
+import type { Webhook } from "./webhooks.ts";
 import { compileView, type ViewProgram } from "./view-program.ts";
 import {
   aggregateFingerprints,
@@ -71,6 +72,8 @@ export interface OfflineDependencies {
   /** The tasks of pipelines and sensors, and the folders that they are given. */
   readonly tasks: Readonly<Record<string, Task>>;
   readonly folders: TaskFolders;
+  /** By the names that schedules call them. */
+  readonly webhooks: Readonly<Record<string, Webhook>>;
 }
 
 /** Warnings kept of one part, so that a payload stays small. */
@@ -304,13 +307,15 @@ export function createMaterialization(
     /**
      * Writes a failed, cancelled or blocked run to the run log, removes what it staged, and tells
      * those that wait for it. What was committed before the failure stays, and is logged as committed.
+     *
+     * @returns the webhooks that are to be called
      */
     async recordFailure(
       request: Omit<RunRef, "generation">,
       generation: number | null,
       outcome: "failed" | "cancelled" | "blocked",
       reason: string,
-    ): Promise<void> {
+    ): Promise<{ readonly webhooks: readonly string[] }> {
       const view = viewOfRun(catalogue, request);
       const run = { ...request, generation: generation ?? 0 };
       let startedAtMs = Date.now();
@@ -326,6 +331,7 @@ export function createMaterialization(
         reason: reason.slice(0, 500),
       });
       await readiness.tell(view, run, false);
+      return { webhooks: view.schedule?.onFailure ?? [] };
     },
   };
 

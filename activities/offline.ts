@@ -7,6 +7,8 @@ import { withHeartbeats } from "./run-context.ts";
 import { createScheduling } from "./scheduling.ts";
 import type { TaskInput } from "../workflows/contract.ts";
 import { createTrainingSets } from "./training-set.ts";
+import { createPools } from "./pools.ts";
+import { createWebhooks } from "./webhooks.ts";
 
 /**
  * All I/O that the workflows of the offline queue may ask for, with the tasks of users.
@@ -21,6 +23,8 @@ export function createOfflineActivities(dependencies: OfflineDependencies) {
     ...readiness.activities,
     ...createScheduling(dependencies),
     ...createTrainingSets(dependencies),
+    ...createPools(),
+    ...createWebhooks(dependencies),
   };
   const taken = Object.keys(tasks).find((name) => name in own);
   if (taken !== undefined)

@@ -23,6 +23,7 @@ import {
 } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./materialization.ts";
 import { viewOfRun } from "./runs.ts";
+import { termsOf } from "./terms.ts";
 
 /** A file counts as complete once it has not changed for this long. */
 const settledMs = 10_000;
@@ -189,11 +190,12 @@ async function tellRun(input: MaterializeInput): Promise<void> {
     });
 }
 
-async function startOrTell({ workflow }: Schedule, input: MaterializeInput): Promise<void> {
+async function startOrTell(schedule: Schedule, input: MaterializeInput): Promise<void> {
   const { view, start, end } = input;
   const { taskQueue } = Context.current().info;
+  const { workflow, ...how } = termsOf(schedule);
   await getClient().workflow.signalWithStart(workflow, {
-    args: [input],
+    args: [{ ...input, ...how }],
     signal: upstreamEndedSignal,
     taskQueue,
     workflowId: idsOf(taskQueue).interval(input),

@@ -24,6 +24,7 @@ import { checkBackfill } from "./backfill-input.ts";
 import { backfillIntervals, scheduleOf } from "./backfill-range.ts";
 import type { OfflineDependencies } from "./materialization.ts";
 import { viewOfRun } from "./runs.ts";
+import { termsOf } from "./terms.ts";
 
 /** Intervals of a page, so that its payload stays small. */
 const pageSize = 200;
@@ -49,7 +50,7 @@ export function createScheduling({
       if (interval === null)
         return {
           runs: [],
-          workflow: schedule.workflow,
+          terms: termsOf(schedule),
           reason: `No interval was complete at ${at}; the schedule starts later.`,
         };
       const isNewest = newestInterval(schedule, parseInstant(now))?.endMs === interval.endMs;
@@ -59,12 +60,18 @@ export function createScheduling({
           : [];
       const cells = await readGrid(ledger, catalogue, view, [...late, interval]);
       const own = cells.at(-1);
-      const runs = cells.filter((cell) => cell !== own || isDue(cell, "failed")).map(toRun);
+      const runs = cells
+        .filter((cell) => cell !== own || isDue(cell, "failed"))
+        .map((cell) =>
+          cell === own && isNewest
+            ? { ...toRun(cell), ...lateOf(schedule, interval) }
+            : toRun(cell),
+        );
       const { start, end } = endsOf(interval);
       const isCommitted = own !== undefined && !isDue(own, "failed");
       return {
         runs,
-        workflow: schedule.workflow,
+        terms: termsOf(schedule),
         reason:
           `The newest complete interval at ${at} is [${start}, ${end})` +
           `${isCommitted ? ", which is committed" : ""}${late.length > 0 ? `; ${late.length} before it may have late rows` : ""}.`,
@@ -95,7 +102,7 @@ export function createScheduling({
       return {
         fingerprint,
         definition,
-        workflow: scheduleOf(view).workflow,
+        terms: termsOf(view.schedule),
         runs,
         cursor: left.length > runs.length ? (runs.at(-1)?.start ?? null) : null,
         total: cursor === null ? due.length : 0,
@@ -144,6 +151,12 @@ function lateIntervals(schedule: Schedule, { startMs }: Interval): Interval[] {
     endMs = before.startMs;
   }
   return found;
+}
+
+/** When the run of an interval is late, and who is told; nothing where nobody is. */
+function lateOf({ offsetMs, deadlineMs, onLate }: Schedule, { endMs }: Interval) {
+  if (deadlineMs === null || onLate.length === 0) return {};
+  return { late: { at: new Date(endMs + offsetMs + deadlineMs).toISOString(), webhooks: onLate } };
 }
 
 /** A run of a cell; what is committed and yet due is computed again. */

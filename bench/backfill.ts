@@ -79,6 +79,7 @@ export async function benchBackfill(
         sources: { dataDir: settings.dataDir },
         tasks: {},
         folders: settings,
+        webhooks: settings.webhooks,
       }),
       nothing: () => Promise.resolve(),
     },

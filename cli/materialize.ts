@@ -1,4 +1,5 @@
 /** `materialize`: starts or joins the run of a view and interval. */
+import { termsOf } from "../activities/terms.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
 import { type Command, Option } from "commander";
 import { type View, viewNamed } from "../engine/catalogue.ts";
@@ -59,16 +60,18 @@ export function addMaterialize(program: Command, context: Context): void {
 async function materialize(context: Context, name: string, options: Options): Promise<Reply> {
   const view = viewNamed(await context.catalogue(), name);
   const span = chooseSpan(view, options, Date.now());
+  const { workflow, ...how } = termsOf(view.schedule);
   const input: MaterializeInput = {
     view: view.name,
     ...span,
     fingerprint: view.fingerprint,
     definition: view.runFingerprint,
     ...(options.reprocess === true ? { reprocess: true } : {}),
+    ...how,
   };
   const runs = await openRuns(context.settings());
   const startedAtMs = Date.now();
-  const run = await runs.startMaterialize(input, view.schedule?.workflow);
+  const run = await runs.startMaterialize(input, workflow);
   if (!options.wait) return started(view, input, run);
   const followed = await followRun(context, runs.client, run, {
     title: `materialize ${name} ${showSpan(span)}`,

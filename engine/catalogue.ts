@@ -237,7 +237,7 @@ function resolveView(definition: FeatureView, all: readonly Feature[]): View {
     description,
     ttlSeconds,
     expectedEntities,
-    schedule: definition.schedule && resolveSchedule(definition.schedule),
+    schedule: definition.schedule && resolveSchedule(definition.schedule, definition.name),
     fingerprint,
     stores,
     features,

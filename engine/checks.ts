@@ -298,6 +298,7 @@ function checkViews(
     if (definition.schedule !== undefined)
       for (const problem of scheduleProblems(definition.schedule)) say(`schedule: ${problem}`);
     for (const problem of upstreamProblems(definition, views)) say(`schedule: ${problem}`);
+    for (const problem of poolProblems(definition, views)) say(`schedule: ${problem}`);
     const stored = new Set<string>();
     for (const { node } of stores) {
       const label = node.kind === "column" ? node.name : nameOf.get(fingerprintOf(node));
@@ -317,6 +318,21 @@ function checkViews(
       stored.add(label ?? "");
     }
   }
+}
+
+/** Views that share a pool must agree on its size. */
+function poolProblems({ name, schedule }: FeatureView, views: Definitions["views"]): string[] {
+  const pool = schedule?.pool;
+  if (pool === undefined) return [];
+  const other = views.find(({ definition }) => {
+    const its = definition.schedule?.pool;
+    return its?.name === pool.name && its.slots !== pool.slots;
+  })?.definition;
+  // Said of one of the two.
+  if (other?.schedule?.pool === undefined || other.name < name) return [];
+  return [
+    `pool "${pool.name}" has ${pool.slots} slots here and ${other.schedule.pool.slots} in view "${other.name}"; give it one size, best as a constant of both.`,
+  ];
 }
 
 /** What is wrong with the views that a view depends on. */

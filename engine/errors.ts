@@ -185,6 +185,11 @@ export const errorRegistry = {
     retryable: false,
     summary: "What a run waits for was not ready in time.",
   },
+  WEBHOOK_FAILED: {
+    http: 502,
+    retryable: true,
+    summary: "A webhook did not take the call of a run that failed or is late.",
+  },
   RUN_FAILED: { http: 500, retryable: false, summary: "A workflow run ended without success." },
   // Environment.
   POLARS_MISSING: {

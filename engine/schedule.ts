@@ -67,6 +67,34 @@ export interface ScheduleOptions {
   readonly waitFor?: readonly SensorOptions[];
   /** A workflow of workflows/pipelines that is run for each interval in place of `materialize`. */
   readonly workflow?: string;
+  /** How a step that failed for a reason that may pass is tried again; for a day by default. */
+  readonly retry?: RetryOptions;
+  /** How many intervals of the view are run at once, whoever starts them; any number by default. */
+  readonly maxActiveRuns?: number;
+  /** Slots that views share: at most so many of their intervals are run at once. */
+  readonly pool?: PoolOptions;
+  /** How long after its slot a run should have committed; after that `onLate` is called. */
+  readonly deadline?: Duration;
+  /** Names in ONCEFLOW_WEBHOOKS that are called when a run failed or was blocked. */
+  readonly onFailure?: readonly string[];
+  /** Names in ONCEFLOW_WEBHOOKS that are called when a scheduled run passes its deadline. */
+  readonly onLate?: readonly string[];
+}
+
+/** How a step of a run is tried again; wrong data never is. */
+export interface RetryOptions {
+  /** Times that it is done at most; any number within a day by default. */
+  readonly attempts?: number;
+  /** The wait after the first attempt, which then doubles; "1 s" by default, and the least. */
+  readonly initial?: Duration;
+  /** The longest wait; "30 s" by default. */
+  readonly max?: Duration;
+}
+
+/** A pool of slots, the same for all views that name it. */
+export interface PoolOptions {
+  readonly name: string;
+  readonly slots: number;
 }
 
 /** A view that comes first, by name. */
@@ -99,6 +127,16 @@ export interface Schedule {
   readonly waitFor: readonly Sensor[];
   /** Name of the workflow that runs an interval. */
   readonly workflow: string;
+  readonly retry: {
+    readonly attempts: number | null;
+    readonly initialMs: number;
+    readonly maxMs: number;
+  } | null;
+  /** Slots to hold, in this order: the view's own, then those that it shares. */
+  readonly pools: readonly PoolOptions[];
+  readonly deadlineMs: number | null;
+  readonly onFailure: readonly string[];
+  readonly onLate: readonly string[];
 }
 
 const lateLimit = 1000;
@@ -142,6 +180,21 @@ export function scheduleProblems(options: ScheduleOptions): string[] {
     if (file !== undefined && (file.startsWith("/") || file.split("/").includes("..")))
       problems.push(`waitFor "${file}" leaves the data folder; give a path under it.`);
   }
+  const whole = (name: string, value: number | undefined) => {
+    if (value !== undefined && (!Number.isInteger(value) || value < 1 || value > 1000))
+      problems.push(`${name} is ${value}; give a whole number 1-1000.`);
+  };
+  const { retry, pool } = options;
+  span("retry.initial", retry?.initial, 1000);
+  span("retry.max", retry?.max, 1000);
+  whole("retry.attempts", retry?.attempts);
+  whole("maxActiveRuns", options.maxActiveRuns);
+  whole("pool.slots", pool?.slots);
+  span("deadline", options.deadline, 1000);
+  if (pool !== undefined && !/^[\w.-]{1,60}$/.test(pool.name))
+    problems.push(`pool.name is "${pool.name}"; give 1-60 letters, digits, _, - and dots.`);
+  if ((options.onLate ?? []).length > 0 && options.deadline === undefined)
+    problems.push("has onLate and no deadline; give one.");
   try {
     parseInstant(start);
   } catch (error) {
@@ -166,7 +219,7 @@ export function scheduleProblems(options: ScheduleOptions): string[] {
 }
 
 /** Resolves options in which `scheduleProblems` found nothing wrong. */
-export function resolveSchedule(options: ScheduleOptions): Schedule {
+export function resolveSchedule(options: ScheduleOptions, view = ""): Schedule {
   const { every = "1 day", cron, timeZone = "UTC", offset = "0 s", jitter = "0 s" } = options;
   const grid =
     cron === undefined
@@ -183,6 +236,26 @@ export function resolveSchedule(options: ScheduleOptions): Schedule {
     dependsOn: Object.freeze(upstreamsOf(options)),
     waitFor: Object.freeze((options.waitFor ?? []).map(sensorOf)),
     workflow: options.workflow ?? "materialize",
+    retry: retryOf(options.retry),
+    pools: Object.freeze([
+      ...(options.maxActiveRuns === undefined
+        ? []
+        : [{ name: `view/${view}`, slots: options.maxActiveRuns }]),
+      ...(options.pool === undefined ? [] : [{ ...options.pool }]),
+    ]),
+    deadlineMs: parseDuration(options.deadline ?? "") ?? null,
+    onFailure: Object.freeze([...(options.onFailure ?? [])]),
+    onLate: Object.freeze([...(options.onLate ?? [])]),
+  });
+}
+
+function retryOf(retry: RetryOptions | undefined): Schedule["retry"] {
+  if (retry === undefined) return null;
+  const { attempts = null, initial = "1 s", max = "30 s" } = retry;
+  return Object.freeze({
+    attempts,
+    initialMs: parseDuration(initial) ?? 0,
+    maxMs: parseDuration(max) ?? 0,
   });
 }
 

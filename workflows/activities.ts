@@ -1,5 +1,6 @@
 /** The offline activities as workflows call them, with their time-outs and retries. */
 import { type ActivityOptions, proxyActivities } from "@temporalio/workflow";
+import type { RunRetry } from "./contract.ts";
 import type { createOfflineActivities } from "../activities/offline.ts";
 
 type OfflineActivities = ReturnType<typeof createOfflineActivities>;
@@ -17,6 +18,27 @@ export const taskOptions = {
 } as const satisfies ActivityOptions;
 
 export const activities = proxyActivities<OfflineActivities>(taskOptions);
+
+/** The same, with the retries that a view asks for. */
+export function activitiesWith(retry: RunRetry | undefined): typeof activities {
+  if (retry === undefined) return activities;
+  const { attempts, initialMs, maxMs } = retry;
+  return proxyActivities<OfflineActivities>({
+    ...taskOptions,
+    retry: {
+      initialInterval: initialMs,
+      maximumInterval: Math.max(initialMs, maxMs),
+      ...(attempts === null ? {} : { maximumAttempts: attempts }),
+    },
+  });
+}
+
+/** A call of a webhook: given up after a while, so that the run can end. */
+export const webhookActivities = proxyActivities<OfflineActivities>({
+  ...taskOptions,
+  startToCloseTimeout: "30 seconds",
+  scheduleToCloseTimeout: "10 minutes",
+});
 
 /** The same, for the last words of a run that failed: they must not keep it from ending. */
 export const lastActivities = proxyActivities<OfflineActivities>({

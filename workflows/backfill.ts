@@ -90,9 +90,16 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
       cursor,
     ]);
   let page = await plan(state.cursor);
-  const { fingerprint, definition, workflow } = page;
+  const { fingerprint, definition } = page;
+  const { workflow, ...how } = page.terms;
   if (carried === undefined) state.total = page.total;
-  const inputOf = (run: SlotRun) => ({ view: input.view, fingerprint, definition, ...run });
+  const inputOf = (run: SlotRun) => ({
+    view: input.view,
+    fingerprint,
+    definition,
+    ...how,
+    ...run,
+  });
   const joined = (carried?.running ?? []).map((interval) => {
     const [start = "", end = ""] = interval.split("/");
     return { interval, input: inputOf({ start, end, reprocess: false }) };

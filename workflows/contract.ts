@@ -22,7 +22,7 @@ export const searchAttributes = {
 } as const;
 
 /** What `OnceflowKind` says of a workflow. */
-export type RunKind = "materialize" | "schedule" | "backfill" | "training_set";
+export type RunKind = "materialize" | "schedule" | "backfill" | "training_set" | "pool";
 
 /** Workflow and schedule ids; each names one piece of work, so what is started twice runs once. */
 export function idsOf(queue: string) {
@@ -34,6 +34,7 @@ export function idsOf(queue: string) {
     schedule: (view: string) => `${queue}/${view}`,
     /** What a schedule starts; Temporal appends the nominal time. */
     scheduled: (view: string) => `${queue}/scheduled/${view}`,
+    pool: (name: string) => `${queue}/pool/${name}`,
     backfill: ({ view, from, to, reprocess = "missing" }: BackfillInput) =>
       `${queue}/backfill/${view}/${from}/${to}/${reprocess}`,
   };
@@ -52,7 +53,71 @@ export interface MaterializeInput {
   readonly definition: string;
   /** Computes again what is covered already, under a new generation. Default false. */
   readonly reprocess?: boolean;
+  /** How its steps are tried again; absent, for a day. */
+  readonly retry?: RunRetry;
+  /** Slots that it holds while it works, taken in this order. */
+  readonly pools?: readonly PoolRef[];
+  /** When somebody is to be told that it has not committed yet. */
+  readonly late?: RunLate;
 }
+
+/** How the steps of a run are tried again. */
+export interface RunRetry {
+  /** Null for any number within a day. */
+  readonly attempts: number | null;
+  readonly initialMs: number;
+  readonly maxMs: number;
+}
+
+/** A pool of slots. */
+export interface PoolRef {
+  readonly name: string;
+  readonly slots: number;
+}
+
+/** Whom to tell, and when, that a run is late. */
+export interface RunLate {
+  /** ISO 8601. */
+  readonly at: string;
+  /** Names in ONCEFLOW_WEBHOOKS. */
+  readonly webhooks: readonly string[];
+}
+
+/** How the intervals of a view are run, by its schedule. */
+export interface RunTerms extends Pick<MaterializeInput, "retry" | "pools"> {
+  /** `materialize`, or a pipeline. */
+  readonly workflow: string;
+}
+
+/** Input of `pool`, which hands out the slots of a pool while anybody wants one. */
+export interface PoolInput extends PoolRef {
+  /** What an execution hands to the next. */
+  readonly carried?: PoolState;
+}
+
+/** Who holds slots and who waits, first come first served: the answer of the query `state`. */
+export interface PoolState {
+  readonly slots: number;
+  readonly holding: readonly PoolMember[];
+  readonly waiting: readonly PoolMember[];
+}
+
+/** A run that wants a slot. */
+export interface PoolMember {
+  readonly workflowId: string;
+  readonly runId: string;
+}
+
+/** Messages of pools: `acquire` (member, slots) and `release` to it, `granted` (name) from it. */
+export const poolMessages = {
+  acquire: "acquire",
+  release: "release",
+  granted: "poolGranted",
+  state: "state",
+} as const;
+
+/** What a webhook is called for. */
+export type WebhookEvent = "failed" | "blocked" | "late";
 
 /** What a run of `materialize` did. */
 export interface MaterializeResult {
@@ -87,8 +152,7 @@ export interface ScheduledInput {
 export interface SlotPlan {
   /** Oldest first; empty where nothing is due. */
   readonly runs: readonly SlotRun[];
-  /** The workflow that runs an interval of the view. */
-  readonly workflow: string;
+  readonly terms: RunTerms;
   /** Why, in words, for the run's page. */
   readonly reason: string;
 }
@@ -98,6 +162,8 @@ export interface SlotRun {
   readonly start: string;
   readonly end: string;
   readonly reprocess: boolean;
+  /** Of the newest interval of a schedule alone. */
+  readonly late?: RunLate;
 }
 
 /** What a firing of a schedule did. */
@@ -155,8 +221,7 @@ export type BackfillResult = Omit<BackfillState, "cursor" | "running" | "paused"
 export interface BackfillPage {
   readonly fingerprint: string;
   readonly definition: string;
-  /** The workflow that runs an interval of the view. */
-  readonly workflow: string;
+  readonly terms: RunTerms;
   readonly runs: readonly SlotRun[];
   /** Where the next page begins; null after the last. */
   readonly cursor: string | null;

@@ -1,10 +1,10 @@
 /** `materialize`: one view, one interval, by the commit protocol. */
 import { ActivityFailure, ApplicationFailure } from "@temporalio/workflow";
-import { activities } from "./activities.ts";
 import { mapConcurrently } from "./concurrency.ts";
 import type { MaterializeInput, MaterializeResult, RunPlan, RunRef } from "./contract.ts";
 import { type IntervalRun, recorded } from "./interval-run.ts";
-import { whenReady } from "./when-ready.ts";
+import { inPools } from "./pools.ts";
+import { mayBegin, whenReady } from "./when-ready.ts";
 
 /** Parts of one run that are read or written at once, over all workers. */
 const partsAtOnce = 4;
@@ -21,12 +21,16 @@ const warningsLimit = 50;
  * then records coverage and moves the latest snapshot. A failure before it moves no pointer.
  */
 export async function materialize(input: MaterializeInput): Promise<MaterializeResult> {
-  return recorded(input, commitInterval);
+  return recorded(input, async (run) => {
+    // A run that waits for what comes first holds no slot meanwhile.
+    if (input.pools !== undefined) await mayBegin(run);
+    return inPools(run, () => commitInterval(run));
+  });
 }
 
 /** The work of `materialize`, also as a step of a pipeline. */
 export async function commitInterval(run: IntervalRun): Promise<MaterializeResult> {
-  const { input, request, show } = run;
+  const { input, request, show, activities } = run;
   const { reprocess = false } = input;
   show("Asking the ledger whether anything is due.");
   const plan = await whenReady(run, (sensed) =>
@@ -47,14 +51,13 @@ export async function commitInterval(run: IntervalRun): Promise<MaterializeResul
     });
   }
   run.generation = plan.generation;
-  return execute({ ...request, generation: plan.generation }, input, plan, show);
+  return execute(run, { ...request, generation: plan.generation }, plan);
 }
 
 async function execute(
+  { input, show, activities }: IntervalRun,
   run: RunRef,
-  input: MaterializeInput,
   plan: RunPlan,
-  show: (lines: string) => void,
 ): Promise<MaterializeResult> {
   const parts = Array.from({ length: plan.parts }, (_, part) => part);
   const writesRows = plan.due === "rows";
@@ -75,8 +78,8 @@ async function execute(
   );
 
   const { written, superseded, snapshot } = writesRows
-    ? await writeAndCommit(run, parts, show)
-    : { ...(await commit(run, false)), written: 0, superseded: 0 };
+    ? await writeAndCommit(activities, run, parts, show)
+    : { ...(await commit(activities, run, false)), written: 0, superseded: 0 };
   const { stale } = await activities.publishRun.executeWithOptions(
     { summary: "manifest and log" },
     [run, writesRows, { rows, parts: plan.parts, written, superseded, warnings }],
@@ -103,6 +106,7 @@ async function execute(
 
 /** Pass 2 and the commit; again, where Redis restarted in between and may have lost rows. */
 async function writeAndCommit(
+  activities: IntervalRun["activities"],
   run: RunRef,
   parts: readonly number[],
   show: (lines: string) => void,
@@ -120,14 +124,18 @@ async function writeAndCommit(
       );
     });
     try {
-      return { ...(await commit(run, true)), written, superseded };
+      return { ...(await commit(activities, run, true)), written, superseded };
     } catch (error) {
       if (attempt === writeAttempts || codeOf(error) !== "STORE_RESTARTED") throw error;
     }
   }
 }
 
-function commit(run: RunRef, writesRows: boolean): Promise<{ snapshot: string | null }> {
+function commit(
+  activities: IntervalRun["activities"],
+  run: RunRef,
+  writesRows: boolean,
+): Promise<{ snapshot: string | null }> {
   return activities.commitRun.executeWithOptions({ summary: "commit" }, [run, writesRows]);
 }
 

@@ -1,11 +1,12 @@
 /** Makes workflows of tasks around a materialization, for one interval each. */
 import { ApplicationFailure, proxyActivities } from "@temporalio/workflow";
 import type { tasks as allTasks } from "../activities/tasks/index.ts";
-import { activities, taskOptions } from "./activities.ts";
+import { taskOptions } from "./activities.ts";
 import type { MaterializeInput, MaterializeResult, TaskInput } from "./contract.ts";
-import { recorded } from "./interval-run.ts";
+import { type IntervalRun, recorded } from "./interval-run.ts";
 import { commitInterval } from "./materialize.ts";
-import { whenReady } from "./when-ready.ts";
+import { inPools } from "./pools.ts";
+import { mayBegin } from "./when-ready.ts";
 
 /** The tasks of activities/tasks, as the steps of a pipeline call them. */
 export const tasks = proxyActivities<TaskActivities>(taskOptions);
@@ -30,25 +31,24 @@ export type Steps = (
 export function pipeline(steps: Steps): (input: MaterializeInput) => Promise<MaterializeResult> {
   return (input) =>
     recorded(input, async (run) => {
-      const { request } = run;
-      await whenReady(run, (sensed) =>
-        activities.checkReady.executeWithOptions({ summary: "may it begin" }, [
-          { ...request, sensed },
-        ]),
-      );
-      run.show("The steps of the pipeline run; the timeline shows which.");
-      const { view, start, end } = input;
-      let result: MaterializeResult | undefined;
-      await steps({ view, start, end }, async () => {
-        result = await commitInterval(run);
-        // A step that fails after this takes nothing away.
-        run.generation = null;
-        return result;
-      });
-      if (result !== undefined) return result;
-      throw ApplicationFailure.nonRetryable(
-        "the pipeline ended without calling materialize(). Call it once among its steps.",
-        "DEFINITION_INVALID",
-      );
+      await mayBegin(run);
+      return inPools(run, () => runSteps(run, steps));
     });
+}
+
+async function runSteps(run: IntervalRun, steps: Steps): Promise<MaterializeResult> {
+  run.show("The steps of the pipeline run; the timeline shows which.");
+  const { view, start, end } = run.input;
+  let result: MaterializeResult | undefined;
+  await steps({ view, start, end }, async () => {
+    result = await commitInterval(run);
+    // A step that fails after this takes nothing away.
+    run.generation = null;
+    return result;
+  });
+  if (result !== undefined) return result;
+  throw ApplicationFailure.nonRetryable(
+    "the pipeline ended without calling materialize(). Call it once among its steps.",
+    "DEFINITION_INVALID",
+  );
 }

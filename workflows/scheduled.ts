@@ -20,7 +20,7 @@ export async function scheduled(input: ScheduledInput): Promise<ScheduledResult>
   const at = nominalTime();
   const title = `Schedule of **${view}**, slot \`${at}\``;
   setCurrentDetails(title);
-  const { runs, workflow, reason } = await activities.planSlot.executeWithOptions(
+  const { runs, terms, reason } = await activities.planSlot.executeWithOptions(
     { summary: "which intervals are due" },
     [input, at, new Date().toISOString()],
   );
@@ -28,8 +28,9 @@ export async function scheduled(input: ScheduledInput): Promise<ScheduledResult>
   const newest = runs.at(-1);
   if (newest !== undefined)
     upsertSearchAttributes(attributesOf("schedule", view, `${newest.start}/${newest.end}`));
+  const { workflow, ...how } = terms;
   const settled = await Promise.allSettled(
-    runs.map((run) => runInterval(workflow, { view, fingerprint, definition, ...run })),
+    runs.map((run) => runInterval(workflow, { view, fingerprint, definition, ...how, ...run })),
   );
   const lines = settled.map((result, i) => {
     const interval = `\`[${runs[i]?.start}, ${runs[i]?.end})\``;

@@ -65,6 +65,15 @@ export async function whenReady<T extends { readonly due: string }>(
   }
 }
 
+/** Holds a run back before its first step; `planRun` asks once more. */
+export async function mayBegin(run: IntervalRun): Promise<void> {
+  await whenReady(run, (sensed) =>
+    run.activities.checkReady.executeWithOptions({ summary: "may it begin" }, [
+      { ...run.request, sensed },
+    ]),
+  );
+}
+
 function isWaiting(answer: { readonly due: string }): answer is Waiting {
   return answer.due === "waiting";
 }

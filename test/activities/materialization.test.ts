@@ -89,6 +89,7 @@ describe("The activities of materialize", () => {
       offline,
       sources: { dataDir: folder },
       tasks: {},
+      webhooks: {},
       folders: { dataDir: folder, offlineDir: join(folder, "offline") },
     };
     const activities = withHeartbeats(

@@ -9,7 +9,6 @@ import {
   serviceNamed,
   viewNamed,
 } from "../../engine/catalogue.ts";
-import type { FeatureView } from "../../engine/definitions.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import { Expr } from "../../engine/expression.ts";
 import {
@@ -386,38 +385,6 @@ describe("the catalogue", () => {
     assert.deepEqual(problems, [
       'feature "loop" (features/rows.ts) rests on itself: its expression has a cycle. Build expressions from columns and other features only.',
     ]);
-  });
-
-  it("refuses a view that depends on what has no intervals, or on itself", () => {
-    const { n } = rows.columns;
-    const daily = { every: "1 day", start: "2026-01-01" };
-    const bare = featureView("bare", { source: rows, stores: [n] });
-    const lost = featureView("lost", { source: rows, stores: [n], schedule: daily });
-    const first = featureView("first", {
-      source: rows,
-      stores: [n],
-      schedule: { ...daily, dependsOn: [bare, lost] },
-    });
-    const problems = problemsOf({ rows: { bare, first } }).join("\n");
-    assert.match(problems, /"first".*schedule: dependsOn "bare", which has no schedule/);
-    assert.match(problems, /"first".*dependsOn "lost", which features\/index.ts does not export/);
-
-    const depends: FeatureView[] = [];
-    const one = featureView("one", {
-      source: rows,
-      stores: [n],
-      schedule: { ...daily, dependsOn: depends },
-    });
-    const two = featureView("two", {
-      source: rows,
-      stores: [n],
-      schedule: { ...daily, dependsOn: [one] },
-    });
-    depends.push(two);
-    assert.match(
-      problemsOf({ rows: { one, two } }).join("\n"),
-      /dependsOn goes in a circle: one → two → one\. Take one of them out\./,
-    );
   });
 
   it("names what is used without an import, and does not take it for a cycle", async () => {

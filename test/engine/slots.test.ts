@@ -318,6 +318,16 @@ describe("What is wrong with a schedule", () => {
     );
     assert.match(problem({ every: "1 day", start: "yesterday" }), /start: "yesterday" is no time/);
     assert.match(problem({ every: "1 day", allowedLateness: -1 }), /allowedLateness is -1/);
+    assert.match(
+      problem({ every: "1 day", retry: { attempts: 0, initial: "soon" } }),
+      /retry.initial is "soon".*retry.attempts is 0; give a whole number 1-1000/,
+    );
+    assert.match(problem({ every: "1 day", maxActiveRuns: 1.5 }), /maxActiveRuns is 1.5/);
+    assert.match(
+      problem({ every: "1 day", pool: { name: "a b", slots: 2000 } }),
+      /pool.slots is 2000.*pool.name is "a b"/,
+    );
+    assert.match(problem({ every: "1 day", onLate: ["oncall"] }), /onLate and no deadline/);
     const waitFor = [{ file: "../marks", every: "1 day" }] as const;
     assert.match(problem({ every: "1 day", waitFor }), /"\.\.\/marks" leaves the data folder/);
     assert.match(

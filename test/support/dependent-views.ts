@@ -55,7 +55,7 @@ export function buildDependent(
 }
 
 /** Badge events that are run by the example pipeline. */
-export function buildPipeline(): Catalogue {
+export function buildPipeline(options: Partial<ScheduleOptions> = {}): Catalogue {
   const columns = { id: string, left_at: timestamp, minutes_inside: float64 };
   const badges = source("badges", {
     files: "badges/date={date}.parquet",
@@ -66,7 +66,7 @@ export function buildPipeline(): Catalogue {
   const badges_view = featureView("badges", {
     source: badges,
     stores: [badges.columns.minutes_inside],
-    schedule: { every: "1 day", start, workflow: "presenceDaily" },
+    schedule: { every: "1 day", start, workflow: "presenceDaily", ...options },
   });
   return buildCatalogue({ badges: { badges, badges_view } });
 }

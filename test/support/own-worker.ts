@@ -33,6 +33,7 @@ export async function startOwnWorker(
       sources: { dataDir: settings.dataDir },
       tasks,
       folders: settings,
+      webhooks: settings.webhooks,
     }),
   });
   const running = worker.run();

@@ -6,13 +6,22 @@
 import assert from "node:assert/strict";
 import { readFileSync, realpathSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
 import { format, resolveConfig } from "prettier";
 import { releaseAll } from "../../dev/owned.ts";
 import { writeAbsences, writeBadges } from "../../dev/example-data.ts";
 import type { OwnedProcess } from "../../dev/processes.ts";
 import { type Catalogue, loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
-import { type BackfillInput, idsOf, queuesOf } from "../../workflows/contract.ts";
+import { termsOf } from "../../activities/terms.ts";
+import {
+  type BackfillInput,
+  idsOf,
+  type MaterializeInput,
+  queuesOf,
+} from "../../workflows/contract.ts";
 import {
   fileOf,
   mapPayloads,
@@ -54,6 +63,7 @@ function recordingsOf(
   deployment: Deployment,
   named: (view: string) => { fingerprint: string; definition: string },
   killWorker: () => Promise<void>,
+  hookUrl: string,
 ): Recordings {
   const { runs, settings } = deployment;
   const { client } = runs;
@@ -83,23 +93,28 @@ function recordingsOf(
     catalogue: Catalogue,
     work: (at: {
       settings: Settings;
-      start: (view: string, date: number) => Promise<Execution>;
+      start: (view: string, date: number, more?: Partial<MaterializeInput>) => Promise<Execution>;
     }) => Promise<T>,
   ): Promise<T> {
     const prefixed = deployment.withPrefix();
-    const own = { ...prefixed, dataDir: join(prefixed.offlineDir, "data") };
+    const own = {
+      ...prefixed,
+      dataDir: join(prefixed.offlineDir, "data"),
+      webhooks: { oncall: { url: hookUrl, secret: "whsec_MDEyMzQ1Njc4OWFiY2RlZg==" } },
+    };
     writeTotals(own.dataDir);
     const stop = await startOwnWorker(own, catalogue, tasks);
     const ownRuns = await connectRuns(own);
     try {
       return await work({
         settings: own,
-        start: (name, date) => {
+        start: (name, date, more = {}) => {
           const view = viewNamed(catalogue, name);
           const { fingerprint, runFingerprint: definition, schedule } = view;
           const [start, end] = [day(date - 1), day(date)];
-          const input = { view: name, start, end, fingerprint, definition };
-          return ownRuns.startMaterialize(input, schedule?.workflow);
+          const { workflow, ...how } = termsOf(schedule);
+          const input = { view: name, start, end, fingerprint, definition, ...how, ...more };
+          return ownRuns.startMaterialize(input, workflow);
         },
       });
     } finally {
@@ -202,6 +217,7 @@ function recordingsOf(
     return { workflowId, runId };
   };
   let chain: Execution | undefined;
+  let handedOut: Execution | undefined;
 
   return {
     "materialize.committed": () => done(refresh(0)),
@@ -269,6 +285,39 @@ function recordingsOf(
         buildDependent(() => ({ waitFor: [{ file: "mark", every: "1 s", timeout: "2 s" }] })),
         ({ start }) => done(start("totals", 1)),
       ),
+    "materialize.late": () =>
+      others(buildDependent(), async ({ settings: own, start }) => {
+        const late = { at: new Date(Date.now() + 500).toISOString(), webhooks: ["oncall"] };
+        const run = await start("totals", 1, { late });
+        await firstFailure(run);
+        writeOrder(own.dataDir, 1);
+        await ended(await start("orders", 1));
+        await ended(run);
+        return run;
+      }),
+    "materialize.failed-and-told": () =>
+      others(
+        buildDependent(() => ({ onFailure: ["oncall"] })),
+        ({ settings: own, start }) => {
+          writeFileSync(join(own.dataDir, "totals.csv"), "id,at,y\na,never,1\n");
+          return done(start("totals", 1));
+        },
+      ),
+    "materialize.pooled": () =>
+      others(
+        buildDependent(() => ({ pool: { name: "narrow", slots: 1 } })),
+        async ({ settings: own, start }) => {
+          const [, run] = [await start("totals", 1), await start("totals", 2)];
+          await ended(run);
+          handedOut = await last({ workflowId: idsOf(own.queue).pool("narrow"), runId: "" });
+          await ended(handedOut);
+          return run;
+        },
+      ),
+    "pool.done": () => {
+      assert.ok(handedOut, "the run that was in it is recorded first");
+      return Promise.resolve(handedOut);
+    },
     "presenceDaily.done": () =>
       others(buildPipeline(), ({ settings: own, start }) => {
         writeBadgesOf(own.dataDir, 1);
@@ -370,6 +419,12 @@ function cleaned(history: unknown, replaced: ReadonlyMap<string, string>): Recor
 async function main(): Promise<void> {
   const deployment = await startDeployment();
   const { settings, runs } = deployment;
+  let asked = 0;
+  // The first call is refused, so that a run is seen to wait for it.
+  const hook = createServer((_, response) => response.writeHead(asked++ === 0 ? 500 : 204).end());
+  hook.listen(0, "127.0.0.1");
+  await once(hook, "listening");
+  const hookUrl = `http://127.0.0.1:${(hook.address() as AddressInfo).port}/`;
   const folder = dirname(settings.dataDir);
   try {
     writeAbsences(settings.dataDir, 120);
@@ -382,11 +437,16 @@ async function main(): Promise<void> {
       return { fingerprint, definition };
     };
     let worker: OwnedProcess = await deployment.startWorker();
-    const recordings = recordingsOf(deployment, named, async () => {
-      process.kill(-worker.pid, "SIGKILL");
-      await worker.exited;
-      worker = await deployment.startWorker();
-    });
+    const recordings = recordingsOf(
+      deployment,
+      named,
+      async () => {
+        process.kill(-worker.pid, "SIGKILL");
+        await worker.exited;
+        worker = await deployment.startWorker();
+      },
+      hookUrl,
+    );
     const replaced = new Map([
       // A temporary folder may be a link.
       [realpathSync(folder), "/data"],
@@ -414,6 +474,7 @@ async function main(): Promise<void> {
     await mkdir(histories, { recursive: true });
     for (const [name, text] of written) writeFileSync(fileOf(name), text);
   } finally {
+    hook.close();
     await deployment.stop();
     await stopTestTemporal();
     await releaseAll();

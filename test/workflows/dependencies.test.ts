@@ -2,90 +2,22 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { withRedis } from "../../cli/context.ts";
 import type { Task } from "../../activities/tasks/task.ts";
 import { tasks as exampleTasks } from "../../activities/tasks/index.ts";
-import { type Catalogue, viewNamed } from "../../engine/catalogue.ts";
-import type { CellState } from "../../engine/grid.ts";
-import { interval } from "../../engine/interval.ts";
-import type { Settings } from "../../settings.ts";
-import { readGrid } from "../../store/grid.ts";
-import { createLedger } from "../../store/ledger.ts";
-import { idsOf, type MaterializeResult } from "../../workflows/contract.ts";
+import { buildDependent, buildPipeline, day, writeBadgesOf } from "../support/dependent-views.ts";
 import { type Deployment, startDeployment } from "../support/deployment.ts";
-import {
-  buildDependent,
-  buildPipeline,
-  day,
-  iso,
-  writeBadgesOf,
-  writeOrder,
-  writeTotals,
-} from "../support/dependent-views.ts";
-import { startOwnWorker } from "../support/own-worker.ts";
+import { type WithWorker, workersOf } from "../support/interval-tools.ts";
 import { until } from "../support/until.ts";
 
 describe("A view that depends on another", function () {
   this.timeout(120_000);
   let deployment: Deployment;
+  let withWorker: WithWorker;
   before(async () => {
     deployment = await startDeployment();
+    withWorker = workersOf(deployment);
   });
   after(() => deployment.stop());
-
-  /** A deployment of its own for one test, with a worker of the catalogue. */
-  async function withWorker(
-    catalogue: Catalogue,
-    work: (at: ReturnType<typeof toolsOf>) => Promise<void>,
-    tasks: Readonly<Record<string, Task>> = {},
-  ): Promise<void> {
-    const settings = deployment.withPrefix();
-    const own = { ...settings, dataDir: join(settings.offlineDir, "data") };
-    writeTotals(own.dataDir);
-    const stop = await startOwnWorker(own, catalogue, tasks);
-    try {
-      await work(toolsOf(own, catalogue));
-    } finally {
-      await stop();
-    }
-  }
-
-  function toolsOf(settings: Settings, catalogue: Catalogue) {
-    const { client } = deployment.runs;
-    const inputOf = (view: string, date: number, reprocess = false) => {
-      const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, view);
-      return { view, start: iso(date), end: iso(date + 1), fingerprint, definition, reprocess };
-    };
-    const handleOf = (view: string, date: number) =>
-      client.workflow.getHandle(idsOf(settings.queue).interval(inputOf(view, date)));
-    return {
-      settings,
-      handleOf,
-      start: (view: string, date: number, { reprocess = false, workflow = "materialize" } = {}) =>
-        client.workflow.start<(input: unknown) => Promise<MaterializeResult>>(workflow, {
-          args: [inputOf(view, date, reprocess)],
-          taskQueue: settings.queue,
-          workflowId: idsOf(settings.queue).interval(inputOf(view, date)),
-        }),
-      deliver: (date: number, x = 1) => writeOrder(settings.dataDir, date, x),
-      details: async (view: string, date: number) =>
-        (
-          await handleOf(view, date)
-            .query<{ currentDetails?: string }>("__temporal_workflow_metadata")
-            .catch(() => undefined)
-        )?.currentDetails ?? "",
-      states: (view: string, dates: readonly number[]): Promise<CellState[]> =>
-        withRedis(settings, "writing", async (redis) => {
-          const cells = await readGrid(
-            createLedger(redis, settings),
-            catalogue,
-            viewNamed(catalogue, view),
-            dates.map((date) => interval(day(date), day(date + 1))),
-          );
-          return cells.map(({ state }) => state);
-        }),
-    };
-  }
 
   it("waits, and runs as soon as what comes first is committed, without polling", async () => {
     await withWorker(
@@ -231,14 +163,14 @@ describe("A view that depends on another", function () {
       catalogue,
       async ({ start: run, settings, states, handleOf }) => {
         const landing = join(settings.dataDir, "landing");
-        const missing = await run("badges", 1, { workflow: "presenceDaily" });
+        const missing = await run("badges", 1);
         await assert.rejects(missing.result(), (error: Error) =>
           /was not delivered/.test(String(error.cause)),
         );
         assert.deepEqual(await states("badges", [1]), ["failed"]);
 
         writeBadgesOf(settings.dataDir, 1);
-        const delivered = await run("badges", 1, { workflow: "presenceDaily" });
+        const delivered = await run("badges", 1);
         await until("the last step is tried again", async () => {
           const { raw } = await handleOf("badges", 1).describe();
           return (raw.pendingActivities?.[0]?.lastFailure?.message ?? "").includes("printer");
