@@ -1,10 +1,12 @@
 /** `materialize`: starts or joins the run of a view and interval. */
+import { type Command, Option } from "commander";
+import { scheduleOf } from "../activities/backfill-range.ts";
 import { termsOf } from "../activities/terms.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
-import { type Command, Option } from "commander";
 import { type View, viewNamed } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
-import { interval } from "../engine/interval.ts";
+import { interval, parseInstant } from "../engine/interval.ts";
+import { intervalsBetween, newestInterval } from "../engine/slots.ts";
 import type { MaterializeInput, MaterializeResult } from "../workflows/contract.ts";
 import {
   type Context,
@@ -59,7 +61,52 @@ export function addMaterialize(program: Command, context: Context): void {
 
 async function materialize(context: Context, name: string, options: Options): Promise<Reply> {
   const view = viewNamed(await context.catalogue(), name);
-  const span = chooseSpan(view, options, Date.now());
+  return runSpan(context, view, chooseSpan(view, options, Date.now()), options);
+}
+
+/** Adds `rerun`. */
+export function addRerun(program: Command, context: Context): void {
+  const command = program
+    .command("rerun")
+    .argument("<view>", "name of a feature view with a schedule")
+    .summary("compute one interval of a schedule again")
+    .description(
+      "Computes an interval of the view's schedule again, under a new generation, whatever became " +
+        "of it before. Intervals that rest on it are stale afterwards. For many, see `backfill`.",
+    )
+    .option("--start <time>", "where the interval begins, ISO 8601 in UTC (default: the newest)")
+    .option("--no-wait", "return once the run has started")
+    .action((name: string, options: Options) =>
+      context.answer(options, async () => {
+        const view = viewNamed(await context.catalogue(), name);
+        const span = slotSpan(view, options.start, Date.now());
+        return runSpan(context, view, span, { ...options, reprocess: true });
+      }),
+    );
+  finishCommand(command, ["rerun badges", "rerun badges --start 2026-01-01"]);
+}
+
+/** The interval of a schedule that begins at a time; the newest complete one without. */
+function slotSpan(view: View, start: string | undefined, nowMs: number): Span {
+  const schedule = scheduleOf(view);
+  const newest = newestInterval(schedule, nowMs);
+  const fromMs = start === undefined ? (newest?.startMs ?? nowMs) : parseInstant(start);
+  const [found] = intervalsBetween(schedule, fromMs, newest?.endMs ?? fromMs);
+  if (found?.startMs === fromMs) return spanOf(found);
+  throw new OnceflowError(
+    "INTERVAL_INVALID",
+    `no complete interval of view "${view.name}" begins at ${start ?? "any time yet"}. See ${invocation} partitions ${view.name}.`,
+    { view: view.name },
+  );
+}
+
+async function runSpan(
+  context: Context,
+  view: View,
+  span: Span,
+  options: Pick<Options, "json" | "reprocess" | "wait">,
+): Promise<Reply> {
+  const { name } = view;
   const { workflow, ...how } = termsOf(view.schedule);
   const input: MaterializeInput = {
     view: view.name,

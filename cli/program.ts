@@ -17,13 +17,14 @@ import {
 import { addExplain } from "./explain.ts";
 import { addGet } from "./get.ts";
 import { addLineage } from "./lineage.ts";
-import { addMaterialize } from "./materialize.ts";
+import { addMaterialize, addRerun } from "./materialize.ts";
 import { addPartitions } from "./partitions.ts";
 import { addReset } from "./reset.ts";
 import { addRuns } from "./runs.ts";
 import { addScheduleCommands } from "./schedule-commands.ts";
 import { addStatus } from "./status.ts";
 import { addTrainingSet } from "./training-set.ts";
+import { addWait } from "./wait.ts";
 
 const rules = `
 Output:
@@ -35,7 +36,7 @@ Exit codes:
   0    done
   1    error: "CODE message" on standard error
   2    the command line is wrong; \`plan\`: there are changes
-  3    status, partitions or backfill found something missing, lost or failed
+  3    status, partitions, wait or backfill found something missing, lost or failed
   130  Ctrl-C
 
 ${settingsHelp}
@@ -63,6 +64,7 @@ export function createProgram(context: Context): Command {
     .addHelpText("after", rules)
     .exitOverride();
   addMaterialize(program, context);
+  addRerun(program, context);
   addBackfill(program, context);
   addTrainingSet(program, context);
   addScale(program, context);
@@ -72,6 +74,7 @@ export function createProgram(context: Context): Command {
   addScheduleCommands(program, context);
   addPartitions(program, context);
   addRuns(program, context);
+  addWait(program, context);
   addGet(program, context);
   addExplain(program, context);
   addLineage(program, context);

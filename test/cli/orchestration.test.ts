@@ -133,8 +133,22 @@ describe("The CLI over schedules", function () {
     assert.match(wider.out, /█████··/);
     assert.match(wider.out, /fix: .* backfill badges --from 2026-01-06 --to 2026-01-08/);
 
+    const rerun = await cliJson<{ generation: number }>(
+      ["rerun", "badges", "--start", "2026-01-05"],
+      env,
+    );
+    assert.equal(rerun.generation, 2);
+    const off = await cli(["rerun", "badges", "--start", "2026-01-05T01:00Z"], env);
+    assert.match(off.err, /^INTERVAL_INVALID no complete interval of view "badges" begins at/);
+    const there = await cli(["wait", "badges", "--as-of", "2026-01-06T05:00Z"], env);
+    assert.equal(there.code, 0);
+    assert.match(there.out, /badges \[2026-01-05, 2026-01-06\) is committed, with \d+ rows/);
+    const late = await cli(["wait", "badges", "--as-of", "2026-01-08", "--timeout", "1 s"], env);
+    assert.equal(late.code, 3);
+    assert.match(late.out, /\[2026-01-07, 2026-01-08\) is not committed yet/);
+
     const runs = await cli(["runs", "badges", "--kind", "materialize"], env);
-    assert.equal(runs.out.split("\n").filter((line) => line.includes("completed")).length, 5);
+    assert.equal(runs.out.split("\n").filter((line) => line.includes("completed")).length, 6);
   });
 
   it("says what a view without a schedule lacks", async () => {

@@ -7,6 +7,7 @@ import { cli, spawnCli } from "../support/run-cli.ts";
 
 const commands = [
   "materialize",
+  "rerun",
   "backfill",
   "training-set",
   "scale",
@@ -18,6 +19,7 @@ const commands = [
   "trigger",
   "partitions",
   "runs",
+  "wait",
   "get",
   "explain",
   "lineage",

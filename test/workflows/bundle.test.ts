@@ -15,6 +15,8 @@ describe("The workflow bundle", () => {
     assert.deepEqual(Object.keys(workflows).sort(), [
       "backfill",
       "materialize",
+      "pool",
+      "presenceDaily",
       "scheduled",
       "trainingSet",
     ]);
