@@ -8,6 +8,7 @@
  * rows by newer-wins, the commit by compare-and-set.
  */
 import pl from "nodejs-polars";
+import type { State } from "../engine/aggregates.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import type { Frame } from "../engine/compile/batch.ts";
 import { heightOf } from "../engine/compile/frame.ts";
@@ -76,6 +77,12 @@ export interface OfflineDependencies {
   readonly webhooks: Readonly<Record<string, Webhook>>;
 }
 
+/** What pass 1 makes of a chunk. */
+interface ComputedChunk {
+  readonly states: ReadonlyMap<string, State>;
+  readonly rows: Frame;
+}
+
 /** Warnings kept of one part, so that a payload stays small. */
 const warningsLimit = 20;
 /** Files of one run: each is two activities, and a history holds 51 200 events. */
@@ -90,6 +97,8 @@ export function createMaterialization(
 ) {
   const { catalogue, redis, online, ledger, offline, sources } = dependencies;
   const programs = new Map<string, ViewProgram>();
+  /** What a chunk without rows comes to, by view: the same in every run, so it is computed once. */
+  const empty = new Map<string, ComputedChunk>();
   const committedViews = createCommittedViews(ledger);
 
   const programOf = (view: View): ViewProgram => {
@@ -163,19 +172,24 @@ export function createMaterialization(
       const frames: Frame[] = [];
       const warnings: string[] = [];
       const states = new Map<string, string>();
-      for await (const chunk of readChunks(view.source, file, intervalOfRun(view, run))) {
-        assertWanted();
+      const compute = async (chunk: Frame): Promise<ComputedChunk> => {
         const frame = withRowColumns(chunk, view, run, startedAtMs);
         judge(view, await program.checkRows(frame), file.path, warnings);
-        const chunkStates = await program.states(frame);
+        return { states: await program.states(frame), rows: await program.rows(frame) };
+      };
+      for await (const chunk of readChunks(view.source, file, intervalOfRun(view, run))) {
+        assertWanted();
+        const isEmpty = heightOf(chunk) === 0;
+        const computed = (isEmpty ? empty.get(view.name) : undefined) ?? (await compute(chunk));
+        if (isEmpty) empty.set(view.name, computed);
         for (const aggregate of view.aggregates) {
           const { fingerprint } = aggregate;
           const before = states.get(fingerprint);
-          const parts = [chunkStates.get(fingerprint) ?? []];
+          const parts = [computed.states.get(fingerprint) ?? []];
           if (before !== undefined) parts.unshift(decodeState(aggregate, before));
           states.set(fingerprint, encodeState(aggregate, mergeStates(aggregate, parts)));
         }
-        frames.push(await program.rows(frame));
+        frames.push(computed.rows);
       }
       await assertUnchanged([file]);
       const frame = frames.length === 1 ? frames[0] : pl.concat(frames);

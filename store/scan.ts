@@ -57,8 +57,10 @@ function select(chunk: Chunk, input: Input, interval: Interval): pl.DataFrame {
   const { frame, firstRow } = chunk;
   const { eventTime } = input.source;
   assertNulls(chunk, input);
+  const times = new Map<string, BigInt64Array>();
   for (const [name, dtype] of declared(input.source))
-    if (dtype === "timestamp") assertInDomain(chunk, name, input);
+    if (dtype === "timestamp") times.set(name, timesInDomain(chunk, name, input));
+  const kept = eventTime === undefined ? "all" : keptOf(times.get(eventTime), interval);
   // A double holds every ordinal exactly, and fills far faster than bigints do.
   const first = input.file.index * rowsPerFile + firstRow;
   const ordinals = Float64Array.from({ length: heightOf(frame) }, (_, row) => first + row);
@@ -66,7 +68,8 @@ function select(chunk: Chunk, input: Input, interval: Interval): pl.DataFrame {
     declared(input.source).length,
     pl.Series(ordinals).cast(pl.Int64).alias(ordinalColumn),
   );
-  if (eventTime === undefined) return frame;
+  if (eventTime === undefined || kept === "all") return frame;
+  if (kept === "none") return lazyOf(frame).slice(0, 0).collectSync();
   const time = columnNamed(eventTime).cast(pl.Int64);
   const { startMs, endMs } = interval;
   return lazyOf(frame)
@@ -91,16 +94,31 @@ function assertNulls({ frame, place }: Chunk, input: Input): void {
   }
 }
 
+/** Which rows lie in the interval. A file of a partition is mostly all inside, or all outside. */
+function keptOf(
+  times: BigInt64Array | undefined,
+  { startMs, endMs }: Interval,
+): "all" | "none" | "some" {
+  if (times === undefined) return "some";
+  const [start, end] = [BigInt(startMs) * 1000n, BigInt(endMs) * 1000n];
+  // An event time is never null.
+  const isInside = (us: bigint) => us >= start && us < end;
+  if (times.every(isInside)) return "all";
+  return times.some(isInside) ? "some" : "none";
+}
+
 /** A literal in µs, through text: a JS number would become a double, which is exact only for ms. */
 function microseconds(ms: number): pl.Expr {
   return pl.lit(String(BigInt(ms) * 1000n)).cast(pl.Int64);
 }
 
-function assertInDomain({ frame, place }: Chunk, name: string, input: Input) {
+/** A column of times in µs; a null is some number. @throws VALUE_UNPARSABLE beyond year 9999 */
+function timesInDomain({ frame, place }: Chunk, name: string, input: Input): BigInt64Array {
   const [column] = toColumns(frame, [name]);
-  if (column?.dtype !== "timestamp") return;
+  if (column?.dtype !== "timestamp") throw new Error(`column ${name} is no timestamp`);
   const row = column.data.findIndex(
     (us, i) => (us < timestampMin || us > timestampMax) && column.nulls?.[i] !== 1,
   );
   if (row >= 0) throw unparsable(input, place(row), name, "timestamp", `${column.data[row]} µs`);
+  return column.data;
 }

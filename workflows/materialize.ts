@@ -78,7 +78,12 @@ async function execute(
   );
 
   const { written, superseded, snapshot } = writesRows
-    ? await writeAndCommit(activities, run, parts, show)
+    ? await writeAndCommit(
+        activities,
+        run,
+        parts.filter((part) => read[part]?.rows !== 0),
+        show,
+      )
     : { ...(await commit(activities, run, false)), written: 0, superseded: 0 };
   const { stale } = await activities.publishRun.executeWithOptions(
     { summary: "manifest and log" },
@@ -104,7 +109,10 @@ async function execute(
   });
 }
 
-/** Pass 2 and the commit; again, where Redis restarted in between and may have lost rows. */
+/**
+ * Pass 2 for the parts that have rows, and the commit; again, where Redis restarted in between and
+ * may have lost rows.
+ */
 async function writeAndCommit(
   activities: IntervalRun["activities"],
   run: RunRef,
@@ -115,7 +123,7 @@ async function writeAndCommit(
     await activities.openStore.executeWithOptions({ summary: "open the online store" }, [run]);
     let [done, written, superseded] = [0, 0, 0];
     await mapConcurrently(parts, partsAtOnce, async (part) => {
-      const summary = `write part ${part + 1} of ${parts.length}`;
+      const summary = `write part ${part + 1}`;
       const counts = await activities.writePart.executeWithOptions({ summary }, [run, part]);
       written += counts.written;
       superseded += counts.superseded;
