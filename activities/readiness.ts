@@ -93,7 +93,7 @@ export function createReadiness({
           if (runs === null || runs === outcome.runId)
             throw new OnceflowError(
               "UPSTREAM_FAILED",
-              `${name} comes first and ${outcome.outcome === "blocked" ? "is" : "was"} ${outcome.outcome}: ${outcome.reason ?? "no reason is known"} Mend and run it; this run then starts by itself.`,
+              `${name} comes first and ${endedWords[outcome.outcome]}: ${outcome.reason ?? "no reason is known."} Mend and run it; this run then starts by itself.`,
               { view: view.name, upstream: first.view.name, interval: each.key },
             );
         }
@@ -215,6 +215,12 @@ function shorten(list: readonly string[]): string[] {
     ? [...list]
     : [...list.slice(0, most), `${list.length - most} more intervals`];
 }
+
+const endedWords = {
+  failed: "failed",
+  cancelled: "was cancelled",
+  blocked: "is blocked",
+} as const;
 
 const msPerDay = 86_400_000;
 

@@ -21,6 +21,8 @@ export interface IntervalRun {
   readonly activities: ReturnType<typeof activitiesWith>;
   /** What the run has begun to write and not committed; a failure takes it away. */
   generation: number | null;
+  /** Whether its sensors have been waited for. */
+  sensed: boolean;
 }
 
 /** Does the work, and where it fails records why, in the ledger and on the run's page. */
@@ -35,6 +37,7 @@ export async function recorded<T>(
     show: (lines) => setCurrentDetails(`**${view}** \`[${start}, ${end})\`\n\n${lines}`),
     activities: activitiesWith(input.retry),
     generation: null,
+    sensed: false,
   };
   const inTime = new CancellationScope();
   const telling = input.late === undefined ? undefined : tellWhenLate(run, input.late, inTime);

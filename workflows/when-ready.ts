@@ -21,23 +21,24 @@ const longestWaitMs = 24 * 3_600_000;
  * @throws UPSTREAM_MISSING after a day; SENSOR_TIMEOUT
  */
 export async function whenReady<T extends { readonly due: string }>(
-  { request, show }: IntervalRun,
+  run: IntervalRun,
   ask: (sensed: boolean) => Promise<T | Waiting>,
 ): Promise<Exclude<T, Waiting>> {
+  const { request, show } = run;
   let told = false;
   setHandler(defineSignal(upstreamEndedSignal), () => {
     told = true;
   });
   const untilMs = Date.now() + longestWaitMs;
-  for (let sensed = false; ;) {
+  for (;;) {
     told = false;
-    const answer = await ask(sensed);
+    const answer = await ask(run.sensed);
     if (!isWaiting(answer)) return answer as Exclude<T, Waiting>;
     const { upstream, sensors } = answer;
     if (upstream.length === 0) {
       show(["Waiting for:", "", ...sensors.map(({ name }) => `- \`${name}\``)].join("\n"));
       await Promise.all(sensors.map((sensor) => sense(sensor)));
-      sensed = true;
+      run.sensed = true;
       continue;
     }
     show(["Waiting for what comes first:", "", ...upstream.map((each) => `- ${each}`)].join("\n"));

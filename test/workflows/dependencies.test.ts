@@ -53,7 +53,7 @@ describe("A view that depends on another", function () {
         const first = await run("orders", 1);
         await assert.rejects(first.result());
         await assert.rejects(after.result(), (error: Error) =>
-          /orders \[2026-01-01T.* comes first and was failed/.test(
+          /orders \[2026-01-01T.* comes first and failed: /.test(
             String((error.cause as Error).cause),
           ),
         );
@@ -107,8 +107,16 @@ describe("A view that depends on another", function () {
         { file: "marks/{date}", every: "1 s" },
         { task: "isReady", every: "1 s" },
       ],
+      pool: { name: "narrow", slots: 1 },
     }));
-    const tasks = { isReady: () => Promise.resolve(ready) };
+    // Once it was ready, nobody asks again.
+    const tasks = {
+      isReady: () => {
+        const answer = ready;
+        ready = false;
+        return Promise.resolve(answer);
+      },
+    };
     await withWorker(
       catalogue,
       async ({ start: run, settings, details, handleOf }) => {
