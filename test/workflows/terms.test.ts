@@ -154,8 +154,8 @@ describe("What a schedule says of its runs", function () {
   });
 
   for (const [what, name, schedule] of [
-    ["a pool", "warehouse", { pool: { name: "warehouse", slots: 2 } }],
-    ["its own number of active runs", "view/badges", { maxActiveRuns: 2 }],
+    ["a pool", "warehouse", { pool: { name: "warehouse", slots: 1 } }],
+    ["its own number of active runs", "view/badges", { maxActiveRuns: 1 }],
   ] as const)
     it(`runs no more intervals at once than the slots of ${what}`, async () => {
       let [now, most] = [0, 0];
@@ -171,11 +171,12 @@ describe("What a schedule says of its runs", function () {
       await withWorker(
         buildPipeline(schedule),
         async ({ start, settings, states }) => {
-          const days = [1, 2, 3, 4, 5];
+          const days = [1, 2, 3, 4];
           for (const date of days) writeBadgesOf(settings.dataDir, date);
           const runs = await Promise.all(days.map((date) => start("badges", date)));
           await Promise.all(runs.map((run) => run.result()));
-          assert.equal(most, 2);
+          // The worker would do two.
+          assert.equal(most, 1);
           assert.deepEqual(await states("badges", days), Array(days.length).fill("done"));
           const pool = deployment.runs.client.workflow.getHandle(idsOf(settings.queue).pool(name));
           await until(
