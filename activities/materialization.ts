@@ -1,6 +1,6 @@
 /**
  * The activities of `materialize`, in the order of the commit protocol. Pass 1 (`planRun`,
- * `readPart`, `validateRun`) writes no online row; pass 2 (`openStore`, `writePart`) writes them,
+ * `readSlice`, `validateRun`) writes no online row; pass 2 (`openStore`, `writeSlice`) writes them,
  * idempotent and newer-wins; `commitRun` moves coverage and the latest snapshot together, or not
  * at all; `publishRun` tidies up after it.
  *
@@ -34,14 +34,17 @@ import {
   type SourceConfig,
   type SourceFile,
 } from "../store/source-files.ts";
-import type {
-  PartRead,
-  PartWritten,
-  ReadyRequest,
-  RunCounts,
-  RunPlan,
-  RunRef,
-  Waiting,
+import {
+  type OpenedStore,
+  type ReadyRequest,
+  type RowsRead,
+  type RowsWritten,
+  type RunCounts,
+  type RunPlan,
+  type RunRef,
+  type Slice,
+  slicesOf,
+  type Waiting,
 } from "../workflows/contract.ts";
 import { createCommittedViews } from "./committed-views.ts";
 import { judge } from "./judge.ts";
@@ -83,10 +86,10 @@ interface ComputedChunk {
   readonly rows: Frame;
 }
 
-/** Warnings kept of one part, so that a payload stays small. */
+/** Warnings kept of one slice, so that a payload stays small. */
 const warningsLimit = 20;
-/** Files of one run: each is two activities, and a history holds 51 200 events. */
-const partsLimit = 2000;
+/** Files of one run: each of its activities reads their list. */
+const filesLimit = 20_000;
 /** Times that a commit merges again after another run of the view committed in between. */
 const commitAttempts = 20;
 
@@ -132,7 +135,7 @@ export function createMaterialization(
         return {
           due: "nothing",
           generation: covered.generation,
-          parts: 0,
+          files: 0,
           rows: covered.rows,
           snapshot: pointers?.latest?.id ?? null,
         };
@@ -140,10 +143,10 @@ export function createMaterialization(
       const ready = await readiness.check(view, request);
       if (ready.due === "waiting") return ready;
       const files = await listSourceFiles(view.source, interval, sources);
-      if (files.length > partsLimit)
+      if (files.length > filesLimit)
         throw new OnceflowError(
           "REQUEST_TOO_LARGE",
-          `the interval ${formatInterval(interval)} of view "${view.name}" has ${files.length} files; a run takes ${partsLimit}. Materialize shorter intervals.`,
+          `the interval ${formatInterval(interval)} of view "${view.name}" has ${files.length} files; a run takes ${filesLimit}. Materialize shorter intervals.`,
         );
       const committed =
         covered === undefined
@@ -159,72 +162,59 @@ export function createMaterialization(
       // A retry keeps the first start, so that the rows' known-at stays.
       const startedAtMs = (await facts.readRun())?.startedAtMs ?? Date.now();
       await facts.writeRun({ files, startedAtMs, due, upstream: ready.upstream });
-      return { due, generation, parts: files.length, rows: 0, snapshot: null };
+      return { due, generation, files: files.length, rows: 0, snapshot: null };
     },
 
-    /** Pass 1 for one source file: reads, checks, takes partial states, writes the offline rows. */
-    async readPart(run: RunRef, part: number): Promise<PartRead> {
+    /** Pass 1 for some source files: reads, checks, takes partial states, writes offline rows. */
+    async readSlice(run: RunRef, slice: Slice): Promise<RowsRead> {
       const view = viewOfRun(catalogue, run);
       const program = programOf(view);
       const { files, startedAtMs } = await runFacts(view, run);
-      const file = files[part];
-      if (file === undefined) throw new Error(`run has no part ${part}`);
-      const frames: Frame[] = [];
       const warnings: string[] = [];
+      const rows: number[] = [];
       const states = new Map<string, string>();
-      const compute = async (chunk: Frame): Promise<ComputedChunk> => {
+      const compute = async (chunk: Frame, path: string): Promise<ComputedChunk> => {
         const frame = withRowColumns(chunk, view, run, startedAtMs);
-        judge(view, await program.checkRows(frame), file.path, warnings);
+        judge(view, await program.checkRows(frame), path, warnings);
         return { states: await program.states(frame), rows: await program.rows(frame) };
       };
-      for await (const chunk of readChunks(view.source, file, intervalOfRun(view, run))) {
-        assertWanted();
-        const isEmpty = heightOf(chunk) === 0;
-        const computed = (isEmpty ? empty.get(view.name) : undefined) ?? (await compute(chunk));
-        if (isEmpty) empty.set(view.name, computed);
-        for (const aggregate of view.aggregates) {
-          const { fingerprint } = aggregate;
-          const before = states.get(fingerprint);
-          const parts = [computed.states.get(fingerprint) ?? []];
-          if (before !== undefined) parts.unshift(decodeState(aggregate, before));
-          states.set(fingerprint, encodeState(aggregate, mergeStates(aggregate, parts)));
+      for (const [i, file] of files.slice(slice.from, slice.to).entries()) {
+        const frames: Frame[] = [];
+        for await (const chunk of readChunks(view.source, file, intervalOfRun(view, run))) {
+          assertWanted();
+          const isEmpty = heightOf(chunk) === 0;
+          const computed =
+            (isEmpty ? empty.get(view.name) : undefined) ?? (await compute(chunk, file.path));
+          if (isEmpty) empty.set(view.name, computed);
+          for (const aggregate of view.aggregates) {
+            const { fingerprint } = aggregate;
+            const before = states.get(fingerprint);
+            const parts = [computed.states.get(fingerprint) ?? []];
+            if (before !== undefined) parts.unshift(decodeState(aggregate, before));
+            states.set(fingerprint, encodeState(aggregate, mergeStates(aggregate, parts)));
+          }
+          if (!isEmpty) frames.push(computed.rows);
         }
-        frames.push(computed.rows);
+        await assertUnchanged([file]);
+        assertWanted();
+        const frame = frames.length > 1 ? pl.concat(frames) : frames[0];
+        if (frame !== undefined)
+          await offline.writePart(partitionOf(view, run), slice.from + i, frame);
+        rows.push(frame === undefined ? 0 : heightOf(frame));
       }
-      await assertUnchanged([file]);
-      const frame = frames.length === 1 ? frames[0] : pl.concat(frames);
-      if (frame === undefined) throw new Error("a file came without a chunk");
-      assertWanted();
-      await offline.writePart(partitionOf(view, run), part, frame);
-      const rows = heightOf(frame);
       const facts = { rows, states: Object.fromEntries(states) };
-      await factsOf(offline, view, run).writePart(part, facts);
-      return { rows, warnings: warnings.slice(0, warningsLimit) };
+      await factsOf(offline, view, run).writeSlice(slice, facts);
+      return { rows: sumOf(rows), warnings: warnings.slice(0, warningsLimit) };
     },
 
     /**
-     * The end of pass 1: merges the states of all parts, and checks what rests on aggregates with
-     * the values that the snapshot would have.
+     * The end of pass 1: checks what rests on aggregates with the values that the snapshot would
+     * have.
      */
-    async validateRun(run: RunRef, parts: number): Promise<PartRead> {
+    async validateRun(run: RunRef): Promise<RowsRead> {
       const view = viewOfRun(catalogue, run);
       const program = programOf(view);
-      const { files } = await runFacts(view, run);
-      const partFacts = await Promise.all(
-        Array.from({ length: parts }, (_, part) => partFactsOf(view, run, part)),
-      );
-      const states = Object.fromEntries(
-        view.aggregates.map((aggregate) => {
-          const { fingerprint } = aggregate;
-          const each = partFacts.map((part) =>
-            decodeState(aggregate, requiredState(part.states, fingerprint)),
-          );
-          return [fingerprint, encodeState(aggregate, mergeStates(aggregate, each))];
-        }),
-      );
-      const rows = partFacts.reduce((sum, part) => sum + part.rows, 0);
-      await factsOf(offline, view, run).writeInterval({ rows, states });
-
+      const { files, rows, states } = await passOne(view, run);
       const { merge } = await committedViews.read(view);
       const { snapshot } = merge.snapshotWith(
         intervalOfRun(view, run),
@@ -234,46 +224,57 @@ export function createMaterialization(
       const warnings: string[] = [];
       judge(view, program.checkAggregates(values), undefined, warnings);
       if (program.rowsNeedAggregates)
-        for (let part = 0; part < parts; part++) {
+        for (const [part, file] of files.entries()) {
+          if (rows[part] === 0) continue;
           assertWanted();
           const frame = await offline.readPart(partitionOf(view, run), part);
           const violations = await program.checkWithAggregates(frame, values);
-          judge(view, violations, files[part]?.path, warnings);
+          judge(view, violations, file.path, warnings);
         }
-      return { rows, warnings: warnings.slice(0, warningsLimit) };
+      return { rows: sumOf(rows), warnings: warnings.slice(0, warningsLimit) };
     },
 
-    /** Opens the rows' namespace for pass 2, and notes which Redis it is in. */
-    async openStore(run: RunRef): Promise<void> {
+    /** Opens the namespace for pass 2, of so many rows, and notes which Redis it is in. */
+    async openStore(run: RunRef, rows: number): Promise<OpenedStore> {
       const view = viewOfRun(catalogue, run);
       await redis.assertNoEviction();
-      const { rows } = await intervalFacts(view, run);
       const redisRunId = await runIdOf(redis);
       const buckets = chooseBuckets(Math.max(rows, view.expectedEntities));
       const namespace = await online.openNamespace(storedView(view), { buckets });
-      await factsOf(offline, view, run).writeStore({ namespace, redisRunId });
+      return { namespace, redisRunId };
     },
 
-    /** Pass 2 for one part: writes its rows to the online store, each only over an older one. */
-    async writePart(run: RunRef, part: number): Promise<PartWritten> {
+    /** Pass 2 for some files: writes their rows to the online store, each only over an older one. */
+    async writeSlice(
+      run: RunRef,
+      slice: Slice,
+      { namespace }: Pick<OpenedStore, "namespace">,
+    ): Promise<RowsWritten> {
       const view = viewOfRun(catalogue, run);
-      const { namespace } = await storeFacts(view, run);
-      const frame = await offline.readPart(partitionOf(view, run), part);
-      if (heightOf(frame) === 0) return { read: 0, written: 0, superseded: 0 };
-      assertWanted();
-      return online.writeRows(namespace, await toRowBatch(frame, view, run));
+      const { rows } = await sliceFacts(view, run, slice);
+      const counts = { read: 0, written: 0, superseded: 0 };
+      for (const [i, count] of rows.entries()) {
+        if (count === 0) continue;
+        const frame = await offline.readPart(partitionOf(view, run), slice.from + i);
+        assertWanted();
+        const done = await online.writeRows(namespace, await toRowBatch(frame, view, run));
+        counts.read += done.read;
+        counts.written += done.written;
+        counts.superseded += done.superseded;
+      }
+      return counts;
     },
 
     /**
      * Records the run in the ledger and moves `latest`, fenced by the generation.
      *
+     * @param store - as pass 2 found it; null where the run wrote no rows
      * @throws STORE_RESTARTED where rows of pass 2 may be lost: write them again
      */
-    async commitRun(run: RunRef, writesRows: boolean): Promise<{ snapshot: string | null }> {
+    async commitRun(run: RunRef, store: OpenedStore | null): Promise<{ snapshot: string | null }> {
       const view = viewOfRun(catalogue, run);
-      const { rows, states } = await intervalFacts(view, run);
-      if (writesRows) {
-        const { namespace, redisRunId } = await storeFacts(view, run);
+      if (store !== null) {
+        const { namespace, redisRunId } = store;
         const { endMs } = intervalOfRun(view, run);
         await online.sealNamespace(namespace, { endMs, generation: run.generation });
         // A Redis that restarted may have lost rows that it had acknowledged.
@@ -283,7 +284,7 @@ export function createMaterialization(
             `Redis at ${redis.address} restarted while the run wrote rows of view "${view.name}"; they are written again.`,
           );
       }
-      const snapshot = await commit(view, run, rows, states, writesRows);
+      const snapshot = await commit(view, run, store !== null);
       return { snapshot: snapshot?.id ?? null };
     },
 
@@ -307,7 +308,6 @@ export function createMaterialization(
         await factsOf(offline, view, run).writeManifest({
           ...run,
           rows: counts.rows,
-          parts: counts.parts,
           known_at: new Date(startedAtMs).toISOString(),
           snapshot: latest?.id ?? null,
           files,
@@ -353,19 +353,16 @@ export function createMaterialization(
    * Merges what is committed with this run and sets it, until no other commit came between. Runs
    * of this process take turns; those of others show as conflicts.
    */
-  function commit(
-    view: View,
-    run: RunRef,
-    rows: number,
-    states: Readonly<Record<string, string>>,
-    writesRows: boolean,
-  ): Promise<Snapshot | undefined> {
+  function commit(view: View, run: RunRef, writesRows: boolean): Promise<Snapshot | undefined> {
     return committedViews.inTurn(view, async () => {
       const interval = intervalOfRun(view, run);
       const { runId, generation } = run;
+      const { upstream, rows, states } = await passOne(view, run);
       const ownStates = statesOfRun(view, run, states);
-      const { upstream } = await runFacts(view, run);
-      const facts = { rows, ...(Object.keys(upstream).length > 0 ? { upstream } : {}) };
+      const facts = {
+        rows: sumOf(rows),
+        ...(Object.keys(upstream).length > 0 ? { upstream } : {}),
+      };
       for (let attempt = 1; ; attempt++) {
         const committed = await committedViews.read(view);
         assertNoOverlap(view, committed.intervals, run);
@@ -403,16 +400,27 @@ export function createMaterialization(
     return required(await factsOf(offline, view, run).readRun(), "plan", run);
   }
 
-  async function partFactsOf(view: View, run: RunRef, part: number) {
-    return required(await factsOf(offline, view, run).readPart(part), `part ${part}`, run);
+  async function sliceFacts(view: View, run: RunRef, slice: Slice) {
+    const facts = await factsOf(offline, view, run).readSlice(slice);
+    return required(facts, `slice ${slice.from}`, run);
   }
 
-  async function intervalFacts(view: View, run: RunRef) {
-    return required(await factsOf(offline, view, run).readInterval(), "validated interval", run);
-  }
-
-  async function storeFacts(view: View, run: RunRef) {
-    return required(await factsOf(offline, view, run).readStore(), "opened store", run);
+  /** What pass 1 has found: the rows of each file, and the states over all of them. */
+  async function passOne(view: View, run: RunRef) {
+    const facts = await runFacts(view, run);
+    const slices = await Promise.all(
+      slicesOf(facts.files.length).map((slice) => sliceFacts(view, run, slice)),
+    );
+    const states = Object.fromEntries(
+      view.aggregates.map((aggregate) => {
+        const { fingerprint } = aggregate;
+        const each = slices.map((slice) =>
+          decodeState(aggregate, requiredState(slice.states, fingerprint)),
+        );
+        return [fingerprint, encodeState(aggregate, mergeStates(aggregate, each))];
+      }),
+    );
+    return { ...facts, rows: slices.flatMap((slice) => slice.rows), states };
   }
 
   async function logRun(
@@ -453,6 +461,10 @@ async function runIdOf(redis: RedisConnection): Promise<string> {
 /** Whether the same files were read, as they were then. */
 function isSame(before: readonly SourceFile[] | undefined, now: readonly SourceFile[]): boolean {
   return JSON.stringify(before) === JSON.stringify(now);
+}
+
+function sumOf(counts: readonly number[]): number {
+  return counts.reduce((sum, count) => sum + count, 0);
 }
 
 function required<T>(facts: T | undefined, what: string, run: RunRef): T {

@@ -3,10 +3,9 @@ import { type Catalogue, type View } from "../engine/catalogue.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { interval, type Interval } from "../engine/interval.ts";
-import type { Namespace } from "../store/namespace.ts";
 import type { OfflineStore, PartitionRef } from "../store/offline-store.ts";
 import type { SourceFile } from "../store/source-files.ts";
-import type { RunRef } from "../workflows/contract.ts";
+import type { RunRef, Slice } from "../workflows/contract.ts";
 
 /**
  * The view that a run names, in exactly the meaning that it names.
@@ -56,38 +55,24 @@ export interface RunFacts {
 /** What a committed partition was made of; the last file that is written into it. */
 export interface RunManifest extends RunRef {
   readonly rows: number;
-  readonly parts: number;
   readonly known_at: string;
   readonly snapshot: string | null;
+  /** Each that has rows in the interval is a part of this folder, under its place in this list. */
   readonly files: readonly SourceFile[];
 }
 
-/** What pass 1 found in one part; a file of the partition. */
-export interface PartFacts {
-  readonly rows: number;
+/** What pass 1 found in a slice of the files; a file of the partition. */
+export interface SliceFacts {
+  /** Of each file; one without rows has no part. */
+  readonly rows: readonly number[];
   /** Encoded states by aggregate fingerprint. */
-  readonly states: Readonly<Record<string, string>>;
-}
-
-/** The store that pass 2 writes to, as it was found; a file of the partition. */
-export interface StoreFacts {
-  readonly namespace: Namespace;
-  /** Changes when Redis restarts. */
-  readonly redisRunId: string;
-}
-
-/** What `validateRun` merged; a file of the partition. */
-export interface IntervalFacts {
-  readonly rows: number;
   readonly states: Readonly<Record<string, string>>;
 }
 
 const names = {
   run: "_run.json",
-  interval: "_interval.json",
-  store: "_store.json",
   manifest: "_manifest.json",
-  part: (part: number) => `part-${String(part).padStart(5, "0")}.json`,
+  slice: ({ from }: Slice) => `slice-${String(from).padStart(5, "0")}.json`,
 };
 
 /** The facts of a run, kept beside its offline rows so that payloads stay references. */
@@ -96,13 +81,9 @@ export function factsOf(offline: OfflineStore, view: View, run: Omit<RunRef, "ru
   return {
     writeRun: (facts: RunFacts) => offline.writeJson(partition, names.run, facts),
     readRun: () => offline.readJson<RunFacts>(partition, names.run),
-    writePart: (part: number, facts: PartFacts) =>
-      offline.writeJson(partition, names.part(part), facts),
-    readPart: (part: number) => offline.readJson<PartFacts>(partition, names.part(part)),
-    writeInterval: (facts: IntervalFacts) => offline.writeJson(partition, names.interval, facts),
-    readInterval: () => offline.readJson<IntervalFacts>(partition, names.interval),
-    writeStore: (facts: StoreFacts) => offline.writeJson(partition, names.store, facts),
-    readStore: () => offline.readJson<StoreFacts>(partition, names.store),
+    writeSlice: (slice: Slice, facts: SliceFacts) =>
+      offline.writeJson(partition, names.slice(slice), facts),
+    readSlice: (slice: Slice) => offline.readJson<SliceFacts>(partition, names.slice(slice)),
     writeManifest: (manifest: RunManifest) =>
       offline.writeJson(partition, names.manifest, manifest),
     readManifest: () => offline.readJson<RunManifest>(partition, names.manifest),

@@ -174,9 +174,8 @@ async function writeFile(file: string, encode: () => Buffer): Promise<void> {
   const temporary = path.join(folder, `.${path.basename(file)}.${randomUUID()}.tmp`);
   await attempt("write", file, async () => {
     const content = encode();
-    await fs.mkdir(folder, { recursive: true });
     try {
-      const handle = await fs.open(temporary, "wx");
+      const handle = await createFile(temporary);
       try {
         await handle.writeFile(content);
         await handle.sync();
@@ -190,6 +189,14 @@ async function writeFile(file: string, encode: () => Buffer): Promise<void> {
       throw error;
     }
   });
+}
+
+/** Opens a new file; its folder is made where it is not there, which is seldom. */
+async function createFile(file: string): Promise<fs.FileHandle> {
+  const handle = await unlessMissing(fs.open(file, "wx"));
+  if (handle !== undefined) return handle;
+  await fs.mkdir(path.dirname(file), { recursive: true });
+  return fs.open(file, "wx");
 }
 
 /** Makes a rename survive a power cut. */

@@ -204,26 +204,33 @@ function parseCsv(
     throw fault("SOURCE_CORRUPT", input, problem);
   }
   const frame = project(raw, input.source);
-  for (const [index, [name, dtype]] of columns.entries())
-    if (dtype === "timestamp") frame.replaceAtIdx(index, readTimes(input, name, frame, place));
-  return { frame, firstRow: start.row, place };
+  const times = new Map<string, BigInt64Array>();
+  for (const [index, [name, dtype]] of columns.entries()) {
+    if (dtype !== "timestamp") continue;
+    const values = readTimes(input, name, frame, place);
+    times.set(
+      name,
+      BigInt64Array.from(values, (us) => BigInt(us ?? 0)),
+    );
+    frame.replaceAtIdx(index, toSeries(name, "timestamp", values));
+  }
+  return { frame, times, firstRow: start.row, place };
 }
 
-/** A text column as timestamps. */
+/** The times of a text column. */
 function readTimes(
   input: Input,
   name: string,
   frame: pl.DataFrame,
   place: (row: number) => string,
-): pl.Series {
+): (Int64 | null)[] {
   const texts = frame.getColumn(name).toArray() as (string | null)[];
-  const times = texts.map((text, row) => {
+  return texts.map((text, row) => {
     if (text === null || text === "") return null;
     const us = readTime(text);
     if (us === undefined) throw unparsable(input, place(row), name, "timestamp", text);
     return us;
   });
-  return toSeries(name, "timestamp", times);
 }
 
 function readTime(text: string): Int64 | undefined {

@@ -6,7 +6,7 @@
  * file aborts the process where the call is asynchronous; in a synchronous call it is an error.
  */
 import pl from "nodejs-polars";
-import { columnNamed, heightOf, lazyOf, toColumns } from "../engine/compile/frame.ts";
+import { columnNamed, heightOf, lazyOf, toColumns, toSeries } from "../engine/compile/frame.ts";
 import type { Source } from "../engine/definitions.ts";
 import type { Interval } from "../engine/interval.ts";
 import { timestampMax, timestampMin } from "../engine/scalar.ts";
@@ -59,8 +59,10 @@ function select(chunk: Chunk, input: Input, interval: Interval): pl.DataFrame {
   assertNulls(chunk, input);
   const times = new Map<string, BigInt64Array>();
   for (const [name, dtype] of declared(input.source))
-    if (dtype === "timestamp") times.set(name, timesInDomain(chunk, name, input));
+    if (dtype === "timestamp")
+      times.set(name, chunk.times?.get(name) ?? timesInDomain(chunk, name, input));
   const kept = eventTime === undefined ? "all" : keptOf(times.get(eventTime), interval);
+  if (kept === "none") return emptyFrame(input.source);
   // A double holds every ordinal exactly, and fills far faster than bigints do.
   const first = input.file.index * rowsPerFile + firstRow;
   const ordinals = Float64Array.from({ length: heightOf(frame) }, (_, row) => first + row);
@@ -69,12 +71,24 @@ function select(chunk: Chunk, input: Input, interval: Interval): pl.DataFrame {
     pl.Series(ordinals).cast(pl.Int64).alias(ordinalColumn),
   );
   if (eventTime === undefined || kept === "all") return frame;
-  if (kept === "none") return lazyOf(frame).slice(0, 0).collectSync();
   const time = columnNamed(eventTime).cast(pl.Int64);
   const { startMs, endMs } = interval;
   return lazyOf(frame)
     .filter(time.gtEq(microseconds(startMs)).and(time.lt(microseconds(endMs))))
     .collectSync();
+}
+
+const emptyFrames = new WeakMap<Source, pl.DataFrame>();
+
+/** The frame of no rows of a source: built once, since most chunks of a long backfill are it. */
+function emptyFrame(source: Source): pl.DataFrame {
+  let frame = emptyFrames.get(source);
+  if (frame === undefined) {
+    const columns = declared(source).map(([name, dtype]) => toSeries(name, dtype, []));
+    frame = pl.DataFrame([...columns, toSeries(ordinalColumn, "int64", [])]);
+    emptyFrames.set(source, frame);
+  }
+  return frame;
 }
 
 function assertNulls({ frame, place }: Chunk, input: Input): void {

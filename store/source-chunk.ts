@@ -1,7 +1,7 @@
 /** What the readers of CSV and parquet share: their chunks, the check of columns, their errors. */
 import { promises as fs } from "node:fs";
 import type pl from "nodejs-polars";
-import { columnNamed, lazyOf } from "../engine/compile/frame.ts";
+import { columnNamed, columnNamesOf, lazyOf } from "../engine/compile/frame.ts";
 import type { Source } from "../engine/definitions.ts";
 import type { Dtype } from "../engine/dtypes.ts";
 import { didYouMean, messageOf, OnceflowError } from "../engine/errors.ts";
@@ -16,6 +16,8 @@ export interface Input {
 /** Declared columns of some rows of a file, before the checks that all formats share. */
 export interface Chunk {
   readonly frame: pl.DataFrame;
+  /** Timestamp columns in µs, where the reader has them at hand; a null is some number. */
+  readonly times?: ReadonlyMap<string, BigInt64Array>;
   /** Rows of the file before the first of this chunk. */
   readonly firstRow: number;
   /** Names the place of a row of this chunk. */
@@ -29,8 +31,11 @@ export function declared(source: Source): [name: string, dtype: Dtype][] {
 
 /** The declared columns of a frame, in their order. */
 export function project(frame: pl.DataFrame, source: Source): pl.DataFrame {
+  const names = declared(source).map(([name]) => name);
+  const found = columnNamesOf(frame);
+  if (found.length === names.length && names.every((name, i) => found[i] === name)) return frame;
   return lazyOf(frame)
-    .select(...declared(source).map(([name]) => columnNamed(name)))
+    .select(...names.map(columnNamed))
     .collectSync();
 }
 

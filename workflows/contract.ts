@@ -305,12 +305,12 @@ export interface TaskInput {
   readonly end: string;
 }
 
-/** Whether and what a run has to do, and in how many parts. */
+/** Whether and what a run has to do, and over how many source files. */
 export interface RunPlan {
   /** `rows`: everything; `aggregates`: the rows are covered, a new aggregate is not. */
   readonly due: "rows" | "aggregates" | "nothing";
   readonly generation: number;
-  readonly parts: number;
+  readonly files: number;
   /** Of the committed interval, where nothing is due. */
   readonly rows: number;
   readonly snapshot: string | null;
@@ -319,20 +319,48 @@ export interface RunPlan {
 /** What a run did, for the run log. */
 export interface RunCounts {
   readonly rows: number;
-  readonly parts: number;
   readonly written: number;
   readonly superseded: number;
   readonly warnings: readonly string[];
 }
 
-/** Counts of one part in pass 1. */
-export interface PartRead {
+/** Consecutive source files of a run, [from, to), that one activity reads or writes. */
+export interface Slice {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Each slice is two activities, so this bounds the history of a run, however many files it has. */
+const slicesLimit = 128;
+
+/** The slices of a run over so many files: one file each, as long as there are not too many. */
+export function slicesOf(files: number): Slice[] {
+  const count = Math.min(files, slicesLimit);
+  const bound = (i: number) => Math.floor((i * files) / count);
+  return Array.from({ length: count }, (_, i) => ({ from: bound(i), to: bound(i + 1) }));
+}
+
+/** The online store as a run found it before pass 2. */
+export interface OpenedStore {
+  /** Where the rows go, as the store knows it. */
+  readonly namespace: {
+    readonly view: string;
+    readonly fingerprint: string;
+    readonly buckets: number;
+    readonly epoch: string;
+  };
+  /** Changes when Redis restarts. */
+  readonly redisRunId: string;
+}
+
+/** What pass 1 found in a slice, or in the whole run. */
+export interface RowsRead {
   readonly rows: number;
   readonly warnings: readonly string[];
 }
 
-/** Counts of one part in pass 2. */
-export interface PartWritten {
+/** What pass 2 did with a slice. */
+export interface RowsWritten {
   readonly read: number;
   readonly written: number;
   readonly superseded: number;

@@ -1,13 +1,21 @@
 /** `materialize`: one view, one interval, by the commit protocol. */
 import { ActivityFailure, ApplicationFailure } from "@temporalio/workflow";
 import { mapConcurrently } from "./concurrency.ts";
-import type { MaterializeInput, MaterializeResult, RunPlan, RunRef } from "./contract.ts";
+import {
+  type MaterializeInput,
+  type MaterializeResult,
+  type OpenedStore,
+  type RunPlan,
+  type RunRef,
+  type Slice,
+  slicesOf,
+} from "./contract.ts";
 import { type IntervalRun, recorded } from "./interval-run.ts";
 import { inPools } from "./pools.ts";
 import { mayBegin, whenReady } from "./when-ready.ts";
 
-/** Parts of one run that are read or written at once, over all workers. */
-const partsAtOnce = 4;
+/** Slices of one run that are read or written at once, over all workers. */
+const slicesAtOnce = 4;
 /** Times that pass 2 is done where Redis restarts in the middle of it. */
 const writeAttempts = 5;
 /** Warnings in a result, so that the payload stays small. */
@@ -59,20 +67,21 @@ async function execute(
   run: RunRef,
   plan: RunPlan,
 ): Promise<MaterializeResult> {
-  const parts = Array.from({ length: plan.parts }, (_, part) => part);
+  const slices = slicesOf(plan.files);
   const writesRows = plan.due === "rows";
   let done = 0;
-  const read = await mapConcurrently(parts, partsAtOnce, async (part) => {
-    const summary = `read and validate part ${part + 1} of ${plan.parts}`;
-    const counts = await activities.readPart.executeWithOptions({ summary }, [run, part]);
-    show(`Pass 1, read and validate: ${++done} of ${plan.parts} parts.`);
+  const read = await mapConcurrently(slices, slicesAtOnce, async (slice) => {
+    const summary = `read and validate ${wordsOf(slice, plan.files)}`;
+    const counts = await activities.readSlice.executeWithOptions({ summary }, [run, slice]);
+    done += slice.to - slice.from;
+    show(`Pass 1, read and validate: ${done} of ${plan.files} files.`);
     return counts;
   });
   const { rows, warnings: lateWarnings } = await activities.validateRun.executeWithOptions(
     { summary: "check what rests on aggregates" },
-    [run, plan.parts],
+    [run],
   );
-  const warnings = [...new Set([...read.flatMap((part) => part.warnings), ...lateWarnings])].slice(
+  const warnings = [...new Set([...read.flatMap((each) => each.warnings), ...lateWarnings])].slice(
     0,
     warningsLimit,
   );
@@ -81,13 +90,14 @@ async function execute(
     ? await writeAndCommit(
         activities,
         run,
-        parts.filter((part) => read[part]?.rows !== 0),
+        slices.filter((_, i) => read[i]?.rows !== 0),
+        rows,
         show,
       )
-    : { ...(await commit(activities, run, false)), written: 0, superseded: 0 };
+    : { ...(await commit(activities, run, null)), written: 0, superseded: 0 };
   const { stale } = await activities.publishRun.executeWithOptions(
     { summary: "manifest and log" },
-    [run, writesRows, { rows, parts: plan.parts, written, superseded, warnings }],
+    [run, writesRows, { rows, written, superseded, warnings }],
   );
   show(
     [
@@ -109,30 +119,38 @@ async function execute(
   });
 }
 
+function wordsOf({ from, to }: Slice, files: number): string {
+  return to === from + 1 ? `file ${to} of ${files}` : `files ${from + 1} to ${to} of ${files}`;
+}
+
 /**
- * Pass 2 for the parts that have rows, and the commit; again, where Redis restarted in between and
+ * Pass 2 for the slices that have rows, and the commit; again, where Redis restarted in between and
  * may have lost rows.
  */
 async function writeAndCommit(
   activities: IntervalRun["activities"],
   run: RunRef,
-  parts: readonly number[],
+  slices: readonly Slice[],
+  rows: number,
   show: (lines: string) => void,
 ) {
   for (let attempt = 1; ; attempt++) {
-    await activities.openStore.executeWithOptions({ summary: "open the online store" }, [run]);
+    const summary = "open the online store";
+    const store = await activities.openStore.executeWithOptions({ summary }, [run, rows]);
     let [done, written, superseded] = [0, 0, 0];
-    await mapConcurrently(parts, partsAtOnce, async (part) => {
-      const summary = `write part ${part + 1}`;
-      const counts = await activities.writePart.executeWithOptions({ summary }, [run, part]);
+    const files = slices.reduce((sum, { from, to }) => sum + to - from, 0);
+    await mapConcurrently(slices, slicesAtOnce, async (slice) => {
+      const counts = await activities.writeSlice.executeWithOptions(
+        { summary: `write the rows of file ${slice.from + 1} and on` },
+        [run, slice, store],
+      );
       written += counts.written;
       superseded += counts.superseded;
-      show(
-        `Pass 2, write to the online store: ${++done} of ${parts.length} parts, ${written} rows.`,
-      );
+      done += slice.to - slice.from;
+      show(`Pass 2, write to the online store: ${done} of ${files} files, ${written} rows.`);
     });
     try {
-      return { ...(await commit(activities, run, true)), written, superseded };
+      return { ...(await commit(activities, run, store)), written, superseded };
     } catch (error) {
       if (attempt === writeAttempts || codeOf(error) !== "STORE_RESTARTED") throw error;
     }
@@ -142,9 +160,9 @@ async function writeAndCommit(
 function commit(
   activities: IntervalRun["activities"],
   run: RunRef,
-  writesRows: boolean,
+  store: OpenedStore | null,
 ): Promise<{ snapshot: string | null }> {
-  return activities.commitRun.executeWithOptions({ summary: "commit" }, [run, writesRows]);
+  return activities.commitRun.executeWithOptions({ summary: "commit" }, [run, store]);
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -23,7 +23,7 @@ import { createLedger } from "../../store/ledger.ts";
 import { createOfflineStore } from "../../store/offline-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import { connectRedis, type RedisConnection } from "../../store/redis.ts";
-import type { RunRef } from "../../workflows/contract.ts";
+import { type RunRef, slicesOf } from "../../workflows/contract.ts";
 import { randomPrefix, type RedisServer, startRedis } from "../support/redis.ts";
 import { failsWith } from "../support/fails-with.ts";
 
@@ -118,26 +118,25 @@ describe("The activities of materialize", () => {
       const plan = await call(activities.planRun, asked);
       if (plan.due === "waiting") throw new Error("nothing comes first");
       const run: RunRef = { ...asked, generation: plan.generation };
-      for (let part = 0; part < plan.parts; part++) await call(activities.readPart, run, part);
-      if (plan.parts > 0) await call(activities.validateRun, run, plan.parts);
-      if (plan.due === "rows") {
-        await call(activities.openStore, run);
-        for (let part = 0; part < plan.parts; part++) await call(activities.writePart, run, part);
-      }
-      return { plan, run };
+      for (const slice of slicesOf(plan.files)) await call(activities.readSlice, run, slice);
+      if (plan.files > 0) await call(activities.validateRun, run);
+      if (plan.due !== "rows") return { plan, run, store: null };
+      const store = await call(activities.openStore, run, 2);
+      for (const slice of slicesOf(plan.files))
+        await call(activities.writeSlice, run, slice, store);
+      return { plan, run, store };
     };
     const publish = (run: RunRef, writesRows: boolean) =>
       call(activities.publishRun, run, writesRows, {
         rows: 2,
-        parts: 1,
         written: 2,
         superseded: 0,
         warnings: [],
       });
     const materialize = async (start: string, end: string, reprocess = false) => {
-      const { plan, run } = await stage(start, end, reprocess);
+      const { plan, run, store } = await stage(start, end, reprocess);
       if (plan.due === "nothing") return { plan, run, snapshot: plan.snapshot };
-      const { snapshot } = await call(activities.commitRun, run, plan.due === "rows");
+      const { snapshot } = await call(activities.commitRun, run, store);
       await publish(run, plan.due === "rows");
       return { plan, run, snapshot };
     };
@@ -170,8 +169,8 @@ describe("The activities of materialize", () => {
 
   it("keep what is committed when the run fails after its commit", async () => {
     const { activities, call, stage, generations, ledger } = build(catalogueOf({}));
-    const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
-    await call(activities.commitRun, run, true);
+    const { run, store } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    await call(activities.commitRun, run, store);
     await call(activities.recordFailure, run, run.generation, "failed", "the disk is full");
     assert.deepEqual(await generations("1970-01-01T00:00:00Z", run.end), [1]);
     const [logged] = await ledger.readRuns("things", 1);
@@ -188,26 +187,29 @@ describe("The activities of materialize", () => {
 
   it("commit again without harm when the reply was lost and a newer run has begun", async () => {
     const { activities, call, stage } = build(catalogueOf({}));
-    const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
-    const first = await call(activities.commitRun, run, true);
+    const { run, store } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    const first = await call(activities.commitRun, run, store);
     await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z", true);
-    assert.deepEqual(await call(activities.commitRun, run, true), first);
+    assert.deepEqual(await call(activities.commitRun, run, store), first);
   });
 
   it("refuse the commit of a run that a newer one has overtaken", async () => {
     const { activities, call, stage } = build(catalogueOf({}));
-    const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    const { run, store } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
     await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z", true);
-    await failsWith(call(activities.commitRun, run, true), "FENCED");
+    await failsWith(call(activities.commitRun, run, store), "FENCED");
   });
 
   it("leave a run to workers with the same aggregates and expectations", async () => {
     const old = build(catalogueOf({}));
-    const { run } = await old.stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    const { run, store } = await old.stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
     const next = build(catalogueOf({ extra: true }));
     assert.equal(next.view.fingerprint, old.view.fingerprint);
-    await failsWith(next.call(next.activities.readPart, run, 0), "FINGERPRINT_UNKNOWN");
-    await failsWith(next.call(next.activities.commitRun, run, true), "FINGERPRINT_UNKNOWN");
+    await failsWith(
+      next.call(next.activities.readSlice, run, { from: 0, to: 1 }),
+      "FINGERPRINT_UNKNOWN",
+    );
+    await failsWith(next.call(next.activities.commitRun, run, store), "FINGERPRINT_UNKNOWN");
   });
 
   it("refuse overlapping intervals also of a view without aggregates, before a row is read", async () => {
@@ -220,8 +222,8 @@ describe("The activities of materialize", () => {
     const { activities, call, stage } = build(catalogueOf({ eventTime: true }));
     const wide = await stage("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z");
     const narrow = await stage("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z");
-    await call(activities.commitRun, wide.run, true);
-    await failsWith(call(activities.commitRun, narrow.run, true), "INTERVAL_INVALID");
+    await call(activities.commitRun, wide.run, wide.store);
+    await failsWith(call(activities.commitRun, narrow.run, narrow.store), "INTERVAL_INVALID");
   });
 
   it("know a full refresh by its end alone", async () => {
@@ -252,7 +254,7 @@ describe("The activities of materialize", () => {
     const next = build(catalogueOf({ extra: true }));
     const filled = await next.stage("1970-01-01T00:00:00Z", end);
     assert.equal(filled.plan.due, "aggregates");
-    await next.call(next.activities.commitRun, filled.run, false);
+    await next.call(next.activities.commitRun, filled.run, null);
     await next.publish(filled.run, false);
     assert.deepEqual(await next.generations("1970-01-01T00:00:00Z", end), [1]);
 
@@ -268,15 +270,15 @@ describe("The activities of materialize", () => {
 
   it("notice a Redis that restarted while rows were written", async () => {
     const { activities, call, stage } = build(catalogueOf({}));
-    const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    const { run, store } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
     const { port } = server;
     const other = server;
     await server.kill();
     server = await startRedis({ port, args: ["--appendonly", "yes", "--dir", other.directory] });
-    await failsWith(call(activities.commitRun, run, true), "STORE_RESTARTED");
-    await call(activities.openStore, run);
-    await call(activities.writePart, run, 0);
-    assert.ok((await call(activities.commitRun, run, true)).snapshot);
+    await failsWith(call(activities.commitRun, run, store), "STORE_RESTARTED");
+    const reopened = await call(activities.openStore, run, 2);
+    await call(activities.writeSlice, run, { from: 0, to: 1 }, reopened);
+    assert.ok((await call(activities.commitRun, run, reopened)).snapshot);
     await other.stop();
   });
 

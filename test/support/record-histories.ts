@@ -237,7 +237,7 @@ function recordingsOf(
       await until("a part is under way", async () => {
         const { raw } = await client.workflow.getHandle(run.workflowId).describe();
         return (raw.pendingActivities ?? []).some(
-          ({ activityType, state }) => activityType?.name === "writePart" && Number(state) === 2,
+          ({ activityType, state }) => activityType?.name === "writeSlice" && Number(state) === 2,
         );
       });
       await killWorker();

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Run } from "../../cli/temporal.ts";
 import { writeAbsences, writeBadges } from "../../dev/example-data.ts";
@@ -58,12 +58,19 @@ describe("The materialize workflow", function () {
     return lines.filter((line) => /^(rows|\S*coverage|\S*states|\S*snapshots)/.test(line));
   }
 
-  /** Runs of the day that have opened the online store, by their staged files. */
-  function openedStores(offlineDir: string, start: string): string[] {
-    if (!existsSync(offlineDir)) return [];
-    const day = `interval=${start.slice(0, 10)}`;
-    return readdirSync(offlineDir, { recursive: true, encoding: "utf8" }).filter(
-      (name) => name.includes(day) && name.endsWith("_store.json"),
+  /** Whether a run has opened the online store for its rows. */
+  async function hasOpenedStore(run: Run<unknown>): Promise<boolean> {
+    const { events } = await deployment.runs.client.workflow
+      .getHandle(run.workflowId, run.runId)
+      .fetchHistory();
+    const opened = events?.find(
+      (event) => event.activityTaskScheduledEventAttributes?.activityType?.name === "openStore",
+    );
+    return (events ?? []).some(
+      (event) =>
+        opened !== undefined &&
+        String(event.activityTaskCompletedEventAttributes?.scheduledEventId) ===
+          String(opened.eventId),
     );
   }
 
@@ -153,8 +160,7 @@ describe("The materialize workflow", function () {
         const run = await start(settings, "badges", startMs, startMs + msPerDay, true);
         if (place === kill) {
           // In the middle of pass 2: the store is opened for the rows, nothing is committed.
-          const opened = () => openedStores(settings.offlineDir, iso(startMs));
-          await until("the run writes rows", () => opened().length > 0);
+          await until("the run writes rows", () => hasOpenedStore(run));
           process.kill(-worker.pid, "SIGKILL");
           await worker.exited;
           assert.equal(await isCovered(settings, startMs), false, "it was killed too late");
