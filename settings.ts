@@ -26,6 +26,11 @@ export interface Settings {
   readonly sources: Readonly<Record<string, string>>;
   /** ONCEFLOW_WEBHOOKS: a JSON object of { url, secret } by the names that schedules call. */
   readonly webhooks: Readonly<Record<string, { readonly url: string; readonly secret: string }>>;
+  /**
+   * ONCEFLOW_BUILD: names the build, so that a run stays with the workers of the build that began
+   * it; without it, any worker takes any run.
+   */
+  readonly build: string | undefined;
   /** ONCEFLOW_LOG, in any case; warn by default. */
   readonly logLevel: LogLevel;
 }
@@ -41,6 +46,7 @@ export const settingsHelp = `Environment:
   ONCEFLOW_OFFLINE    root of the offline store (.onceflow/offline)
   ONCEFLOW_SOURCES    JSON object: source name to the path that replaces its own
   ONCEFLOW_WEBHOOKS   JSON object: name to {"url":"https://…","secret":"whsec_…"}, for schedules
+  ONCEFLOW_BUILD      name of this build: a run stays with workers of the build that began it (none)
   ONCEFLOW_LOG        log of workers and server: ${logLevels.join(", ")} (warn)`;
 
 /**
@@ -61,8 +67,27 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
     offlineDir: resolve(text("ONCEFLOW_OFFLINE", ".onceflow/offline")),
     sources: readSources(text("ONCEFLOW_SOURCES", "{}")),
     webhooks: readWebhooks(text("ONCEFLOW_WEBHOOKS", "{}")),
+    build: readBuild(text("ONCEFLOW_BUILD", "")),
     logLevel: readLogLevel(text("ONCEFLOW_LOG", "warn")),
   };
+}
+
+/** How Temporal knows the workers of this build; undefined where they are not told apart. */
+export function deploymentOf({ queue, build }: Pick<Settings, "queue" | "build">) {
+  return build === undefined
+    ? undefined
+    : // Temporal joins the two by one of these characters.
+      { deploymentName: queue.replaceAll(/[.:]/g, "-"), buildId: build };
+}
+
+function readBuild(text: string): string | undefined {
+  if (text === "") return undefined;
+  if (/^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$/.test(text)) return text;
+  throw new OnceflowError(
+    "CONFIG_INVALID",
+    `ONCEFLOW_BUILD is "${text.slice(0, 60)}"; give up to 100 letters, digits, "_", "-" and ".", such as a commit.`,
+    { name: "ONCEFLOW_BUILD" },
+  );
 }
 
 function readLogLevel(text: string): LogLevel {

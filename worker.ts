@@ -5,10 +5,22 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/worker";
+import {
+  DefaultLogger,
+  NativeConnection,
+  Runtime,
+  Worker,
+  type WorkerOptions,
+} from "@temporalio/worker";
 import { type Catalogue, loadCatalogue } from "./engine/catalogue.ts";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
-import { type LogLevel, readSettings, type Settings, settingsHelp } from "./settings.ts";
+import {
+  deploymentOf,
+  type LogLevel,
+  readSettings,
+  type Settings,
+  settingsHelp,
+} from "./settings.ts";
 import { connectRedis, type RedisConnection } from "./store/redis.ts";
 import { queuesOf } from "./workflows/contract.ts";
 
@@ -91,6 +103,7 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
     tasks,
     folders: { dataDir, offlineDir },
     webhooks: settings.webhooks,
+    build: deploymentOf(settings),
   });
   const options = {
     taskQueue: queuesOf(settings.queue).offline,
@@ -98,8 +111,22 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
     activities,
     // Each activity works on a whole file; two keep both the disk and the cores busy.
     maxConcurrentActivityTaskExecutions: 2,
+    ...versioningOf(settings),
   };
   return { options, close: () => Promise.resolve() };
+}
+
+/** With a named build, a run stays with it to its end; only pools move on to the next. */
+function versioningOf(settings: Settings): Pick<WorkerOptions, "workerDeploymentOptions"> {
+  const version = deploymentOf(settings);
+  if (version === undefined) return {};
+  return {
+    workerDeploymentOptions: {
+      useWorkerVersioning: true,
+      version,
+      defaultVersioningBehavior: "PINNED",
+    },
+  };
 }
 
 /** What schedules name must be there. @throws DEFINITION_INVALID */

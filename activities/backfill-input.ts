@@ -47,8 +47,8 @@ export function checkBackfill(input: unknown): BackfillInput {
   const { reprocess, maxParallel, partitionsPerRun, newestFirst } = given;
   if (reprocess !== undefined && !modes.includes(reprocess))
     wrong("reprocess", reprocessModes.map((mode) => `"${mode}"`).join(", "));
-  if (maxParallel !== undefined && !isWhole(maxParallel, 1000))
-    wrong("maxParallel", "a whole number 1-1000");
+  if (maxParallel !== undefined && !isWhole(maxParallel, 400))
+    wrong("maxParallel", "a whole number 1-400");
   if (partitionsPerRun !== undefined && !isWhole(partitionsPerRun, 400))
     wrong("partitionsPerRun", "a whole number 1-400");
   if (newestFirst !== undefined && typeof newestFirst !== "boolean")

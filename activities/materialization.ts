@@ -7,6 +7,7 @@
  * Every activity may run again, at the same time as a zombie of itself: files are replaced whole,
  * rows by newer-wins, the commit by compare-and-set.
  */
+import type { WorkerDeploymentVersion } from "@temporalio/common";
 import pl from "nodejs-polars";
 import type { State } from "../engine/aggregates.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
@@ -78,6 +79,8 @@ export interface OfflineDependencies {
   readonly folders: TaskFolders;
   /** By the names that schedules call them. */
   readonly webhooks: Readonly<Record<string, Webhook>>;
+  /** How Temporal knows the workers of this build, where it tells builds apart. */
+  readonly build?: WorkerDeploymentVersion | undefined;
 }
 
 /** What pass 1 makes of a chunk. */

@@ -34,7 +34,8 @@ export function createReadiness({
   ledger,
   tasks,
   folders,
-}: Pick<OfflineDependencies, "catalogue" | "ledger" | "tasks" | "folders">) {
+  build,
+}: Pick<OfflineDependencies, "catalogue" | "ledger" | "tasks" | "folders" | "build">) {
   return {
     check,
     tell,
@@ -152,7 +153,7 @@ export function createReadiness({
         const cells = await readGrid(ledger, catalogue, dependent, intervals);
         for (const { interval, state, rows } of cells) {
           const input = { ...endsOf(interval), ...namesOf(dependent), reprocess: rows !== null };
-          if (state === "blocked" && isCommitted) await startOrTell(after, input);
+          if (state === "blocked" && isCommitted) await startOrTell(after, input, build);
           else if (state !== "done" && state !== "stale") await tellRun(input);
         }
         const old = cells.filter(({ state }) => state === "stale");
@@ -190,7 +191,11 @@ async function tellRun(input: MaterializeInput): Promise<void> {
     });
 }
 
-async function startOrTell(schedule: Schedule, input: MaterializeInput): Promise<void> {
+async function startOrTell(
+  schedule: Schedule,
+  input: MaterializeInput,
+  build: OfflineDependencies["build"],
+): Promise<void> {
   const { view, start, end } = input;
   const { taskQueue } = Context.current().info;
   const { workflow, ...how } = termsOf(schedule);
@@ -201,6 +206,8 @@ async function startOrTell(schedule: Schedule, input: MaterializeInput): Promise
     workflowId: idsOf(taskQueue).interval(input),
     staticSummary: `${view} [${start}, ${end})`,
     typedSearchAttributes: attributesOf("materialize", view, `${start}/${end}`),
+    // Only this build is sure to have the definitions that the input names.
+    ...(build === undefined ? {} : { versioningOverride: { pinnedTo: build } }),
   });
 }
 

@@ -11,7 +11,15 @@ import { type Paint, paintOf, type Terminal } from "./terminal.ts";
 export const invocation = "npm run --silent cli --";
 
 /** Exit codes, all there are; docs/cli.md and the help say the same. */
-export const exitCodes = { ok: 0, error: 1, usage: 2, unhealthy: 3, interrupted: 130 } as const;
+export const exitCodes = {
+  ok: 0,
+  error: 1,
+  usage: 2,
+  /** Of `plan`, whose wrong command lines are errors: scripts take 2 for changes. */
+  changes: 2,
+  unhealthy: 3,
+  interrupted: 130,
+} as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 /** What a run of the CLI is given. */

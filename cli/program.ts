@@ -23,6 +23,7 @@ import { addReset } from "./reset.ts";
 import { addRuns } from "./runs.ts";
 import { addScheduleCommands } from "./schedule-commands.ts";
 import { addStatus } from "./status.ts";
+import { addSweep } from "./sweep.ts";
 import { addTrainingSet } from "./training-set.ts";
 import { addWait } from "./wait.ts";
 
@@ -35,7 +36,7 @@ Output:
 Exit codes:
   0    done
   1    error: "CODE message" on standard error
-  2    the command line is wrong; \`plan\`: there are changes
+  2    the command line is wrong; of \`plan\`, where that is 1: there are changes
   3    status, partitions, wait or backfill found something missing, lost or failed
   130  Ctrl-C
 
@@ -81,6 +82,7 @@ export function createProgram(context: Context): Command {
   addCatalogue(program, context);
   addStatus(program, context);
   addReset(program, context);
+  addSweep(program, context);
   return program;
 }
 
@@ -113,7 +115,7 @@ function report(thrown: unknown, argv: readonly string[], { terminal, env }: Cli
   terminal.err.write(`${code} ${message}\n`);
   if (env["ONCEFLOW_DEBUG"] === "1" && thrown instanceof Error)
     terminal.err.write(`${thrown.stack ?? ""}\n`);
-  return thrown instanceof CommanderError ? exitCodes.usage : exitCodes.error;
+  return thrown instanceof CommanderError && argv[0] !== "plan" ? exitCodes.usage : exitCodes.error;
 }
 
 /** Commander's words, its suggestion on the same line. */

@@ -11,7 +11,9 @@ import { idsOf, queuesOf, type ScheduledInput } from "../workflows/contract.ts";
 /** One schedule that is to be made, changed or deleted. */
 export interface ScheduleChange {
   readonly change: "create" | "update" | "delete";
-  readonly schedule: string;
+  readonly kind: "schedule";
+  /** Its id in Temporal. */
+  readonly name: string;
   readonly view: string;
   /** What differs, in words. */
   readonly why: readonly string[];
@@ -71,14 +73,15 @@ export async function planSchedules(
   for (const view of catalogue.views.values()) {
     if (view.schedule === undefined) continue;
     const options = wantedSchedule(view, view.schedule, settings);
-    const { scheduleId: schedule, action } = options;
-    wanted.add(schedule);
-    const held = await heldInput(client, schedule);
+    const { scheduleId: name, action } = options;
+    const change = { kind: "schedule", name, view: view.name } as const;
+    wanted.add(name);
+    const held = await heldInput(client, name);
     const [input] = action.args;
-    if (held === undefined) changes.push({ change: "create", schedule, view: view.name, why: [] });
+    if (held === undefined) changes.push({ change: "create", ...change, why: [] });
     else {
       const why = differences(held, input);
-      if (why.length > 0) changes.push({ change: "update", schedule, view: view.name, why });
+      if (why.length > 0) changes.push({ change: "update", ...change, why });
     }
   }
   // Ours are those with the id and the workflow that `apply` gives them.
@@ -91,7 +94,8 @@ export async function planSchedules(
     if (isOurs && !wanted.has(scheduleId) && (await heldInput(client, scheduleId)) !== undefined)
       changes.push({
         change: "delete",
-        schedule: scheduleId,
+        kind: "schedule",
+        name: scheduleId,
         view,
         why: [catalogue.views.has(view) ? "the view has no schedule any more" : "the view is gone"],
       });
@@ -100,20 +104,20 @@ export async function planSchedules(
 }
 
 /** Makes one change; safe to repeat, and beside others that make the same. */
-export async function applyChange(
+export async function applySchedule(
   client: Client,
   catalogue: Catalogue,
   settings: Settings,
-  { change, schedule, view: name }: ScheduleChange,
+  { change, name, view: viewName }: ScheduleChange,
 ): Promise<void> {
-  const handle = client.schedule.getHandle(schedule);
+  const handle = client.schedule.getHandle(name);
   if (change === "delete") {
     await handle.delete().catch((error: unknown) => {
       if (!(error instanceof ScheduleNotFoundError)) throw error;
     });
     return;
   }
-  const view = catalogue.views.get(name);
+  const view = catalogue.views.get(viewName);
   if (view?.schedule === undefined) return;
   const { spec, policies, action, scheduleId } = wantedSchedule(view, view.schedule, settings);
   try {
@@ -146,9 +150,9 @@ function differences(held: Partial<ScheduledInput>, wanted: ScheduledInput): str
   if (held.applied !== wanted.applied) why.push("the schedule's options changed");
   if (held.fingerprint !== wanted.fingerprint)
     why.push(
-      `storage fingerprint ${short(held.fingerprint)} → ${short(wanted.fingerprint)}: rows are filled anew, beside the old ones`,
+      `fills storage fingerprint ${short(wanted.fingerprint)}, no longer ${short(held.fingerprint)}`,
     );
   else if (held.definition !== wanted.definition)
-    why.push("aggregates or expectations changed; no row moves");
+    why.push("aggregates or expectations of its view changed");
   return why;
 }

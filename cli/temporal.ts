@@ -9,7 +9,7 @@ import {
 import { ActivityFailure, ApplicationFailure, type SearchAttributePair } from "@temporalio/common";
 import { type ErrorCode, errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
-import type { Settings } from "../settings.ts";
+import { deploymentOf, type Settings } from "../settings.ts";
 import {
   type BackfillInput,
   backfillMessages,
@@ -95,6 +95,9 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
     }
   };
   let counter = 0;
+  const build = deploymentOf(settings);
+  // The definitions that an input names are those of this build, and only its workers have them.
+  const onOwnBuild = build === undefined ? {} : { versioningOverride: { pinnedTo: build } };
   return {
     client,
     startMaterialize: (input, workflow = "materialize") =>
@@ -109,6 +112,7 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
               workflowIdConflictPolicy: "USE_EXISTING",
               staticSummary: `${input.view} [${input.start}, ${input.end})`,
               ...typedSearchAttributes,
+              ...onOwnBuild,
             }),
         );
         return toRun<MaterializeResult>(handle, handle.firstExecutionRunId, guard);
@@ -125,6 +129,7 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
               workflowIdConflictPolicy: "USE_EXISTING",
               staticSummary: `backfill of ${input.view} [${input.from}, ${input.to})`,
               ...typedSearchAttributes,
+              ...onOwnBuild,
             }),
         );
         return toBackfill(handle, handle.firstExecutionRunId, guard);
@@ -141,6 +146,7 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
               workflowId: `${queue}/training-set/${input.service}/${Date.now()}-${process.pid}-${counter++}`,
               staticSummary: `training set of ${input.service}`,
               ...typedSearchAttributes,
+              ...onOwnBuild,
             }),
         );
         return toRun<TrainingSetResult>(handle, handle.firstExecutionRunId, guard);

@@ -29,6 +29,8 @@ export function toEnvironment(settings: Settings): NodeJS.ProcessEnv {
     ONCEFLOW_DATA: settings.dataDir,
     ONCEFLOW_OFFLINE: settings.offlineDir,
     ONCEFLOW_SOURCES: JSON.stringify(settings.sources),
+    ONCEFLOW_WEBHOOKS: JSON.stringify(settings.webhooks),
+    ONCEFLOW_BUILD: settings.build ?? "",
   };
 }
 

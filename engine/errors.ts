@@ -190,6 +190,11 @@ export const errorRegistry = {
     retryable: true,
     summary: "A webhook did not take the call of a run that failed or is late.",
   },
+  BUILD_UNKNOWN: {
+    http: 409,
+    retryable: false,
+    summary: "No worker of the build that is to take new runs has polled Temporal.",
+  },
   RUN_FAILED: { http: 500, retryable: false, summary: "A workflow run ended without success." },
   // Environment.
   POLARS_MISSING: {

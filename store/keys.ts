@@ -30,6 +30,11 @@ export interface StoreKeys {
   readonly outcomes: (view: string, fingerprint: string) => string;
   /** List: the newest runs first, JSON with wall-clock facts. */
   readonly runs: (view: string) => string;
+  /** String: what was applied last, JSON. */
+  readonly registry: string;
+  /** Globs: the pointers of every view, and every key of a view but its rows. */
+  readonly everyPointers: string;
+  readonly everyKey: (view: string) => string;
 }
 
 /** Names of the fields in the pointers hash. */
@@ -66,6 +71,9 @@ export function createKeys(prefix: string = defaultPrefix): StoreKeys {
     states: (view, aggregateFingerprint) => `${prefix}:{${view}}:states:${aggregateFingerprint}`,
     outcomes: (view, fingerprint) => `${prefix}:{${view}}:outcomes:${fingerprint}`,
     runs: (view) => `${prefix}:{${view}}:runs`,
+    registry: `${prefix}:registry`,
+    everyPointers: `${prefix}:{*}:pointers`,
+    everyKey: (view) => `${prefix}:{${view}}:*`,
   };
 }
 

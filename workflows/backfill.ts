@@ -25,6 +25,8 @@ import {
 import { causeOf } from "./failure.ts";
 
 const defaultParallel = 8;
+/** What is under way is carried on by name, in a payload of less than 32 KiB. */
+const parallelLimit = 400;
 const defaultPerRun = 250;
 const failuresKept = 20;
 const reasonLength = 300;
@@ -59,7 +61,7 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
     show();
   });
   setHandler(defineSignal<[number]>(backfillMessages.setMaxParallel), (wanted) => {
-    if (Number.isInteger(wanted) && wanted > 0) state.maxParallel = Math.min(wanted, 1000);
+    if (Number.isInteger(wanted) && wanted > 0) state.maxParallel = Math.min(wanted, parallelLimit);
     show();
   });
   setHandler(defineQuery<BackfillState>(backfillMessages.progress), () => state);

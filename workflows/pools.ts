@@ -8,6 +8,7 @@ import {
   getExternalWorkflowHandle,
   setCurrentDetails,
   setHandler,
+  setWorkflowOptions,
   workflowInfo,
 } from "@temporalio/workflow";
 import { activities } from "./activities.ts";
@@ -53,6 +54,14 @@ export async function inPools<T>(run: IntervalRun, work: () => Promise<T>): Prom
       ),
     );
   }
+}
+
+// Runs of every build share a pool, so it moves on with the newest; all others stay with theirs.
+// The server refuses the word where workers have no build.
+setWorkflowOptions(() => (hasBuild() ? { versioningBehavior: "AUTO_UPGRADE" as const } : {}), pool);
+
+function hasBuild(): boolean {
+  return (workflowInfo().currentDeploymentVersion?.deploymentName ?? "") !== "";
 }
 
 /**

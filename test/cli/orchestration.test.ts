@@ -32,7 +32,7 @@ describe("The CLI over schedules", function () {
   it("shows what is to be done, does it once, also for many at once, and keeps a pause", async () => {
     const before = await cli(["plan"], env);
     assert.equal(before.code, 2);
-    assert.match(before.out, /^\+ schedule \S+\/badges/);
+    assert.match(before.out, /^\+ schedule \S+\/badges/m);
     const applied = await Promise.all(Array.from({ length: 20 }, () => cli(["apply"], env)));
     assert.deepEqual([...new Set(applied.map(({ code }) => code))], [0], applied[0]?.err ?? "");
     const after = await cli(["plan"], env);
@@ -47,7 +47,7 @@ describe("The CLI over schedules", function () {
       action: { ...held.action, args: [{ view: "badges" }] },
     }));
     const drifted = await cli(["plan"], env);
-    assert.match(drifted.out, /^~ schedule \S+\/badges.*options changed.*storage fingerprint/);
+    assert.match(drifted.out, /^~ schedule \S+\/badges.*options changed.*storage fingerprint/m);
     assert.equal((await cli(["apply"], env)).code, 0);
     assert.equal((await cli(["plan"], env)).code, 0);
     const { state, policies } = await handle.describe();

@@ -26,6 +26,7 @@ const commands = [
   "catalogue",
   "status",
   "reset",
+  "sweep",
 ];
 const root = fileURLToPath(new URL("../../", import.meta.url));
 

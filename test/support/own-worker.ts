@@ -1,10 +1,10 @@
 /** A worker in this process, with definitions of the test's own. */
 import { fileURLToPath } from "node:url";
-import { NativeConnection, Worker } from "@temporalio/worker";
+import { NativeConnection, Worker, type WorkerOptions } from "@temporalio/worker";
 import { createOfflineActivities } from "../../activities/offline.ts";
 import type { Task } from "../../activities/tasks/task.ts";
 import type { Catalogue } from "../../engine/catalogue.ts";
-import type { Settings } from "../../settings.ts";
+import { deploymentOf, type Settings } from "../../settings.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOfflineStore } from "../../store/offline-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
@@ -16,9 +16,11 @@ export async function startOwnWorker(
   settings: Settings,
   catalogue: Catalogue,
   tasks: Readonly<Record<string, Task>> = {},
+  options: Partial<WorkerOptions> = {},
 ): Promise<() => Promise<void>> {
   const redis = connectRedis(settings.redisUrl, "writing");
   const connection = await NativeConnection.connect({ address: settings.temporalAddress });
+  const version = deploymentOf(settings);
   const worker = await Worker.create({
     connection,
     taskQueue: queuesOf(settings.queue).offline,
@@ -34,7 +36,18 @@ export async function startOwnWorker(
       tasks,
       folders: settings,
       webhooks: settings.webhooks,
+      build: version,
     }),
+    ...(version === undefined
+      ? {}
+      : {
+          workerDeploymentOptions: {
+            useWorkerVersioning: true,
+            version,
+            defaultVersioningBehavior: "PINNED",
+          },
+        }),
+    ...options,
   });
   const running = worker.run();
   return async () => {

@@ -1,0 +1,214 @@
+import assert from "node:assert/strict";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { withRedis } from "../../cli/context.ts";
+import { runCli } from "../../cli/program.ts";
+import { toEnvironment } from "../../dev/application.ts";
+import { buildCatalogue, type Catalogue, viewNamed } from "../../engine/catalogue.ts";
+import {
+  entity,
+  featureService,
+  featureView,
+  float64,
+  mean,
+  source,
+  string,
+  timestamp,
+} from "../../engine/index.ts";
+import type { Breaking } from "../../engine/registry.ts";
+import { createLookup } from "../../serving/lookup.ts";
+import type { Settings } from "../../settings.ts";
+import { idsOf, type ScheduledInput } from "../../workflows/contract.ts";
+import { type Deployment, startDeployment } from "../support/deployment.ts";
+import { startOwnWorker } from "../support/own-worker.ts";
+import { createTerminal } from "../support/run-cli.ts";
+
+/** Two builds of one view: the second stores `doubled` as well, and lost `tripled`. */
+function buildOf(build: "a" | "b"): Catalogue {
+  const orders = source("orders", {
+    files: "orders/{date}.csv",
+    entity: entity("thing", { key: "id" }),
+    eventTime: "at",
+    columns: { id: string, at: timestamp, x: float64 },
+  });
+  const { x } = orders.columns;
+  const doubled = x.mul(2);
+  const tripled = x.mul(3);
+  const x_mean = mean(x);
+  return buildCatalogue({
+    orders: {
+      orders,
+      doubled,
+      x_mean,
+      ...(build === "a" ? { tripled } : {}),
+      orders_view: featureView("orders", {
+        source: orders,
+        stores: build === "a" ? [x] : [x, doubled],
+        schedule: { every: "1 day", start: "2026-01-01" },
+      }),
+      service: featureService("ranking", build === "a" ? [doubled, tripled] : [doubled, x_mean]),
+    },
+  });
+}
+
+interface PlanData {
+  readonly changes: readonly { kind: string; name: string; breaking?: readonly Breaking[] }[];
+  readonly unfilled: readonly { view: string; intervals: number }[];
+}
+
+describe("A new build of the definitions", function () {
+  this.timeout(120_000);
+  let deployment: Deployment;
+  let settings: Settings;
+  const stops: (() => Promise<void>)[] = [];
+  const catalogues = { a: buildOf("a"), b: buildOf("b") };
+
+  before(async () => {
+    deployment = await startDeployment();
+    settings = deployment.withPrefix();
+    settings = { ...settings, dataDir: join(settings.offlineDir, "data") };
+    mkdirSync(join(settings.dataDir, "orders"), { recursive: true });
+    for (const day of ["2026-01-01", "2026-01-02", "2026-01-03"])
+      writeFileSync(
+        join(settings.dataDir, "orders", `${day}.csv`),
+        `id,at,x\none,${day}T10:00:00Z,1.5\n${day},${day}T11:00:00Z,2.5\n`,
+      );
+  });
+  after(async () => {
+    for (const stop of stops) await stop();
+    await deployment.stop();
+  });
+
+  async function cli(build: "a" | "b", ...argv: string[]) {
+    const { terminal, written } = createTerminal();
+    const env = toEnvironment({ ...settings, build });
+    const code = await runCli(argv, {
+      terminal,
+      env,
+      loadCatalogue: () => Promise.resolve(catalogues[build]),
+    });
+    return { code, ...written };
+  }
+
+  async function startWorker(build: "a" | "b") {
+    stops.push(await startOwnWorker({ ...settings, build }, catalogues[build]));
+  }
+
+  /** The status of a feature of an entity, as a service of that build sees it. */
+  const served = (build: "a" | "b", id: string) =>
+    withRedis(settings, "serving", async (redis) => {
+      const lookup = createLookup({ catalogue: catalogues[build], redis, prefix: settings.prefix });
+      try {
+        const answer = await lookup.answer({ features: ["doubled"], entities: [{ id }] });
+        return answer.results[0]?.statuses["doubled"];
+      } finally {
+        lookup.close();
+      }
+    });
+
+  async function scheduledFingerprint() {
+    const { action } = await deployment.runs.client.schedule
+      .getHandle(idsOf(settings.queue).schedule("orders"))
+      .describe();
+    const [input] = action.args as [ScheduledInput];
+    return input.fingerprint;
+  }
+
+  const fingerprintOf = (build: "a" | "b") => viewNamed(catalogues[build], "orders").fingerprint;
+
+  it("is refused as long as no worker of it polls", async () => {
+    const { code, err } = await cli("a", "apply");
+    assert.equal(code, 1);
+    assert.match(err, /^BUILD_UNKNOWN .*build "a".*Start a worker with ONCEFLOW_BUILD=a first/);
+  });
+
+  it("is all new at first, and nothing is left to do once it is applied", async () => {
+    await startWorker("a");
+    const { code, out } = await cli("a", "plan");
+    assert.equal(code, 2);
+    assert.match(
+      out,
+      /^\+ build a: new runs go to its workers\n\+ view orders\n\+ service ranking\n\+ schedule/,
+    );
+    const applied = await cli("a", "apply");
+    assert.deepEqual([applied.code, applied.err], [0, ""]);
+    assert.match((await cli("a", "plan")).out, /^Nothing to do/);
+    const filled = await cli(
+      "a",
+      "backfill",
+      "orders",
+      "--from",
+      "2026-01-01",
+      "--to",
+      "2026-01-04",
+    );
+    assert.equal(filled.code, 0, filled.err);
+    assert.equal(await served("a", "one"), "PRESENT");
+  });
+
+  it("shows what it changes, what breaks for whom, and what is not filled", async () => {
+    await startWorker("b");
+    const { code, out } = await cli("b", "plan");
+    assert.equal(code, 2);
+    assert.match(out, /^~ build b: new runs go to its workers, no longer to a;/);
+    assert.match(out, /~ view orders: storage fingerprint \w+ → \w+: rows are filled anew/);
+    assert.match(out, /breaking: tripled is gone; used by service ranking/);
+    assert.match(out, /breaking: tripled is gone; used by callers of service ranking/);
+    assert.match(
+      out,
+      /! view orders: 3 intervals in \[2026-01-01, 2026-01-04\) are committed under/,
+    );
+    const { changes, unfilled } = JSON.parse((await cli("b", "plan", "--json")).out) as PlanData;
+    assert.deepEqual(
+      changes.map(({ kind }) => kind),
+      ["build", "view", "service", "schedule"],
+    );
+    assert.deepEqual(changes[1]?.breaking, [
+      { what: "tripled is gone", consumers: ["service ranking"] },
+    ]);
+    assert.deepEqual(
+      unfilled.map(({ view, intervals }) => [view, intervals]),
+      [["orders", 3]],
+    );
+  });
+
+  it("is filled beside the old one, which goes on being served and scheduled", async () => {
+    const filled = await cli("b", "apply", "--fill");
+    assert.equal(filled.code, 0, filled.err);
+    assert.match(filled.out, /Filled\. Deploy the services' new build, then/);
+    assert.equal(await served("a", "one"), "PRESENT");
+    assert.equal(await served("b", "one"), "PRESENT");
+    assert.equal(await scheduledFingerprint(), fingerprintOf("a"));
+    assert.deepEqual((JSON.parse((await cli("b", "plan", "--json")).out) as PlanData).unfilled, []);
+    assert.match((await cli("b", "apply", "--fill")).out, /^Nothing to fill/);
+  });
+
+  it("takes over with apply, and the old one stays for the roll-back", async () => {
+    assert.equal((await cli("b", "apply")).code, 0);
+    assert.equal(await scheduledFingerprint(), fingerprintOf("b"));
+    assert.equal((await cli("b", "plan")).code, 0);
+    assert.equal(await served("a", "one"), "PRESENT");
+    assert.equal((await cli("a", "apply")).code, 0);
+    assert.equal(await scheduledFingerprint(), fingerprintOf("a"));
+    assert.equal((await cli("b", "apply")).code, 0);
+  });
+
+  it("is alone once the old one is swept, which a dry sweep told", async () => {
+    const before = await deployment.dump(settings.prefix);
+    const dry = await cli("b", "sweep");
+    assert.match(dry.out, new RegExp(`orders +${fingerprintOf("a").slice(0, 12)} +4 +2026-01-04`));
+    assert.match(dry.out, /Nothing was removed/);
+    assert.equal(await deployment.dump(settings.prefix), before);
+    // Both builds use what the old one alone would leave.
+    assert.match((await cli("a", "sweep")).out, /^Nothing to sweep/);
+
+    assert.match((await cli("b", "sweep", "--yes")).out, /Removed\.$/m);
+    const after = await deployment.dump(settings.prefix);
+    assert.ok(before.includes(fingerprintOf("a")) && !after.includes(fingerprintOf("a")));
+    const left = before.split("\n").filter((line) => line.includes(fingerprintOf("b")));
+    for (const line of left) assert.ok(after.includes(line), line);
+    assert.equal(await served("b", "one"), "PRESENT");
+    assert.equal(await served("a", "one"), "NOT_FOUND");
+    assert.match((await cli("b", "sweep")).out, /^Nothing to sweep/);
+  });
+});
