@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { scheduleOf } from "../activities/backfill-range.ts";
 import { type View, viewNamed } from "../engine/catalogue.ts";
-import type { Cell, CellState } from "../engine/grid.ts";
+import type { Cell as LedgerCell, CellState } from "../engine/grid.ts";
 import { parseInstant } from "../engine/interval.ts";
 import { intervalsBetween, newestInterval } from "../engine/slots.ts";
 import { endsOf, readGrid } from "../store/grid.ts";
@@ -15,7 +15,9 @@ import {
   type JsonOption,
   withRedis,
 } from "./context.ts";
+import type { RunLine } from "./runs.ts";
 import { clean, countOf, table } from "./table.ts";
+import { underWay } from "./under-way.ts";
 import type { Paint } from "./terminal.ts";
 import { showSpan, showTime, type Span } from "./views.ts";
 
@@ -24,22 +26,28 @@ interface Options extends JsonOption {
   readonly to?: string;
 }
 
+/** A cell of the ledger, or one whose run is under way. */
+type Cell = Omit<LedgerCell, "state"> & { readonly state: State };
+type State = CellState | "running";
+
 const marks = {
   done: "█",
+  running: "▶",
   stale: "▒",
   missing: "·",
   failed: "✗",
   cancelled: "○",
   blocked: "‖",
-} as const satisfies Readonly<Record<CellState, string>>;
+} as const satisfies Readonly<Record<State, string>>;
 const colours = {
   done: "green",
+  running: "bold",
   stale: "yellow",
   missing: "dim",
   failed: "red",
   cancelled: "yellow",
   blocked: "red",
-} as const satisfies Readonly<Record<CellState, string>>;
+} as const satisfies Readonly<Record<State, string>>;
 const stripWidth = 60;
 const rowsShown = 40;
 
@@ -51,9 +59,9 @@ export function addPartitions(program: Command, context: Context): void {
     .summary("show what became of each interval of a view")
     .description(
       "Draws the intervals of a view's schedule, from its start to the newest complete one: done, " +
-        "missing, failed, cancelled, stale (a view that comes first was computed again since) or " +
-        "blocked (by one that failed), with rows and durations; lists gaps with the command that " +
-        "fills them. Exit code 3 where an interval is not done.",
+        "running, missing, failed, cancelled, stale (a view that comes first was computed again " +
+        "since) or blocked (by one that failed), with rows and durations; lists gaps with the " +
+        "command that fills them. Exit code 3 where an interval is not done.",
     )
     .option("--from <time>", "the first interval, ISO 8601 in UTC (default: the schedule's start)")
     .option("--to <time>", "the end of the last (default: the newest complete interval)")
@@ -63,13 +71,27 @@ export function addPartitions(program: Command, context: Context): void {
         const view = viewNamed(catalogue, name);
         const settings = context.settings();
         const intervals = intervalsOf(view, options, Date.now());
-        const cells = await withRedis(settings, "writing", (redis) =>
+        const runs = await underWay(settings, view);
+        const known = await withRedis(settings, "writing", (redis) =>
           readGrid(createLedger(redis, settings), catalogue, view, intervals),
         );
+        const cells = known.map((cell) => (isRunning(view, cell, runs) ? running(cell) : cell));
         const gaps = gapsOf(cells);
         return {
-          data: { view: view.name, counts: countsOf(cells), gaps, intervals: cells.map(dataOf) },
-          text: () => textOf(view, cells, gaps, context.paint),
+          data: {
+            view: view.name,
+            counts: countsOf(cells),
+            gaps,
+            intervals: cells.map(dataOf),
+            knows_running: runs !== null,
+          },
+          text: () =>
+            [
+              textOf(view, cells, gaps, context.paint),
+              ...(runs === null
+                ? [`(Temporal does not answer, so what is running is not shown)`]
+                : []),
+            ].join("\n"),
           exitCode: cells.every(({ state }) => state === "done")
             ? exitCodes.ok
             : exitCodes.unhealthy,
@@ -87,6 +109,26 @@ function intervalsOf(view: View, { from, to }: Options, nowMs: number) {
   return intervalsBetween(schedule, fromMs, toMs);
 }
 
+/** Whether a run of the interval by these definitions is under way. */
+function isRunning(
+  view: View,
+  { interval, outcome }: LedgerCell,
+  runs: readonly RunLine[] | null,
+): boolean {
+  const { end } = endsOf(interval);
+  return (runs ?? []).some(
+    (run) =>
+      run.interval?.split("/")[1] === end &&
+      run.workflow_id.endsWith(`/${view.runFingerprint}`) &&
+      // The list of Temporal is a moment late: a run that has said how it ended is over.
+      run.run_id !== outcome?.runId,
+  );
+}
+
+function running(cell: LedgerCell): Cell {
+  return { ...cell, state: "running", outcome: null };
+}
+
 /** Spans of neighbouring intervals that were never committed. */
 function gapsOf(cells: readonly Cell[]): Span[] {
   const gaps: Span[] = [];
@@ -99,8 +141,8 @@ function gapsOf(cells: readonly Cell[]): Span[] {
   return gaps;
 }
 
-function countsOf(cells: readonly Cell[]): Readonly<Record<CellState, number>> {
-  const counts = { done: 0, stale: 0, missing: 0, failed: 0, cancelled: 0, blocked: 0 };
+function countsOf(cells: readonly Cell[]): Readonly<Record<State, number>> {
+  const counts = { done: 0, running: 0, stale: 0, missing: 0, failed: 0, cancelled: 0, blocked: 0 };
   for (const { state } of cells) counts[state]++;
   return counts;
 }

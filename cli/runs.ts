@@ -18,7 +18,8 @@ interface Options extends JsonOption {
   readonly limit: string;
 }
 
-interface RunLine {
+/** A workflow of this deployment. */
+export interface RunLine {
   readonly kind: string;
   readonly view: string | null;
   readonly interval: string | null;
@@ -80,7 +81,8 @@ export function addRuns(program: Command, context: Context): void {
   finishCommand(command, ["runs badges --status running", "runs --kind backfill --json"]);
 }
 
-async function listRuns(
+/** The newest first. */
+export async function listRuns(
   client: Client,
   queue: string,
   view: string | undefined,

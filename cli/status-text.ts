@@ -4,6 +4,8 @@ import type { Paint } from "./terminal.ts";
 import type { ViewStatus } from "./view-status.ts";
 import { showSpan, showTime } from "./views.ts";
 
+const underWayShown = 5;
+
 /** One view: its judgement, then what it rests on. */
 export function statusText(status: ViewStatus, paint: Paint): string {
   const { problems, notes, head, freshness_seconds: freshness, snapshot, online } = status;
@@ -45,6 +47,7 @@ export function statusText(status: ViewStatus, paint: Paint): string {
       ),
     ]),
     intervalsText(status, paint),
+    underWayText(status, paint),
     runsText(status, paint),
   ];
   const [first = "", ...rest] = parts.filter((part) => part !== "");
@@ -71,6 +74,23 @@ function intervalsText({ intervals, full_refresh }: ViewStatus, paint: Paint): s
       `gaps: ${gaps.slice(0, 5).map(showSpan).join(", ")}${gaps.length > 5 ? ` and ${gaps.length - 5} more` : ""}`,
     );
   return lines.join("\n");
+}
+
+function underWayText({ under_way: runs }: ViewStatus, paint: Paint): string {
+  if (runs === null) return "under way: not known, Temporal does not answer";
+  if (runs.length === 0) return "";
+  const rows = runs
+    .slice(0, underWayShown)
+    .map((run) => [
+      clean(run.interval ?? ""),
+      formatSpan(run.seconds),
+      clean(run.retrying ?? ""),
+      clean(run.workflow_id),
+    ]);
+  return [
+    `under way: ${countOf(runs.length, "run")}`,
+    indent(table(["interval", "for", "tried again", "workflow"], rows, paint)),
+  ].join("\n");
 }
 
 function runsText({ runs }: ViewStatus, paint: Paint): string {

@@ -5,6 +5,7 @@ import { createLedger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import { type Context, exitCodes, finishCommand, type JsonOption, withRedis } from "./context.ts";
 import { statusText } from "./status-text.ts";
+import { underWay } from "./under-way.ts";
 import { inspectView } from "./view-status.ts";
 
 /** Adds the command. */
@@ -18,7 +19,8 @@ export function addStatus(program: Command, context: Context): void {
         "fresh it is, the last runs, and whether the online rows are all there; says what is " +
         "wrong and the fix. Exit code 3 where anything is missing, lost or failed: never " +
         "materialized, a gap between intervals, intervals that overlap, a missing snapshot, lost " +
-        "buckets, or a last run that failed. Notes, such as rows beyond their TTL, leave it 0.",
+        "buckets, a last run that failed, or intervals that are blocked or stale. Notes, such as " +
+        "rows beyond their TTL, leave it 0. Runs under way are shown where Temporal answers.",
     )
     .action((view: string | undefined, options: JsonOption) =>
       context.answer(options, async () => {
@@ -31,9 +33,13 @@ export function addStatus(program: Command, context: Context): void {
           const stores = {
             ledger: createLedger(redis, { prefix }),
             online: createOnlineStore(redis, { prefix }),
+            catalogue,
           };
           const found = [];
-          for (const each of views) found.push(await inspectView(each, stores, Date.now()));
+          for (const each of views) {
+            const runs = await underWay(settings, each);
+            found.push(await inspectView(each, stores, runs, Date.now()));
+          }
           return found;
         });
         const healthy = statuses.every((status) => status.problems.length === 0);

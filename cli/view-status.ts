@@ -1,15 +1,19 @@
 /** The state of one view in the stores, as data. */
 import { isFullRefresh } from "../engine/definitions.ts";
-import type { View } from "../engine/catalogue.ts";
+import type { Catalogue, View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
+import type { CellState } from "../engine/grid.ts";
 import type { AggregateNode } from "../engine/node.ts";
+import { intervalsBetween, newestInterval } from "../engine/slots.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
 import { type Json, toJson } from "../engine/wire.ts";
 import type { Ledger, LedgerEntry, RunRecord, StoredStates } from "../store/ledger.ts";
 import type { NamespaceReport } from "../store/namespace.ts";
 import type { OnlineStore } from "../store/online-store.ts";
+import { readGrid } from "../store/grid.ts";
 import { invocation } from "./context.ts";
+import type { RunLine } from "./runs.ts";
 import { countOf, formatSpan } from "./table.ts";
 import { holesOf, showSpan, type Span, spanOptions } from "./views.ts";
 
@@ -74,6 +78,8 @@ export interface ViewStatus {
   }[];
   /** The newest first, at most 5. */
   readonly runs: readonly RunSummary[];
+  /** What Temporal runs of it now; null where it does not answer. */
+  readonly under_way: readonly RunLine[] | null;
 }
 
 const newestShown = 20;
@@ -87,7 +93,12 @@ const crowdedBucket = 512;
 /** Reads the state of a view and judges it. @throws STORE_UNAVAILABLE */
 export async function inspectView(
   view: View,
-  { ledger, online }: { readonly ledger: Ledger; readonly online: OnlineStore },
+  {
+    ledger,
+    online,
+    catalogue,
+  }: { readonly ledger: Ledger; readonly online: OnlineStore; readonly catalogue: Catalogue },
+  underWay: readonly RunLine[] | null,
   nowMs: number,
 ): Promise<ViewStatus> {
   const { name, fingerprint } = view;
@@ -156,6 +167,7 @@ export async function inspectView(
   const unmerged = latest === null ? unmergedOf(view, entry, states) : null;
   if (unmerged !== null) problems.push(unmerged);
   problems.push(...failuresOf(view, runs));
+  problems.push(...(await dependenceOf(view, ledger, catalogue, nowMs)));
 
   const { ttlSeconds = null } = view;
   if (freshness !== null && ttlSeconds !== null && freshness > ttlSeconds)
@@ -186,7 +198,43 @@ export async function inspectView(
     online: report === null ? null : withoutMemory(report),
     old_namespaces: old,
     runs: runs.slice(0, runsShown).map(summarize),
+    under_way: underWay,
   };
+}
+
+/** Intervals that are blocked by what comes first, or rest on what was computed again since. */
+async function dependenceOf(
+  view: View,
+  ledger: Ledger,
+  catalogue: Catalogue,
+  nowMs: number,
+): Promise<Finding[]> {
+  const { schedule } = view;
+  if (schedule === undefined || schedule.dependsOn.length === 0) return [];
+  const newestMs = newestInterval(schedule, nowMs)?.endMs ?? schedule.startMs;
+  const intervals = intervalsBetween(schedule, schedule.startMs, newestMs);
+  const cells = await readGrid(ledger, catalogue, view, intervals);
+  const found = (state: CellState) => cells.filter((cell) => cell.state === state);
+  const [blocked, stale] = [found("blocked"), found("stale")];
+  const see = `${invocation} partitions ${view.name}`;
+  return [
+    ...(blocked[0] === undefined
+      ? []
+      : [
+          {
+            problem: `${countOf(blocked.length, "interval")} blocked: ${blocked[0].outcome?.reason ?? "a view that comes first failed"}`,
+            fix: `mend and run what comes first, the rest starts by itself; ${see} shows which`,
+          },
+        ]),
+    ...(stale.length === 0
+      ? []
+      : [
+          {
+            problem: `${countOf(stale.length, "interval")} stale: a view that comes first was computed again since`,
+            fix: `${see} prints the backfill that computes them again`,
+          },
+        ]),
+  ];
 }
 
 /** Why `reset` is the fix, and what follows it. */

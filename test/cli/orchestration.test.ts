@@ -122,6 +122,7 @@ describe("The CLI over schedules", function () {
     const grid = await cliJson<Grid>(["partitions", "badges", "--to", "2026-01-06"], env);
     assert.deepEqual(grid.counts, {
       done: 5,
+      running: 0,
       stale: 0,
       missing: 0,
       failed: 0,
@@ -149,6 +150,25 @@ describe("The CLI over schedules", function () {
 
     const runs = await cli(["runs", "badges", "--kind", "materialize"], env);
     assert.equal(runs.out.split("\n").filter((line) => line.includes("completed")).length, 6);
+  });
+
+  it("shows what is under way, and why it is tried again", async () => {
+    const run = ["--start", "2026-01-06", "--end", "2026-01-07"];
+    const { workflow_id: id } = await cliJson<{ workflow_id: string }>(
+      ["materialize", "badges", ...run, "--no-wait"],
+      env,
+    );
+    const tried = async () => (await cli(["status", "badges"], env)).out;
+    await until("it is tried again", async () => (await tried()).includes("SOURCE_MISSING"));
+    assert.match(
+      await tried(),
+      /under way: 1 run\n.*\n +2026-01-06.*attempt \d+, after SOURCE_MISSING/,
+    );
+    const shown = async () => (await cli(["partitions", "badges", "--to", "2026-01-07"], env)).out;
+    assert.match(await shown(), /5 done, 1 running/);
+    assert.equal((await cli(["cancel", id], env)).code, 0);
+    await until("it is over", async () => /5 done, 1 cancelled/.test(await shown()));
+    assert.doesNotMatch(await tried(), /under way/);
   });
 
   it("says what a view without a schedule lacks", async () => {
