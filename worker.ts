@@ -82,8 +82,9 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
       import("./store/online-store.ts"),
       import("./store/ledger.ts"),
     ]);
-  const [{ tasks }, workflows] = await Promise.all([
+  const [{ tasks }, { heartbeatMs }, workflows] = await Promise.all([
     import("./activities/tasks/index.ts"),
+    import("./activities/run-context.ts"),
     import("./workflows/index.ts"),
   ]);
   const { prefix, dataDir, offlineDir, sources } = settings;
@@ -111,6 +112,8 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
     activities,
     // Each activity works on a whole file; two keep both the disk and the cores busy.
     maxConcurrentActivityTaskExecutions: 2,
+    // A cancellation comes back with a heartbeat, which the SDK would hold back for 8 seconds.
+    maxHeartbeatThrottleInterval: heartbeatMs,
     ...versioningOf(settings),
   };
   return { options, close: () => Promise.resolve() };

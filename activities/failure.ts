@@ -28,7 +28,7 @@ export function toFailure(thrown: unknown): unknown {
 /** Attempts of an activity that fails for a reason that nobody foresaw. */
 const unforeseenAttempts = 5;
 
-/** Stops retrying what is no known failure: a defect does not mend itself. */
+/** Stops retrying what is no known failure: a defect of ours does not mend itself. */
 function withLimit(failure: unknown): unknown {
   const attempt = asyncLocalStorage.getStore()?.info.attempt ?? 1;
   const isKnown =
@@ -44,15 +44,18 @@ function withLimit(failure: unknown): unknown {
   });
 }
 
-/** The same activities, their errors turned by `toFailure`. */
-export function withFailures<A extends Activities>(activities: A): A {
+/**
+ * The same activities, their errors turned by `toFailure`. Those of `users` are retried whatever
+ * they throw: what is unforeseen to us, such as a service that is down, is not to them.
+ */
+export function withFailures<A extends Activities>(activities: A, by: "us" | "users" = "us"): A {
   const wrapped = Object.entries(activities as Activities).map(([name, activity]) => [
     name,
     async (...args: never[]) => {
       try {
         return await activity(...args);
       } catch (error) {
-        throw withLimit(toFailure(error));
+        throw by === "us" ? withLimit(toFailure(error)) : toFailure(error);
       }
     },
   ]);

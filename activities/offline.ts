@@ -3,7 +3,7 @@ import { OnceflowError } from "../engine/errors.ts";
 import { withFailures } from "./failure.ts";
 import { createMaterialization, type OfflineDependencies } from "./materialization.ts";
 import { createReadiness } from "./readiness.ts";
-import { withHeartbeats } from "./run-context.ts";
+import { untilCancelled, withHeartbeats } from "./run-context.ts";
 import { createScheduling } from "./scheduling.ts";
 import type { TaskInput } from "../workflows/contract.ts";
 import { createTrainingSets } from "./training-set.ts";
@@ -35,8 +35,11 @@ export function createOfflineActivities(dependencies: OfflineDependencies) {
   const tasksAsActivities = Object.fromEntries(
     Object.entries(tasks).map(([name, task]) => [
       name,
-      (interval: TaskInput) => task(interval, folders),
+      (interval: TaskInput) => untilCancelled((signal) => task(interval, folders, signal)),
     ]),
   );
-  return withFailures(withHeartbeats({ ...tasksAsActivities, ...own }));
+  return {
+    ...withFailures(withHeartbeats(tasksAsActivities), "users"),
+    ...withFailures(withHeartbeats(own)),
+  };
 }

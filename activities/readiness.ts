@@ -5,9 +5,9 @@
 import { promises as fs } from "node:fs";
 import path from "node:path";
 import { Context, getClient } from "@temporalio/activity";
-import { ApplicationFailure, WorkflowNotFoundError } from "@temporalio/common";
+import { ApplicationFailure, CancelledFailure, WorkflowNotFoundError } from "@temporalio/common";
 import { type View } from "../engine/catalogue.ts";
-import { OnceflowError } from "../engine/errors.ts";
+import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { interval as intervalOf } from "../engine/interval.ts";
 import type { Interval } from "../engine/interval.ts";
 import type { Schedule, Sensor } from "../engine/schedule.ts";
@@ -22,6 +22,7 @@ import {
   type Waiting,
 } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./materialization.ts";
+import { untilCancelled } from "./run-context.ts";
 import { viewOfRun } from "./runs.ts";
 import { termsOf } from "./terms.ts";
 
@@ -120,8 +121,16 @@ export function createReadiness({
     { view, start, end }: Omit<ReadyRequest, "sensed">,
   ): Promise<string | null> {
     // The worker checked the name when it started.
-    const isReady = (await tasks[name]?.({ view, start, end }, folders)) === true;
-    return isReady ? null : `${name} says that it is not ready.`;
+    const task = tasks[name];
+    if (task === undefined) return `${name} is not there.`;
+    try {
+      const answer = await untilCancelled((signal) => task({ view, start, end }, folders, signal));
+      return answer === true ? null : `${name} says that it is not ready.`;
+    } catch (error) {
+      // It is asked again until its time-out, unless it says that this is of no use.
+      if (error instanceof CancelledFailure || error instanceof ApplicationFailure) throw error;
+      return `${name} failed: ${messageOf(error)}`;
+    }
   }
 
   /**

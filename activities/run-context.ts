@@ -1,7 +1,8 @@
 /** What an activity knows of its attempt: signs of life, and whether it is still wanted. */
 import { Context } from "@temporalio/activity";
 
-const beatMs = 2_000;
+/** Time between heartbeats. A worker must not hold them back for longer. */
+export const heartbeatMs = 2_000;
 
 /** Functions that a worker registers as activities, by name. */
 type Activities = Readonly<Record<string, (...args: never[]) => Promise<unknown>>>;
@@ -15,7 +16,7 @@ export function withHeartbeats<A extends object>(activities: A & Activities): A 
     name,
     async (...args: never[]) => {
       const context = Context.current();
-      const timer = setInterval(() => context.heartbeat(), beatMs);
+      const timer = setInterval(() => context.heartbeat(), heartbeatMs);
       try {
         return await activity(...args);
       } finally {
@@ -24,6 +25,12 @@ export function withHeartbeats<A extends object>(activities: A & Activities): A 
     },
   ]);
   return Object.fromEntries(wrapped) as A;
+}
+
+/** Ends as soon as the run is cancelled, whether or not the work heeds its signal. */
+export function untilCancelled<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const { cancellationSignal, cancelled } = Context.current();
+  return Promise.race([work(cancellationSignal), cancelled]);
 }
 
 /** Throws once the run is cancelled; called between steps of long work. */

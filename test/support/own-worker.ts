@@ -2,6 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { NativeConnection, Worker, type WorkerOptions } from "@temporalio/worker";
 import { createOfflineActivities } from "../../activities/offline.ts";
+import { heartbeatMs } from "../../activities/run-context.ts";
 import type { Task } from "../../activities/tasks/task.ts";
 import type { Catalogue } from "../../engine/catalogue.ts";
 import { deploymentOf, type Settings } from "../../settings.ts";
@@ -26,6 +27,7 @@ export async function startOwnWorker(
     taskQueue: queuesOf(settings.queue).offline,
     workflowsPath: fileURLToPath(new URL("../../workflows/", import.meta.url)),
     maxConcurrentActivityTaskExecutions: 2,
+    maxHeartbeatThrottleInterval: heartbeatMs,
     activities: createOfflineActivities({
       catalogue,
       redis,

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setTimeout as pause } from "node:timers/promises";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -7,6 +8,7 @@ import { tasks as exampleTasks } from "../../activities/tasks/index.ts";
 import { buildDependent, buildPipeline, day, writeBadgesOf } from "../support/dependent-views.ts";
 import { type Deployment, startDeployment } from "../support/deployment.ts";
 import { type WithWorker, workersOf } from "../support/interval-tools.ts";
+import { heartbeatMs } from "../../activities/run-context.ts";
 import { until } from "../support/until.ts";
 
 describe("A view that depends on another", function () {
@@ -162,9 +164,9 @@ describe("A view that depends on another", function () {
     let isDown = true;
     const tasks = {
       ...exampleTasks,
-      publishReport: (...args: Parameters<Task>) => {
+      publishReport: (...[interval, folders]: Parameters<Task>) => {
         if (isDown) throw Object.assign(new Error("the printer is down"), { name: "Down" });
-        return exampleTasks.publishReport(...args);
+        return exampleTasks.publishReport(interval, folders);
       },
     };
     await withWorker(
@@ -192,6 +194,33 @@ describe("A view that depends on another", function () {
         );
         assert.match(report, /2 events, 20\.0 minutes/);
         assert.ok(existsSync(join(landing, "done", `badges-${day(1)}.parquet`)));
+      },
+      tasks,
+    );
+  });
+
+  it("ends within two heartbeats of its cancellation, also in a task that does not heed it", async () => {
+    const tasks = { ...exampleTasks, extractBadges: () => pause(60_000) };
+    await withWorker(
+      buildPipeline(),
+      async ({ start: run, settings, states, handleOf }) => {
+        writeBadgesOf(settings.dataDir, 1);
+        const begun = await run("badges", 1);
+        await until("the task is under way", async () => {
+          const { raw } = await handleOf("badges", 1).describe();
+          const [activity] = raw.pendingActivities ?? [];
+          // Its first heartbeat is out, so the cancellation waits for the next.
+          return (
+            activity?.activityType?.name === "extractBadges" && activity.lastHeartbeatTime != null
+          );
+        });
+        const askedMs = Date.now();
+        await begun.cancel();
+        await assert.rejects(begun.result());
+        const tookMs = Date.now() - askedMs;
+        assert.ok(tookMs < 2 * heartbeatMs + 1_000, `it took ${tookMs} ms`);
+        assert.deepEqual(await states("badges", [1]), ["cancelled"]);
+        assert.deepEqual(await states("badges", [2]), ["missing"]);
       },
       tasks,
     );
