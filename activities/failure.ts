@@ -1,6 +1,10 @@
 /** How errors leave an activity: as Temporal failures that carry the code of the registry. */
 import { asyncLocalStorage } from "@temporalio/activity";
-import { ApplicationFailure, CancelledFailure } from "@temporalio/common";
+import {
+  ApplicationFailure,
+  ApplicationFailureCategory,
+  CancelledFailure,
+} from "@temporalio/common";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 
 /** Functions that a worker registers as activities, by name. */
@@ -19,11 +23,23 @@ export function toFailure(thrown: unknown): unknown {
     details: [details],
     nonRetryable: !retryable,
     ...(cause instanceof Error ? { cause } : {}),
+    ...(code === "FINGERPRINT_UNKNOWN" ? askAgainSoon() : {}),
   });
   // Where it happened, not where it was turned.
   if (thrown.stack !== undefined) failure.stack = thrown.stack;
   return failure;
 }
+
+/** A worker of another build is about to take it, and that this one does not is no fault. */
+function askAgainSoon() {
+  const attempt = asyncLocalStorage.getStore()?.info.attempt ?? 1;
+  return {
+    nextRetryDelay: Math.min(attempt * 250, longestHandOverMs),
+    category: ApplicationFailureCategory.BENIGN,
+  };
+}
+
+const longestHandOverMs = 5_000;
 
 /** Attempts of an activity that fails for a reason that nobody foresaw. */
 const unforeseenAttempts = 5;

@@ -2,8 +2,11 @@
 import type { View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { toJson } from "../engine/wire.ts";
+import { cut } from "../store/source-chunk.ts";
 import type { Violation } from "./view-program.ts";
 
+/** Of a value in a message, so that payloads stay small. */
+const shownLength = 60;
 /** Ordinals of one source file; the rest of an ordinal is the row in it. */
 const rowsPerFile = 2 ** 32;
 
@@ -16,7 +19,7 @@ export function judge(
 ): void {
   const texts = violations.map((violation) => {
     const { feature, text, count, ordinal, value, dtype } = violation;
-    const shown = JSON.stringify(toJson(dtype, value));
+    const shown = cut(JSON.stringify(toJson(dtype, value)), shownLength);
     const where =
       ordinal === undefined
         ? `is ${shown}`

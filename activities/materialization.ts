@@ -14,7 +14,7 @@ import type { Catalogue, View } from "../engine/catalogue.ts";
 import type { Frame } from "../engine/compile/batch.ts";
 import { heightOf } from "../engine/compile/frame.ts";
 import { OnceflowError } from "../engine/errors.ts";
-import type { Outcome } from "../engine/grid.ts";
+import { hash } from "../engine/fingerprint.ts";
 import { formatInterval } from "../engine/interval.ts";
 import {
   decodeState,
@@ -37,10 +37,10 @@ import {
 } from "../store/source-files.ts";
 import {
   type OpenedStore,
+  type Ready,
   type ReadyRequest,
   type RowsRead,
   type RowsWritten,
-  type RunCounts,
   type RunPlan,
   type RunRef,
   type Slice,
@@ -53,7 +53,8 @@ import type { createReadiness } from "./readiness.ts";
 import { toRowBatch, withRowColumns } from "./rows.ts";
 import { assertWanted } from "./run-context.ts";
 import type { Task, TaskFolders } from "./tasks/task.ts";
-import { factsOf, intervalOfRun, partitionOf, viewOfRun } from "./runs.ts";
+import { createRunEnd } from "./run-end.ts";
+import { factsOf, intervalOfRun, partitionOf, required, viewOfRun } from "./runs.ts";
 import type { Webhook } from "./webhooks.ts";
 import { compileView, type ViewProgram } from "./view-program.ts";
 import {
@@ -120,29 +121,12 @@ export function createMaterialization(
      *
      * @throws UPSTREAM_FAILED where something that comes first ended without a commit
      */
-    async planRun(
-      request: ReadyRequest & { readonly reprocess: boolean },
-    ): Promise<RunPlan | Waiting> {
+    async planRun(request: ReadyRequest): Promise<RunPlan | Waiting> {
       const view = viewOfRun(catalogue, request);
       const interval = intervalOfRun(view, request);
       await redis.assertNoEviction();
-      const committedNow = await committedViews.read(view);
-      assertNoOverlap(view, committedNow.intervals, request);
-      const covered = committedNow.coverage.get(formatInterval(interval));
-      const states = committedNow.states.get(formatInterval(interval));
-      const lacksState = aggregateFingerprints(view).some(
-        (each) => states?.get(each) === undefined,
-      );
-      if (covered !== undefined && !lacksState && !request.reprocess) {
-        const [pointers] = await ledger.readPointers([pointerRequest(view)]);
-        return {
-          due: "nothing",
-          generation: covered.generation,
-          files: 0,
-          rows: covered.rows,
-          snapshot: pointers?.latest?.id ?? null,
-        };
-      }
+      const { covered, nothing } = await whatIsCommitted(view, request);
+      if (nothing !== undefined) return nothing;
       const ready = await readiness.check(view, request);
       if (ready.due === "waiting") return ready;
       const files = await listSourceFiles(view.source, interval, sources);
@@ -162,10 +146,35 @@ export function createMaterialization(
       const run = { ...request, generation };
       await offline.cleanPartition(partitionOf(view, run));
       const facts = factsOf(offline, view, run);
-      // A retry keeps the first start, so that the rows' known-at stays.
-      const startedAtMs = (await facts.readRun())?.startedAtMs ?? Date.now();
-      await facts.writeRun({ files, startedAtMs, due, upstream: ready.upstream });
-      return { due, generation, files: files.length, rows: 0, snapshot: null };
+      // A retry keeps the first start, so that the rows' known-at stays,
+      // and so do its files, whatever an attempt of before has read of them.
+      const before = await facts.readRun();
+      const isOwn = before?.runId === request.runId;
+      if (before !== undefined && !isOwn) await offline.removePartition(partitionOf(view, run));
+      const { runId } = request;
+      const now = { runId, files, startedAtMs: Date.now(), due, upstream: ready.upstream } as const;
+      if (!isOwn) await facts.writeRun(now);
+      const settled = isOwn ? before : now;
+      return {
+        due: settled.due,
+        generation,
+        files: settled.files.length,
+        rows: 0,
+        snapshot: null,
+      };
+    },
+
+    /**
+     * Whether a run may take its first step: a slot of a pool, or the steps of a pipeline.
+     *
+     * @throws UPSTREAM_FAILED
+     */
+    async checkReady(request: ReadyRequest): Promise<Waiting | Ready> {
+      const view = viewOfRun(catalogue, request);
+      const { nothing } = await whatIsCommitted(view, request);
+      if (nothing !== undefined) return nothing;
+      const answer = await readiness.check(view, request);
+      return answer.due === "waiting" ? answer : { due: "ready" };
     },
 
     /** Pass 1 for some source files: reads, checks, takes partial states, writes offline rows. */
@@ -291,66 +300,29 @@ export function createMaterialization(
       return { snapshot: snapshot?.id ?? null };
     },
 
-    /**
-     * Writes what a committed run leaves behind, snapshot, manifest and log, and tells those that
-     * wait for it.
-     *
-     * @returns what rests on the rows before, in words
-     */
-    async publishRun(
-      run: RunRef,
-      writesRows: boolean,
-      counts: RunCounts,
-    ): Promise<{ readonly stale: readonly string[] }> {
-      const view = viewOfRun(catalogue, run);
-      const { files, startedAtMs } = await runFacts(view, run);
-      const [pointers] = await ledger.readPointers([pointerRequest(view)]);
-      const latest = pointers?.latest ?? null;
-      if (latest !== null) await offline.writeSnapshot(view.name, latest.id, latest.body);
-      if (writesRows) {
-        await factsOf(offline, view, run).writeManifest({
-          ...run,
-          rows: counts.rows,
-          known_at: new Date(startedAtMs).toISOString(),
-          snapshot: latest?.id ?? null,
-          files,
-        });
-        await offline.removeGenerationsBefore(partitionOf(view, run));
-      } else await offline.removePartition(partitionOf(view, run));
-      await logRun(view, run, startedAtMs, "committed", { ...counts });
-      return { stale: await readiness.tell(view, run, true) };
-    },
-
-    /**
-     * Writes a failed, cancelled or blocked run to the run log, removes what it staged, and tells
-     * those that wait for it. What was committed before the failure stays, and is logged as committed.
-     *
-     * @returns the webhooks that are to be called
-     */
-    async recordFailure(
-      request: Omit<RunRef, "generation">,
-      generation: number | null,
-      outcome: "failed" | "cancelled" | "blocked",
-      reason: string,
-    ): Promise<{ readonly webhooks: readonly string[] }> {
-      const view = viewOfRun(catalogue, request);
-      const run = { ...request, generation: generation ?? 0 };
-      let startedAtMs = Date.now();
-      let isCommitted = false;
-      if (generation !== null) {
-        startedAtMs = (await factsOf(offline, view, run).readRun())?.startedAtMs ?? startedAtMs;
-        const { coverage } = await committedViews.read(view);
-        const interval = formatInterval(intervalOfRun(view, run));
-        isCommitted = coverage.get(interval)?.generation === generation;
-        if (!isCommitted) await offline.removePartition(partitionOf(view, run));
-      }
-      await logRun(view, run, startedAtMs, isCommitted ? "committed" : outcome, {
-        reason: reason.slice(0, 500),
-      });
-      await readiness.tell(view, run, false);
-      return { webhooks: view.schedule?.onFailure ?? [] };
-    },
+    ...createRunEnd(dependencies, committedViews, readiness),
   };
+
+  /** What is committed of the interval; `nothing` where that is all, and the run has nothing to do. */
+  async function whatIsCommitted(view: View, request: ReadyRequest) {
+    const committed = await committedViews.read(view);
+    assertNoOverlap(view, committed.intervals, request);
+    const interval = formatInterval(intervalOfRun(view, request));
+    const covered = committed.coverage.get(interval);
+    const states = committed.states.get(interval);
+    const isWhole = aggregateFingerprints(view).every((each) => states?.get(each) !== undefined);
+    if (covered === undefined || !isWhole || request.reprocess)
+      return { covered, nothing: undefined };
+    const [pointers] = await ledger.readPointers([pointerRequest(view)]);
+    const nothing = {
+      due: "nothing",
+      generation: covered.generation,
+      files: 0,
+      rows: covered.rows,
+      snapshot: pointers?.latest?.id ?? null,
+    } as const;
+    return { covered, nothing };
+  }
 
   /**
    * Merges what is committed with this run and sets it, until no other commit came between. Runs
@@ -360,10 +332,11 @@ export function createMaterialization(
     return committedViews.inTurn(view, async () => {
       const interval = intervalOfRun(view, run);
       const { runId, generation } = run;
-      const { upstream, rows, states } = await passOne(view, run);
+      const { files, upstream, rows, states } = await passOne(view, run);
       const ownStates = statesOfRun(view, run, states);
       const facts = {
         rows: sumOf(rows),
+        files: hash(files.map(({ sizeBytes, mtimeMs }) => [sizeBytes, mtimeMs])).slice(0, 12),
         ...(Object.keys(upstream).length > 0 ? { upstream } : {}),
       };
       for (let attempt = 1; ; attempt++) {
@@ -425,34 +398,6 @@ export function createMaterialization(
     );
     return { ...facts, rows: slices.flatMap((slice) => slice.rows), states };
   }
-
-  async function logRun(
-    view: View,
-    run: RunRef,
-    startedAtMs: number,
-    outcome: Outcome["outcome"],
-    facts: Readonly<Record<string, unknown>>,
-  ): Promise<void> {
-    const { runId, fingerprint } = run;
-    const interval = intervalOfRun(view, run);
-    const ended = { outcome, runId, startedAtMs, finishedAtMs: Date.now() };
-    await ledger.logRun(run.view, {
-      ...facts,
-      ...ended,
-      fingerprint,
-      interval: formatInterval(interval),
-      generation: run.generation,
-    });
-    const { rows, reason } = facts;
-    await ledger.recordOutcome(
-      { view: view.name, fingerprint, interval },
-      {
-        ...ended,
-        rows: typeof rows === "number" ? rows : null,
-        reason: typeof reason === "string" ? reason : null,
-      },
-    );
-  }
 }
 
 /** Identifies the Redis process: another id means that it restarted, or is another one. */
@@ -468,12 +413,4 @@ function isSame(before: readonly SourceFile[] | undefined, now: readonly SourceF
 
 function sumOf(counts: readonly number[]): number {
   return counts.reduce((sum, count) => sum + count, 0);
-}
-
-function required<T>(facts: T | undefined, what: string, run: RunRef): T {
-  if (facts !== undefined) return facts;
-  throw new OnceflowError(
-    "INTERNAL",
-    `the ${what} of run ${run.runId} of view "${run.view}" is not in the offline store. Workers must share one offline folder (ONCEFLOW_OFFLINE).`,
-  );
 }

@@ -5,9 +5,15 @@
 import { promises as fs } from "node:fs";
 import path from "node:path";
 import { Context, getClient } from "@temporalio/activity";
-import { ApplicationFailure, CancelledFailure, WorkflowNotFoundError } from "@temporalio/common";
+import {
+  ApplicationFailure,
+  ApplicationFailureCategory,
+  CancelledFailure,
+  WorkflowNotFoundError,
+} from "@temporalio/common";
 import { type View } from "../engine/catalogue.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
+import type { Outcome } from "../engine/grid.ts";
 import { interval as intervalOf } from "../engine/interval.ts";
 import type { Interval } from "../engine/interval.ts";
 import type { Schedule, Sensor } from "../engine/schedule.ts";
@@ -18,6 +24,7 @@ import {
   idsOf,
   type MaterializeInput,
   type ReadyRequest,
+  type RunRef,
   upstreamEndedSignal,
   type Waiting,
 } from "../workflows/contract.ts";
@@ -41,17 +48,11 @@ export function createReadiness({
     check,
     tell,
     activities: {
-      /** Whether a pipeline may begin with its steps. @throws UPSTREAM_FAILED */
-      async checkReady(request: ReadyRequest): Promise<Waiting | { readonly due: "ready" }> {
-        const answer = await check(viewOfRun(catalogue, request), request);
-        return answer.due === "waiting" ? answer : { due: "ready" };
-      },
-
       /**
        * Ends once a sensor says ready. Until then it fails and is tried again, so that it holds no
        * place of a worker meanwhile.
        */
-      async sense(request: Omit<ReadyRequest, "sensed">, index: number): Promise<void> {
+      async sense(request: Omit<RunRef, "generation">, index: number): Promise<void> {
         const view = viewOfRun(catalogue, request);
         const sensor = view.schedule?.waitFor[index];
         if (sensor === undefined) return;
@@ -62,6 +63,7 @@ export function createReadiness({
         if (notYet === null) return;
         throw ApplicationFailure.create({
           type: "SENSOR_NOT_READY",
+          category: ApplicationFailureCategory.BENIGN,
           message: notYet,
           nextRetryDelay: sensor.everyMs,
         });
@@ -86,8 +88,10 @@ export function createReadiness({
     const upstream = await readUpstream(ledger, catalogue, schedule);
     const waiting: string[] = [];
     for (const first of upstream) {
-      for (const each of first.missing(own)) {
-        const outcome = (await first.outcomes()).get(each.key);
+      const missing = first.missing(own);
+      const outcomes = missing.length === 0 ? new Map<string, Outcome>() : await first.outcomes();
+      for (const each of missing) {
+        const outcome = outcomes.get(each.key);
         const name = `${first.view.name} [${each.start}, ${each.end})`;
         if (outcome !== undefined && outcome.outcome !== "committed") {
           const runs = await runningRun({ ...each, ...namesOf(first.view) });
@@ -118,7 +122,7 @@ export function createReadiness({
 
   async function askTask(
     { name }: Sensor,
-    { view, start, end }: Omit<ReadyRequest, "sensed">,
+    { view, start, end }: Omit<RunRef, "generation">,
   ): Promise<string | null> {
     // The worker checked the name when it started.
     const task = tasks[name];

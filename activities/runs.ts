@@ -24,7 +24,7 @@ export function viewOfRun(
   const has = view === undefined ? "no view of that name" : `fingerprint ${view.runFingerprint}`;
   throw new OnceflowError(
     "FINGERPRINT_UNKNOWN",
-    `the run wants view "${run.view}" with fingerprint ${run.definition}; this worker was built with ${has}. Deploy a worker built from the definitions that started the run, or start the run again from this build.`,
+    `the run wants view "${run.view}" with fingerprint ${run.definition}; this worker was built with ${has}. Deploy a worker built from the definitions that started the run, or start the run again from this build; where workers have an ONCEFLOW_BUILD, the CLI needs it too.`,
     { view: run.view, fingerprint: run.fingerprint },
   );
 }
@@ -45,6 +45,8 @@ export function partitionOf(view: View, run: Omit<RunRef, "runId">): PartitionRe
 
 /** What `planRun` settles for all activities of a run; a file of the partition. */
 export interface RunFacts {
+  /** Whose they are: a ledger that was lost gives a generation out again. */
+  readonly runId: string;
   readonly files: readonly SourceFile[];
   readonly startedAtMs: number;
   readonly due: "rows" | "aggregates";
@@ -88,4 +90,13 @@ export function factsOf(offline: OfflineStore, view: View, run: Omit<RunRef, "ru
       offline.writeJson(partition, names.manifest, manifest),
     readManifest: () => offline.readJson<RunManifest>(partition, names.manifest),
   };
+}
+
+/** A fact that an earlier activity of the run has written. @throws INTERNAL where it is not there */
+export function required<T>(facts: T | undefined, what: string, run: RunRef): T {
+  if (facts !== undefined) return facts;
+  throw new OnceflowError(
+    "INTERNAL",
+    `the ${what} of run ${run.runId} of view "${run.view}" is not in the offline store. Workers must share one offline folder (ONCEFLOW_OFFLINE).`,
+  );
 }

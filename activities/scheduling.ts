@@ -4,7 +4,7 @@
  * calendar.
  */
 import { Context, getClient } from "@temporalio/activity";
-import { ApplicationFailure } from "@temporalio/common";
+import { ApplicationFailure, ApplicationFailureCategory } from "@temporalio/common";
 import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
 import { messageOf } from "../engine/errors.ts";
 import { type Cell, isDue } from "../engine/grid.ts";
@@ -115,15 +115,17 @@ export function createScheduling({
      */
     async joinRun(workflowId: string): Promise<MaterializeResult> {
       const handle = getClient().workflow.getHandle(workflowId);
-      const { status } = await handle.describe();
-      if (status.name === "RUNNING") {
-        const waitMs = Math.min(Context.current().info.attempt * 250, longestJoinWaitMs);
-        throw ApplicationFailure.create({
+      const askAgain = (message: string) =>
+        ApplicationFailure.create({
           type: "RUN_UNDER_WAY",
-          message: `${workflowId} is under way.`,
-          nextRetryDelay: waitMs,
+          category: ApplicationFailureCategory.BENIGN,
+          message,
+          nextRetryDelay: Math.min(Context.current().info.attempt * 250, longestJoinWaitMs),
         });
-      }
+      const { status } = await handle.describe().catch((error: unknown) => {
+        throw askAgain(`Temporal does not say how ${workflowId} is: ${messageOf(error)}`);
+      });
+      if (status.name === "RUNNING") throw askAgain(`${workflowId} is under way.`);
       try {
         return (await handle.result()) as MaterializeResult;
       } catch (error) {

@@ -2,11 +2,11 @@
 import type { Command } from "commander";
 import type { Catalogue } from "../engine/catalogue.ts";
 import { compareRegistries, type DefinitionChange, registryOf } from "../engine/registry.ts";
+import { messageOf } from "../engine/errors.ts";
 import { newestInterval } from "../engine/slots.ts";
 import type { Settings } from "../settings.ts";
 import type { RedisConnection } from "../store/redis.ts";
 import { readRegistry, writeRegistry } from "../store/registry.ts";
-import type { BackfillResult } from "../workflows/contract.ts";
 import type { BuildChange } from "./builds.ts";
 import {
   type Context,
@@ -22,8 +22,8 @@ import {
 import { startFill, type Unfilled, unfilledOf } from "./fill.ts";
 import { followRun } from "./follow.ts";
 import type { ScheduleChange } from "./schedules.ts";
-import { countOf } from "./table.ts";
-import type { Runs } from "./temporal.ts";
+import { clean, countOf } from "./table.ts";
+import type { Run, Runs } from "./temporal.ts";
 import type { Paint } from "./terminal.ts";
 import { showSpan } from "./views.ts";
 
@@ -52,7 +52,7 @@ export function addPlan(program: Command, context: Context): void {
     .description(
       "Compares the views, services and schedules of this build with those that were applied last " +
         "and shows what `apply` would do, what breaks for whom, and what is not filled yet. Exit " +
-        "code 0 where nothing is to be done, 2 where there are changes, 1 for any error.",
+        "code 0 where nothing is to be done, 2 where something is, 1 for any error.",
     )
     .action((options: JsonOption) =>
       context.answer(options, async () => {
@@ -60,19 +60,23 @@ export function addPlan(program: Command, context: Context): void {
         const catalogue = await context.catalogue();
         const runs = await openRuns(settings);
         const plan = await withRedis(settings, "writing", (redis) =>
-          makePlan(runs, redis, catalogue, settings),
+          runs.attempt(() => makePlan(runs, redis, catalogue, settings)),
         );
-        const { changes } = plan;
+        const { changes, unfilled } = plan;
+        const isDone = changes.length === 0 && unfilled.every(({ intervals }) => intervals === 0);
         return {
           data: dataOf(plan),
           text: () =>
             [
               ...linesOf(plan, context.paint),
-              changes.length === 0
-                ? "Nothing to do: all is as the definitions say."
-                : `${countOf(changes.length, "change")}. Make ${changes.length === 1 ? "it" : "them"}: ${invocation} apply`,
+              ...(isDone ? ["Nothing to do: all is as the definitions say."] : []),
+              ...(changes.length > 0
+                ? [
+                    `${countOf(changes.length, "change")}. Make ${changes.length === 1 ? "it" : "them"}: ${invocation} apply`,
+                  ]
+                : []),
             ].join("\n"),
-          exitCode: changes.length === 0 ? exitCodes.ok : exitCodes.changes,
+          exitCode: isDone ? exitCodes.ok : exitCodes.changes,
         };
       }),
     );
@@ -85,8 +89,8 @@ export function addApply(program: Command, context: Context): void {
     .command("apply")
     .summary("create, change and delete as the definitions of this build say")
     .description(
-      "Does what `plan` shows. It may be run again, and by two at once. A schedule that a person " +
-        "paused stays paused. A new schedule with `catchup` also starts the backfill since its " +
+      "Does what `plan` shows. It may be run again, and by two of one build at once. A schedule " +
+        "that a person paused stays paused. A new schedule with `catchup` also starts the backfill since its " +
         "start. With --fill it changes nothing of that: it computes, under the definitions of this " +
         "build, what other definitions of a view have committed; they go on being served and " +
         "scheduled.",
@@ -101,9 +105,11 @@ export function addApply(program: Command, context: Context): void {
         const catalogue = await context.catalogue();
         const runs = await openRuns(settings);
         return withRedis(settings, "writing", (redis) =>
-          fill
-            ? fillAll(context, runs, redis, catalogue, settings, options)
-            : apply(runs, redis, catalogue, settings, context.paint),
+          runs.attempt(() =>
+            fill
+              ? fillAll(context, runs, redis, catalogue, settings, options)
+              : apply(runs, redis, catalogue, settings, context.paint),
+          ),
         );
       }),
     );
@@ -138,7 +144,7 @@ async function allUnfilled(
   const unfilled: Unfilled[] = [];
   for (const view of catalogue.views.values())
     unfilled.push(await unfilledOf(redis, catalogue, view, settings));
-  return unfilled.filter(({ intervals }) => intervals > 0);
+  return unfilled.filter(({ intervals, unplaced }) => intervals + unplaced.length > 0);
 }
 
 async function apply(
@@ -204,54 +210,69 @@ async function fillAll(
   settings: Settings,
   { json, wait }: ApplyOptions,
 ): Promise<Reply> {
-  const filled: { view: string; workflow_id: string }[] = [];
-  let failed = 0;
-  for (const unfilled of await allUnfilled(redis, catalogue, settings)) {
-    const { name } = unfilled.view;
-    for (const run of await startFill(runs, unfilled)) {
-      filled.push({ view: name, workflow_id: run.workflowId });
-      if (!wait) continue;
-      const followed = await followRun(context, runs.client, run, {
-        title: `fill ${name}`,
-        quiet: json === true,
-        startedAtMs: Date.now(),
-      });
-      if (followed.outcome === "interrupted")
+  const toFill = (await allUnfilled(redis, catalogue, settings)).filter(
+    ({ intervals }) => intervals > 0,
+  );
+  // All begin before any is waited for: one view may come first for another.
+  const begun: { readonly view: string; readonly run: Run<unknown> }[] = [];
+  for (const unfilled of toFill)
+    for (const run of await startFill(runs, unfilled))
+      begun.push({ view: unfilled.view.name, run });
+  const filled = begun.map(({ view, run }) => ({ view, workflow_id: run.workflowId }));
+  if (filled.length === 0)
+    return {
+      data: { filled, failures: [], lacking: 0 },
+      text: () =>
+        "Nothing to fill: the definitions of this build have all that others have committed.",
+    };
+  if (!wait)
+    return {
+      data: { filled },
+      text: () =>
+        [
+          ...filled.map(({ view, workflow_id }) => `started ${workflow_id} (${view})`),
+          `See how far they are: ${invocation} runs`,
+        ].join("\n"),
+    };
+  const failures: string[] = [];
+  for (const { view, run } of begun) {
+    const options = { title: `fill ${view}`, quiet: json === true, startedAtMs: Date.now() };
+    try {
+      const { outcome } = await followRun(context, runs.client, run, options);
+      if (outcome === "interrupted")
         return {
           data: { filled },
-          text: () => "The runs go on; ask again with `apply --fill`.",
+          text: () => `The runs go on: ${invocation} runs. Ask again with apply --fill.`,
           exitCode: exitCodes.interrupted,
         };
-      failed += (followed.result as Partial<BackfillResult>).failed ?? 0;
+    } catch (error) {
+      // The others go on; what is lacking in the end is told below.
+      failures.push(`${view}: ${messageOf(error)}`);
     }
   }
+  const still = await allUnfilled(redis, catalogue, settings);
+  const lacking = still.reduce((sum, { intervals }) => sum + intervals, 0);
   return {
-    data: { filled, failed },
+    data: { filled, failures, lacking },
     text: () =>
-      filled.length === 0
-        ? "Nothing to fill: the definitions of this build have all that others have committed."
-        : [
-            ...filled.map(
-              ({ view, workflow_id }) => `${wait ? "ran" : "started"} ${workflow_id} (${view})`,
-            ),
-            failed > 0
-              ? `${countOf(failed, "interval")} failed: mend the cause, then ${invocation} apply --fill`
-              : wait
-                ? `Filled. Deploy the services' new build, then ${invocation} apply`
-                : `See how far they are: ${invocation} runs`,
-          ].join("\n"),
-    exitCode: failed > 0 ? exitCodes.unhealthy : exitCodes.ok,
+      [
+        ...filled.map(({ view, workflow_id }) => `ran ${workflow_id} (${view})`),
+        ...failures.map((failure) => `  ✗ ${clean(failure)}`),
+        lacking > 0
+          ? `${countOf(lacking, "interval")} still to be filled: see ${invocation} partitions, mend the cause, then ${invocation} apply --fill`
+          : "Filled: the definitions of this build have all that others have committed.",
+      ].join("\n"),
+    exitCode: lacking > 0 ? exitCodes.unhealthy : exitCodes.ok,
   };
 }
 
 function dataOf({ changes, unfilled }: Plan) {
   return {
     changes,
-    unfilled: unfilled.map(({ view, intervals, ranges }) => ({
+    unfilled: unfilled.map(({ view, ...what }) => ({
       view: view.name,
       fingerprint: view.fingerprint,
-      intervals,
-      ranges,
+      ...what,
     })),
   };
 }
@@ -269,13 +290,21 @@ function linesOf({ changes, unfilled }: Plan, paint: Paint): string[] {
         ),
       ];
     }),
-    ...unfilled.map(({ view, intervals, ranges }) => {
+    ...unfilled.flatMap(({ view, intervals, ranges, outdated, unplaced }) => {
       const [first, last] = [ranges[0], ranges.at(-1)];
-      const span =
-        first === undefined || last === undefined
-          ? ""
-          : ` in ${showSpan({ start: first.start, end: last.end })}`;
-      return `${paint("yellow", `! view ${view.name}`)}: ${countOf(intervals, "interval")}${span} ${intervals === 1 ? "is" : "are"} committed under other definitions and not under these: ${invocation} apply --fill`;
+      const name = paint("yellow", `! view ${view.name}`);
+      return [
+        ...(first === undefined || last === undefined
+          ? []
+          : [
+              `${name}: ${countOf(intervals, "interval")} in ${showSpan({ start: first.start, end: last.end })} ${intervals === 1 ? "is" : "are"} committed under other definitions and ${outdated > 0 ? "missing or older under these" : "not under these"}: ${invocation} apply --fill`,
+            ]),
+        ...(unplaced.length === 0
+          ? []
+          : [
+              `${name}: ${unplaced.map(showSpan).join(", ")} is committed under other definitions and in no interval of its schedule, so it cannot be filled`,
+            ]),
+      ];
     }),
   ];
 }

@@ -1,12 +1,20 @@
 /** `backfill` and `scale`: run the intervals of a range that are due, and steer that. */
 import { type Command, Option } from "commander";
-import { backfillIntervals } from "../activities/backfill-range.ts";
+import { backfillIntervals, scheduleOf } from "../activities/backfill-range.ts";
 import { type Catalogue, type View, viewNamed } from "../engine/catalogue.ts";
+import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { type Cell, isDue, type Reprocess, reprocessModes } from "../engine/grid.ts";
+import { type Interval, parseInstant } from "../engine/interval.ts";
+import { newestInterval } from "../engine/slots.ts";
 import { checkBackfill } from "../activities/backfill-input.ts";
 import { endsOf, readGrid } from "../store/grid.ts";
 import { createLedger } from "../store/ledger.ts";
-import type { BackfillInput, BackfillResult, BackfillState } from "../workflows/contract.ts";
+import {
+  type BackfillInput,
+  type BackfillResult,
+  type BackfillState,
+  idsOf,
+} from "../workflows/contract.ts";
 import {
   type Context,
   exitCodes,
@@ -18,10 +26,10 @@ import {
   usageError,
   withRedis,
 } from "./context.ts";
-import { followRun } from "./follow.ts";
+import { followRun, retriedFailure } from "./follow.ts";
 import { clean, countOf, fields, formatSpan, table } from "./table.ts";
 import type { BackfillRun } from "./temporal.ts";
-import { showSpan } from "./views.ts";
+import { showSpan, showTime } from "./views.ts";
 
 interface Options extends JsonOption {
   readonly from: string;
@@ -104,6 +112,15 @@ async function runBackfill(context: Context, name: string, options: Options): Pr
   const catalogue = await context.catalogue();
   const view = viewNamed(catalogue, name);
   const { from, to, reprocess, newestFirst = false } = options;
+  for (const [option, time] of [
+    ["--from", from],
+    ["--to", to],
+  ] as const)
+    try {
+      parseInstant(time);
+    } catch (error) {
+      throw usageError(`${option}: ${messageOf(error)}`);
+    }
   const input: BackfillInput = checkBackfill({
     view: view.name,
     from,
@@ -117,17 +134,36 @@ async function runBackfill(context: Context, name: string, options: Options): Pr
   });
   if (options.dryRun === true) return dryRun(context, catalogue, view, input, reprocess);
   // Before anything is started: a view without a schedule has no intervals.
-  backfillIntervals(view, input, Date.now());
+  assertSome(view, input, backfillIntervals(view, input, Date.now()));
 
-  const runs = await openRuns(context.settings());
+  const settings = context.settings();
+  const runs = await openRuns(settings);
   const run = await runs.startBackfill(input);
+  /** Why something is tried again in the oldest run under way. */
+  const trouble = async ({ running: [oldest] }: BackfillState): Promise<string> => {
+    if (oldest === undefined) return "";
+    const [start = "", end = ""] = oldest.split("/");
+    const { fingerprint, runFingerprint: definition } = view;
+    const workflowId = idsOf(settings.queue).interval({
+      view: view.name,
+      start,
+      end,
+      fingerprint,
+      definition,
+    });
+    const why = await retriedFailure(runs.client, { workflowId }).catch(() => undefined);
+    return why === undefined ? "" : `; ${showSpan({ start, end })}: ${why}`;
+  };
   if (!options.wait) return started(run);
   const startedAtMs = Date.now();
   const followed = await followRun(context, runs.client, run, {
     title: `backfill ${name} ${showSpan({ start: from, end: to })}`,
     quiet: options.json === true,
     startedAtMs,
-    words: async () => wordsOf(await run.progress(), Date.now()),
+    words: async () => {
+      const state = await run.progress();
+      return `${wordsOf(state, Date.now())}${await trouble(state)}`;
+    },
     ...(options.json === true
       ? { event: async () => eventOf(run.workflowId, await run.progress()) }
       : {}),
@@ -135,6 +171,19 @@ async function runBackfill(context: Context, name: string, options: Options): Pr
   if (followed.outcome === "interrupted")
     return { ...started(run), exitCode: exitCodes.interrupted };
   return finished(followed.result, run, followed.seconds);
+}
+
+/** Refuses a range in which no interval is complete, which is mostly a slip. */
+function assertSome(view: View, { from, to }: BackfillInput, intervals: readonly Interval[]): void {
+  if (intervals.length > 0) return;
+  const schedule = scheduleOf(view);
+  const newest = newestInterval(schedule, Date.now());
+  const first = new Date(schedule.startMs).toISOString();
+  throw new OnceflowError(
+    "INTERVAL_INVALID",
+    `no interval of view "${view.name}" lies whole between ${from} and ${to}: its schedule begins at ${showTime(first)}, and ${newest === null ? "none is complete yet" : `the newest complete interval is ${showSpan(endsOf(newest))}`}. Give a range that holds one.`,
+    { view: view.name, from, to },
+  );
 }
 
 async function dryRun(
@@ -146,6 +195,7 @@ async function dryRun(
 ): Promise<Reply> {
   const settings = context.settings();
   const intervals = backfillIntervals(view, input, Date.now());
+  assertSome(view, input, intervals);
   const cells = await withRedis(settings, "writing", (redis) =>
     readGrid(createLedger(redis, settings), catalogue, view, intervals),
   );
@@ -173,7 +223,7 @@ async function dryRun(
 
 function whyOf(cell: Cell, reprocess: Reprocess): string {
   const { state, rows, outcome } = cell;
-  const reason = outcome?.reason == null ? "" : `: ${outcome.reason}`;
+  const reason = outcome?.reason ? `: ${outcome.reason}` : "";
   switch (state) {
     case "missing":
       return "never committed";

@@ -1,14 +1,14 @@
 /** `apply --fill`: what other definitions of a view have committed and those of this build lack. */
 import { backfillIntervals } from "../activities/backfill-range.ts";
+import { termsOf } from "../activities/terms.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
-import { type Interval, parseInterval } from "../engine/interval.ts";
+import { formatInterval, type Interval, parseInterval } from "../engine/interval.ts";
 import { readGrid } from "../store/grid.ts";
-import { createLedger } from "../store/ledger.ts";
+import { createLedger, type Ledger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
 import type { Settings } from "../settings.ts";
-import type { MaterializeInput } from "../workflows/contract.ts";
 import type { Run, Runs } from "./temporal.ts";
 import { type Span, spanOf } from "./views.ts";
 
@@ -17,11 +17,24 @@ export interface Unfilled {
   readonly view: View;
   readonly intervals: number;
   readonly ranges: readonly Span[];
+  /** Of the intervals, those that are committed here too, of files that have changed since. */
+  readonly outdated: number;
+  /** Committed under other definitions, and in no interval of this build's schedule. */
+  readonly unplaced: readonly Span[];
+}
+
+/** An interval as some definitions have committed it. */
+interface Committed {
+  readonly interval: Interval;
+  /** Names the files that were read. */
+  readonly files: unknown;
+  readonly atMs: number;
 }
 
 /**
  * Compares what is committed under every definition of a view that the store still has with what
- * is committed whole under this build's. Of a full refresh only the newest counts.
+ * is committed whole under this build's: an interval is missing, or it was computed later there,
+ * from other files. Of a full refresh only the newest counts.
  */
 export async function unfilledOf(
   redis: RedisConnection,
@@ -30,39 +43,91 @@ export async function unfilledOf(
   { prefix }: Pick<Settings, "prefix">,
 ): Promise<Unfilled> {
   const ledger = createLedger(redis, { prefix });
-  const namespaces = await createOnlineStore(redis, { prefix }).listNamespaces(view.name);
-  const committed = new Map<string, Interval>();
-  for (const { fingerprint } of namespaces)
-    for (const text of (await ledger.readLedger(view.name, fingerprint)).coverage.keys())
-      committed.set(text, parseInterval(text));
-  const wanted = wantedIntervals(
-    view,
-    [...committed.values()].sort((a, b) => a.endMs - b.endMs),
-  );
+  const own = await committedOf(ledger, view.name, view.fingerprint);
+  const others: Committed[] = [];
+  for (const { fingerprint } of await createOnlineStore(redis, { prefix }).listNamespaces(
+    view.name,
+  ))
+    if (fingerprint !== view.fingerprint)
+      others.push(...(await committedOf(ledger, view.name, fingerprint)).values());
+  const committed = [...own.values(), ...others]
+    .map(({ interval }) => interval)
+    .sort((a, b) => a.endMs - b.endMs);
+  const wanted = wantedIntervals(view, committed);
   const cells = await readGrid(ledger, catalogue, view, wanted);
-  const lacking = cells.filter(({ rows }) => rows === null).map(({ interval }) => interval);
-  // Without a schedule nothing but the intervals themselves says where they end.
-  const ranges = view.schedule === undefined ? lacking.map(spanOf) : rangesOf(lacking);
-  return { view, intervals: lacking.length, ranges };
+  const covered = joined([...own.values()].map(({ interval }) => interval));
+  const outdated = new Set(
+    others.flatMap(({ interval, files, atMs }) => {
+      const key = formatInterval(interval);
+      const mine = own.get(key);
+      return mine !== undefined && mine.files !== files && atMs > mine.atMs ? [interval.endMs] : [];
+    }),
+  );
+  const lacking = cells
+    .filter(({ interval, rows }) =>
+      rows === null
+        ? // Another grid of this build covers it.
+          own.has(keyOf(view, interval)) || !covered.some((each) => contains(each, interval))
+        : outdated.has(interval.endMs),
+    )
+    .map(({ interval }) => interval);
+  const grid = joined(wanted);
+  return {
+    view,
+    intervals: lacking.length,
+    // Without a schedule nothing but the intervals themselves says where they end.
+    ranges: view.schedule === undefined ? lacking.map(spanOf) : joined(lacking).map(spanOf),
+    outdated: lacking.filter(({ endMs }) => outdated.has(endMs)).length,
+    unplaced: isFullRefresh(view.source)
+      ? []
+      : joined(others.map(({ interval }) => interval))
+          .filter((each) => ![...grid, ...covered].some((wider) => contains(wider, each)))
+          .map(spanOf),
+  };
 }
 
 /** Starts the runs that fill a view; each is joined where it is under way. */
-export async function startFill(runs: Runs, { view, ranges }: Unfilled): Promise<Run<unknown>[]> {
+export async function startFill(
+  runs: Runs,
+  { view, ranges, outdated }: Unfilled,
+): Promise<Run<unknown>[]> {
   const definitions = {
     view: view.name,
     fingerprint: view.fingerprint,
     definition: view.runFingerprint,
   };
+  const { workflow, ...how } = termsOf(view.schedule);
   const started: Run<unknown>[] = [];
-  for (const { start, end } of ranges) {
-    const input: MaterializeInput = { ...definitions, start, end };
+  for (const { start, end } of ranges)
     started.push(
       view.schedule === undefined
-        ? await runs.startMaterialize(input)
-        : await runs.startBackfill({ ...definitions, from: start, to: end, reprocess: "failed" }),
+        ? await runs.startMaterialize(
+            { ...definitions, ...how, start, end, reprocess: outdated > 0 },
+            workflow,
+          )
+        : await runs.startBackfill({
+            ...definitions,
+            from: start,
+            to: end,
+            reprocess: outdated > 0 ? "all" : "failed",
+          }),
     );
-  }
   return started;
+}
+
+async function committedOf(
+  ledger: Ledger,
+  view: string,
+  fingerprint: string,
+): Promise<Map<string, Committed>> {
+  const { coverage } = await ledger.readLedger(view, fingerprint);
+  const outcomes = await ledger.readOutcomes(view, fingerprint);
+  return new Map(
+    [...coverage].map(([key, { files }]) => [
+      key,
+      { interval: parseInterval(key), files, atMs: outcomes.get(key)?.finishedAtMs ?? 0 },
+    ]),
+  );
 }
 
 /** The intervals of this build that hold what is committed, oldest first. */
@@ -78,12 +143,22 @@ function wantedIntervals(view: View, committed: readonly Interval[]): Interval[]
   );
 }
 
-function rangesOf(intervals: readonly Interval[]): Span[] {
-  const ranges: { startMs: number; endMs: number }[] = [];
-  for (const { startMs, endMs } of intervals) {
-    const last = ranges.at(-1);
-    if (last?.endMs === startMs) last.endMs = endMs;
-    else ranges.push({ startMs, endMs });
+/** The interval's key in the ledger, which knows a full refresh by its end alone. */
+function keyOf(view: View, interval: Interval): string {
+  return formatInterval(isFullRefresh(view.source) ? { ...interval, startMs: 0 } : interval);
+}
+
+function contains(wider: Interval, { startMs, endMs }: Interval): boolean {
+  return wider.startMs <= startMs && endMs <= wider.endMs;
+}
+
+/** The same time in as few intervals as can be. */
+function joined(intervals: readonly Interval[]): Interval[] {
+  const found: { startMs: number; endMs: number }[] = [];
+  for (const { startMs, endMs } of [...intervals].sort((a, b) => a.startMs - b.startMs)) {
+    const last = found.at(-1);
+    if (last !== undefined && startMs <= last.endMs) last.endMs = Math.max(last.endMs, endMs);
+    else found.push({ startMs, endMs });
   }
-  return ranges.map(spanOf);
+  return found;
 }

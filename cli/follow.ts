@@ -115,7 +115,7 @@ async function emit(
 /** Why an activity of the run is tried again, such as a file that is missing. */
 export async function retriedFailure(
   client: Client,
-  { workflowId, runId }: Pick<Run<unknown>, "workflowId" | "runId">,
+  { workflowId, runId }: { readonly workflowId: string; readonly runId?: string },
 ): Promise<string | undefined> {
   const { raw } = await client.workflow.getHandle(workflowId, runId).describe();
   const failed = raw.pendingActivities?.find((activity) => activity.lastFailure?.message != null);

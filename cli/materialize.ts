@@ -5,7 +5,7 @@ import { termsOf } from "../activities/terms.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
 import { type View, viewNamed } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
-import { interval, parseInstant } from "../engine/interval.ts";
+import { interval, type Interval, parseInstant } from "../engine/interval.ts";
 import { intervalsBetween, newestInterval } from "../engine/slots.ts";
 import type { MaterializeInput, MaterializeResult } from "../workflows/contract.ts";
 import {
@@ -21,7 +21,7 @@ import {
 import { cancelLine, followRun } from "./follow.ts";
 import { clean, countOf, fields } from "./table.ts";
 import type { Run } from "./temporal.ts";
-import { showSpan, type Span, spanOf, spanOptions } from "./views.ts";
+import { showSpan, showTime, type Span, spanOf, spanOptions } from "./views.ts";
 
 interface Options extends JsonOption {
   readonly start?: string;
@@ -146,9 +146,13 @@ export function chooseSpan(
         `view "${view.name}" is a full refresh, whose interval is identified by its end alone: leave out --start.`,
       );
     const now = new Date(nowMs - (nowMs % 1000)).toISOString();
-    return spanOf(interval("1970-01-01", end ?? now));
+    const { schedule } = view;
+    const whole = interval("1970-01-01", end ?? now);
+    // A slot of its schedule is the run of that slot, with what comes first for it.
+    const slot = schedule && newestInterval(schedule, whole.endMs + schedule.offsetMs);
+    return spanOf(slot?.endMs === whole.endMs ? slot : whole);
   }
-  if (start !== undefined && end !== undefined) return spanOf(interval(start, end));
+  if (start !== undefined && end !== undefined) return onGrid(view, interval(start, end));
   const { eventTime, files, name } = view.source;
   const why = eventTime === undefined ? `files "${files}"` : `event time "${eventTime}"`;
   throw new OnceflowError(
@@ -156,6 +160,21 @@ export function chooseSpan(
     `view "${view.name}" is materialized by interval, since its source "${name}" has ${why}: give --start and --end, for example ${invocation} materialize ${view.name} --start 2026-01-01 --end 2026-01-02.`,
     { view: view.name },
   );
+}
+
+/** The span, where it is one of the view's schedule. @throws INTERVAL_INVALID */
+function onGrid(view: View, own: Interval): Span {
+  const { schedule, name } = view;
+  if (schedule !== undefined) {
+    const [slot] = intervalsBetween(schedule, own.startMs, own.endMs);
+    if (slot?.startMs !== own.startMs || slot?.endMs !== own.endMs)
+      throw new OnceflowError(
+        "INTERVAL_INVALID",
+        `${showSpan(spanOf(own))} is no interval of the schedule of view "${name}", and committed it would stand in the way of those that are.${slot === undefined ? "" : ` One is ${showSpan(spanOf(slot))}.`} For several at once: ${invocation} backfill ${name} --from ${showTime(spanOf(own).start)} --to ${showTime(spanOf(own).end)}.`,
+        { view: name },
+      );
+  }
+  return spanOf(own);
 }
 
 function started(view: View, input: MaterializeInput, run: Run<unknown>): Reply {

@@ -48,6 +48,7 @@ const colours = {
   cancelled: "yellow",
   blocked: "red",
 } as const satisfies Readonly<Record<State, string>>;
+const endedBadly: readonly State[] = ["failed", "cancelled", "blocked"];
 const stripWidth = 60;
 const rowsShown = 40;
 
@@ -172,7 +173,8 @@ function textOf(view: View, cells: readonly Cell[], gaps: readonly Span[], paint
   }
   const touched = cells.filter(({ state, outcome }) => state !== "missing" || outcome !== null);
   const shown = touched.slice(-rowsShown);
-  const stale = spanOfStale(cells);
+  const ended = spanOf(cells, (state) => endedBadly.includes(state));
+  const stale = spanOf(cells, (state) => state === "stale");
   const counts = Object.entries(countsOf(cells)).filter(([, count]) => count > 0);
   return [
     `${view.name}: ${counts.map(([state, count]) => `${count} ${state}`).join(", ") || "no interval is complete yet"}`,
@@ -195,6 +197,9 @@ function textOf(view: View, cells: readonly Cell[], gaps: readonly Span[], paint
       : []),
     ...(gaps.length > 0 ? ["", countOf(gaps.length, "gap")] : []),
     ...gaps.map((gap) => `  ${showSpan(gap)}  fix: ${backfillOf(view, gap)}`),
+    ...(ended === undefined
+      ? []
+      : ["", `failed, cancelled or blocked  fix: ${backfillOf(view, ended)} --reprocess failed`]),
     ...(stale === undefined
       ? []
       : ["", `stale  fix: ${backfillOf(view, stale)} --reprocess stale`]),
@@ -205,10 +210,10 @@ function backfillOf(view: View, { start, end }: Span): string {
   return `${invocation} backfill ${view.name} --from ${showTime(start)} --to ${showTime(end)}`;
 }
 
-/** From the first stale interval to the last. */
-function spanOfStale(cells: readonly Cell[]): Span | undefined {
-  const stale = cells.filter(({ state }) => state === "stale");
-  const [first, last] = [stale[0], stale.at(-1)];
+/** From the first interval of a state to the last. */
+function spanOf(cells: readonly Cell[], is: (state: State) => boolean): Span | undefined {
+  const found = cells.filter(({ state }) => is(state));
+  const [first, last] = [found[0], found.at(-1)];
   if (first === undefined || last === undefined) return undefined;
   return { start: endsOf(first.interval).start, end: endsOf(last.interval).end };
 }

@@ -1,5 +1,5 @@
 /** `runs`: the workflows of this deployment, the newest first. */
-import type { Client } from "@temporalio/client";
+import type { Client, WorkflowExecutionInfo } from "@temporalio/client";
 import { type Command, Option } from "commander";
 import { viewNamed } from "../engine/catalogue.ts";
 import { type RunKind, searchAttributes } from "../workflows/contract.ts";
@@ -28,6 +28,8 @@ export interface RunLine {
   readonly seconds: number;
   readonly workflow_id: string;
   readonly run_id: string;
+  /** Of the workers that it stays with; null where builds are not told apart. */
+  readonly build: string | null;
   /** Why an activity of it is tried again. */
   readonly retrying: string | null;
 }
@@ -55,15 +57,22 @@ export function addRuns(program: Command, context: Context): void {
         if (!/^[1-9]\d{0,3}$/.test(options.limit))
           throw usageError(`--limit is "${options.limit}"; give a whole number of at least 1.`);
         const settings = context.settings();
-        const { client } = await openRuns(settings);
-        const lines = await listRuns(client, settings.queue, view?.name, options);
+        const runs = await openRuns(settings);
+        const lines = await runs.attempt(() =>
+          listRuns(runs.client, settings.queue, view?.name, options),
+        );
+        const hasBuilds = lines.some(({ build }) => build !== null);
         return {
           data: { runs: lines },
           text: () =>
             lines.length === 0
               ? "no runs"
               : table(
-                  ["started", "kind", "view", "interval", "status", "took", "workflow"],
+                  [
+                    ...["started", "kind", "view", "interval", "status", "took"],
+                    ...(hasBuilds ? ["build"] : []),
+                    "workflow",
+                  ],
                   lines.map((line) => [
                     line.started_at,
                     line.kind,
@@ -71,6 +80,7 @@ export function addRuns(program: Command, context: Context): void {
                     clean(line.interval ?? ""),
                     line.retrying === null ? line.status : `${line.status}, ${line.retrying}`,
                     formatSpan(line.seconds),
+                    ...(hasBuilds ? [line.build ?? ""] : []),
                     clean(line.workflow_id),
                   ]),
                   context.paint,
@@ -79,6 +89,13 @@ export function addRuns(program: Command, context: Context): void {
       }),
     );
   finishCommand(command, ["runs badges --status running", "runs --kind backfill --json"]);
+}
+
+type VersioningInfo = WorkflowExecutionInfo["raw"]["versioningInfo"];
+
+/** The build that a run is pinned to, or that has done its last step. */
+function buildOf(info: VersioningInfo): string | null {
+  return (info?.versioningOverride?.pinned?.version ?? info?.deploymentVersion)?.buildId || null;
 }
 
 /** The newest first. */
@@ -116,6 +133,7 @@ export async function listRuns(
       seconds: ((run.closeTime?.getTime() ?? Date.now()) - run.startTime.getTime()) / 1000,
       workflow_id: run.workflowId,
       run_id: run.runId,
+      build: buildOf(run.raw.versioningInfo),
       retrying:
         isRunning && lines.length < askedRuns
           ? ((await retriedFailure(client, handle).catch(() => undefined)) ?? null)

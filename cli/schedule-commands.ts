@@ -45,11 +45,11 @@ export function addScheduleCommands(program: Command, context: Context): void {
         context.answer(options, async () => {
           const view = viewNamed(await context.catalogue(), viewName);
           const settings = context.settings();
-          const { client } = await openRuns(settings);
+          const runs = await openRuns(settings);
           const { ScheduleNotFoundError } = await import("@temporalio/client");
           const schedule = idsOf(settings.queue).schedule(view.name);
           try {
-            await act(client.schedule.getHandle(schedule));
+            await runs.attempt(() => act(runs.client.schedule.getHandle(schedule)));
           } catch (error) {
             if (!(error instanceof ScheduleNotFoundError)) throw error;
             throw new OnceflowError(

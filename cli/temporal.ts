@@ -6,7 +6,13 @@ import {
   WorkflowFailedError,
   type WorkflowHandle,
 } from "@temporalio/client";
-import { ActivityFailure, ApplicationFailure, type SearchAttributePair } from "@temporalio/common";
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  NamespaceNotFoundError,
+  type SearchAttributePair,
+  WorkflowNotFoundError,
+} from "@temporalio/common";
 import { type ErrorCode, errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
 import { deploymentOf, type Settings } from "../settings.ts";
@@ -45,6 +51,8 @@ export interface Runs {
   readonly startTrainingSet: (input: TrainingSetInput) => Promise<Run<TrainingSetResult>>;
   /** Calls the online activity without a workflow; the server must know Standalone Activities. */
   readonly getFeatures: (request: unknown) => Promise<FeatureAnswer>;
+  /** Does work with the client; what Temporal refuses gets our codes. */
+  readonly attempt: <T>(work: () => Promise<T>) => Promise<T>;
   readonly close: () => Promise<void>;
 }
 
@@ -160,6 +168,7 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
           scheduleToCloseTimeout: "10 s",
         }),
       ),
+    attempt: guard,
     close: () => connection.close(),
   };
 }
@@ -193,9 +202,10 @@ function toRun<T>(
         .catch(() => undefined);
       return metadata?.currentDetails;
     },
-    cancel: async () => {
-      await handle.cancel();
-    },
+    cancel: () =>
+      guard(async () => {
+        await handle.cancel();
+      }),
   };
 }
 
@@ -227,6 +237,28 @@ function translate(error: unknown, address: string): unknown {
     const cause = error.cause instanceof ActivityFailure ? error.cause.cause : error.cause;
     return new OnceflowError("RUN_FAILED", messageOf(cause ?? error), {}, error);
   }
+  if (error instanceof WorkflowNotFoundError)
+    return new OnceflowError(
+      "REQUEST_INVALID",
+      `Temporal has no workflow "${error.workflowId}" under way (${messageOf(error)}). See \`runs\` for those it has.`,
+      { workflow_id: error.workflowId },
+      error,
+    );
+  if (error instanceof NamespaceNotFoundError)
+    return new OnceflowError(
+      "CONFIG_INVALID",
+      `the Temporal server at ${address} has no namespace "${error.namespace}". Create it, or set TEMPORAL_NAMESPACE.`,
+      { name: "TEMPORAL_NAMESPACE" },
+      error,
+    );
+  // The server's words for a version that no worker has polled for.
+  if (error instanceof ServiceError && /version|deployment/i.test(messageOf(error.cause)))
+    return new OnceflowError(
+      "BUILD_UNKNOWN",
+      `Temporal cannot give the run to the build of ONCEFLOW_BUILD (${messageOf(error.cause)}). Start a worker with the same ONCEFLOW_BUILD first.`,
+      {},
+      error,
+    );
   if (error instanceof ServiceError) return unavailable(address, error.cause ?? error);
   return error;
 }

@@ -15,7 +15,7 @@ import { readGrid } from "../store/grid.ts";
 import { invocation } from "./context.ts";
 import type { RunLine } from "./runs.ts";
 import { countOf, formatSpan } from "./table.ts";
-import { holesOf, showSpan, type Span, spanOptions } from "./views.ts";
+import { holesOf, showSpan, showTime, type Span, spanOptions } from "./views.ts";
 
 /** What is wrong, and the command or act that mends it. */
 export interface Finding {
@@ -151,7 +151,7 @@ export async function inspectView(
   for (const gap of holes.gaps.slice(0, gapsInProblems))
     problems.push({
       problem: `nothing is committed for ${showSpan(gap)}, which lies between committed intervals`,
-      fix: `${invocation} materialize ${name} ${spanOptions(view, gap)}`,
+      fix: fillOf(view, gap),
     });
   if (holes.gaps.length > gapsInProblems)
     problems.push({
@@ -235,6 +235,13 @@ async function dependenceOf(
           },
         ]),
   ];
+}
+
+/** What fills a gap: of a schedule it may hold many intervals. */
+function fillOf(view: View, gap: Span): string {
+  return view.schedule === undefined
+    ? `${invocation} materialize ${view.name} ${spanOptions(view, gap)}`
+    : `${invocation} backfill ${view.name} --from ${showTime(gap.start)} --to ${showTime(gap.end)}`;
 }
 
 /** Why `reset` is the fix, and what follows it. */

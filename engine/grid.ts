@@ -13,8 +13,9 @@ export interface Outcome {
 
 /**
  * `done`: committed, and its last run did not fail. `stale`: the same, but a view that comes first
- * has been computed again since. `failed`, `cancelled`, `blocked` (by a view that comes first): how
- * its last run ended, also where an earlier one had committed. `missing`: none of these.
+ * has been computed again since. `failed`, `blocked` (by a view that comes first): how its last run
+ * ended, also where an earlier one had committed. `cancelled`: the same, where none had, since what
+ * is committed is as it was. `missing`: none of these.
  */
 export type CellState = "done" | "stale" | "missing" | "failed" | "cancelled" | "blocked";
 
@@ -57,7 +58,7 @@ export function gridOf(
     const outcome = outcomes.get(text) ?? null;
     const rows = committedRows.get(text) ?? null;
     const state: CellState =
-      outcome !== null && outcome.outcome !== "committed"
+      outcome !== null && outcome.outcome !== "committed" && !isAsBefore(outcome, rows)
         ? outcome.outcome
         : rows === null
           ? "missing"
@@ -66,6 +67,10 @@ export function gridOf(
             : "done";
     return { interval, state, outcome, rows };
   });
+}
+
+function isAsBefore({ outcome }: Outcome, rows: number | null): boolean {
+  return outcome === "cancelled" && rows !== null;
 }
 
 /** Whether a backfill in this mode takes the interval. */

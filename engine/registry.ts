@@ -88,7 +88,7 @@ export function compareRegistries(before: Registry, after: Registry): Definition
       breaking: viewBreaks(name, old, now, before),
     })),
     ...changesOf("service", before.services, after.services, (name, old, now) => ({
-      why: [],
+      why: now === undefined ? [] : serviceDifferences(old, now),
       breaking: serviceBreaks(name, old, now, before, after),
     })),
   ];
@@ -149,16 +149,24 @@ function viewDifferences(old: RegisteredView, now: RegisteredView): string[] {
   const why: string[] = [];
   if (old.fingerprint !== now.fingerprint)
     why.push(
-      `storage fingerprint ${short(old.fingerprint)} → ${short(now.fingerprint)}: rows are filled anew, beside the old ones`,
+      `storage fingerprint ${short(old.fingerprint)} → ${short(now.fingerprint)}: its rows lie beside the old ones`,
     );
   else if (old.aggregatesFingerprint !== now.aggregatesFingerprint)
-    why.push("aggregates changed: their states are filled anew; no row moves");
+    why.push("aggregates changed: their states lie beside the old ones; no row moves");
   else if (old.definition !== now.definition) why.push("expectations changed; no row moves");
   const added = Object.keys(now.columns).filter((name) => old.columns[name] === undefined);
   if (added.length > 0) why.push(`new: ${added.join(", ")}`);
   if (old.dependsOn.join() !== now.dependsOn.join())
     why.push(`comes after ${now.dependsOn.join(", ") || "no view"}`);
   return why;
+}
+
+function serviceDifferences(old: RegisteredService, now: RegisteredService): string[] {
+  const had = new Set(old.outputs.map(({ name }) => name));
+  const added = now.outputs.filter(({ name }) => !had.has(name)).map(({ name }) => name);
+  if (added.length > 0) return [`new: ${added.join(", ")}`];
+  const promise = ({ outputs }: RegisteredService) => JSON.stringify(outputs);
+  return promise(old) === promise(now) ? ["rests on other stored rows or aggregates"] : [];
 }
 
 function viewBreaks(

@@ -158,7 +158,7 @@ export function createPointerCache({
 export function lostView({ name, fingerprint }: View): OnceflowError {
   return new OnceflowError(
     "STORE_LOST",
-    `view "${name}": Redis no longer has what it had under fingerprint ${fingerprint}, so it was emptied or restored. Materialize the view again.`,
+    `view "${name}": Redis no longer has what it had under fingerprint ${fingerprint}, so it was emptied, restored or swept. Materialize the view again.`,
     { view: name, fingerprint },
   );
 }

@@ -35,6 +35,7 @@ export interface StoreKeys {
   /** Globs: the pointers of every view, and every key of a view but its rows. */
   readonly everyPointers: string;
   readonly everyKey: (view: string) => string;
+  readonly everyBucket: (view: string) => string;
 }
 
 /** Names of the fields in the pointers hash. */
@@ -74,6 +75,7 @@ export function createKeys(prefix: string = defaultPrefix): StoreKeys {
     registry: `${prefix}:registry`,
     everyPointers: `${prefix}:{*}:pointers`,
     everyKey: (view) => `${prefix}:{${view}}:*`,
+    everyBucket: (view) => `${prefix}:rows:{${view}/*`,
   };
 }
 

@@ -45,6 +45,7 @@ const scriptKeys = {
   recordOutcome: 1,
   commitRun: undefined,
   readHashes: undefined,
+  sweepView: undefined,
 } as const satisfies Readonly<Record<string, number | undefined>>;
 
 /** A connection to one Redis that reconnects by itself. */

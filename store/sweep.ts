@@ -1,148 +1,230 @@
 /**
  * What definitions that nobody uses any more have left in Redis: rows, ledger entries and partial
- * states. Snapshots of a view that is still there stay, since a request may pin one.
+ * states. Generations stay, and so do the snapshots of a view that is still there, since a request
+ * may pin one.
  */
 import type { Registry } from "../engine/registry.ts";
-import { createKeys, pointerFields, type StoreKeys } from "./keys.ts";
-import { listNamespaces } from "./namespace.ts";
+import { createKeys, pointerFields } from "./keys.ts";
+import { createLedger } from "./ledger.ts";
+import { randomId } from "./namespace.ts";
 import { pairsOf, type RedisConnection, type RedisReply, textOf } from "./redis.ts";
 
 /** What a view has left of one storage fingerprint. */
 export interface Leftover {
   readonly view: string;
   readonly fingerprint: string;
-  readonly buckets: number;
+  /** Rows and tombstones. */
   readonly rows: number;
   /** End of the newest interval committed under it, ISO 8601; null where there is none. */
   readonly newestEnd: string | null;
+  /** When the last run under it ended, ISO 8601; null where none is known. */
+  readonly lastRun: string | null;
 }
 
-/** Keys and fields to remove; rows of one storage fingerprint are `leftovers`. */
+/** What to remove of a view. */
+interface ViewSweep {
+  readonly view: string;
+  /** Of the rows, wherever their buckets are. */
+  readonly buckets: readonly string[];
+  /** Of the ledger. */
+  readonly keys: readonly string[];
+  /** Generations of what is removed; they are moved on. */
+  readonly generations: readonly string[];
+  /** Of the pointers hash. */
+  readonly fields: readonly string[];
+}
+
+/** What a sweep finds. */
 export interface SweepPlan {
   readonly leftovers: readonly Leftover[];
-  /** Ledger keys of these and of aggregates that nobody uses. */
-  readonly keys: readonly string[];
-  /** Fields of the pointers hash, by its key. */
-  readonly fields: Readonly<Record<string, readonly string[]>>;
+  /** Left alone, since a run ended under them not long ago. */
+  readonly recent: readonly Leftover[];
+  readonly views: readonly ViewSweep[];
+}
+
+/** What is kept, whatever its age, and how old the last run of all else must be. */
+export interface SweepRule {
+  readonly kept: readonly Registry[];
+  readonly olderThanMs: number;
+  readonly nowMs: number;
 }
 
 type Prefixed = { readonly prefix?: string | undefined };
 
 const scanCount = 1000;
-const keysPerCommand = 500;
+const commandsPerPipeline = 1000;
 
-/** Finds what none of the registries names. Cost: a scan of all keys. */
+/** Finds what a rule removes. Cost: some scans of all keys. */
 export async function planSweep(
   redis: RedisConnection,
-  kept: readonly Registry[],
+  { kept, olderThanMs, nowMs }: SweepRule,
   { prefix }: Prefixed = {},
 ): Promise<SweepPlan> {
   const names = createKeys(prefix);
   const leftovers: Leftover[] = [];
-  const keys: string[] = [];
-  const fields: Record<string, string[]> = {};
+  const recent: Leftover[] = [];
+  const views: ViewSweep[] = [];
   for (const pointers of (await scan(redis, names.everyPointers)).sort()) {
     const view = /\{(.*)\}/.exec(pointers)?.[1] ?? "";
-    const builds = kept.flatMap(({ views }) => views[view] ?? []);
+    const builds = kept.flatMap((registry) => registry.views[view] ?? []);
     const fingerprints = new Set(builds.map((build) => build.fingerprint));
-    const aggregates = new Set(builds.flatMap((build) => build.aggregates));
-    const sets = new Set(builds.map((build) => build.aggregatesFingerprint));
-    const isKept = {
-      coverage: fingerprints,
-      generations: fingerprints,
-      begun: fingerprints,
-      outcomes: fingerprints,
-      states: aggregates,
-      namespace: fingerprints,
-      head: fingerprints,
-      latest: sets,
-    } as const;
-    /** Whether the last part of a name is a fingerprint that nobody uses. */
-    const isLeft = (name: string) => {
-      const [kind = "", fingerprint = ""] = name.split(":");
-      return Object.hasOwn(isKept, kind) && !isKept[kind as keyof typeof isKept].has(fingerprint);
-    };
-    const start = names.everyKey(view).slice(0, -1);
+    const buckets = await bucketsOf(redis, names.everyBucket(view));
+    const hash = (await redis.send(["readHashes", 2, pointers, pointers])) as RedisReply[];
+    const all = pairsOf(hash[1]).map(([field]) => field);
     const found = (await scan(redis, names.everyKey(view))).sort();
-    keys.push(
-      ...found.filter(
-        (key) => key !== pointers && (builds.length === 0 || isLeft(key.slice(start.length))),
+    const start = names.everyKey(view).slice(0, -1);
+    const parts = found.map((key) => [key, ...key.slice(start.length).split(":")] as const);
+
+    const unused = new Set(
+      [...buckets.keys(), ...all.map((field) => field.split(":")[1] ?? "")].filter(
+        (each) => each !== "" && !fingerprints.has(each),
       ),
     );
-    const reply = (await redis.send(["readHashes", 2, pointers, pointers])) as RedisReply[];
-    const left = pairsOf(reply[1])
-      .map(([field]) => field)
-      .filter(isLeft);
-    if (left.length > 0) fields[pointers] = left;
-    for (const namespace of await listNamespaces(redis, names, view))
-      if (!fingerprints.has(namespace.fingerprint))
-        leftovers.push(await describe(redis, names, view, namespace));
+    for (const [, kind, fingerprint = ""] of parts)
+      if (kind === "coverage" && !fingerprints.has(fingerprint)) unused.add(fingerprint);
+    let isRecent = false;
+    for (const fingerprint of unused) {
+      const leftover = await describe(redis, prefix, view, fingerprint, buckets.get(fingerprint));
+      if (leftover === null) continue;
+      const age = leftover.lastRun === null ? Infinity : nowMs - Date.parse(leftover.lastRun);
+      if (age >= olderThanMs) leftovers.push(leftover);
+      else {
+        isRecent = true;
+        recent.push(leftover);
+        fingerprints.add(fingerprint);
+      }
+    }
+    // Which aggregates a build has that is no longer known cannot be told: while one is kept for
+    // its age, so are all.
+    const aggregates = new Set(builds.flatMap((build) => build.aggregates));
+    const sets = new Set(builds.map((build) => build.aggregatesFingerprint));
+    const isLeft = (kind = "", fingerprint = ""): boolean => {
+      switch (kind) {
+        case "coverage":
+        case "begun":
+        case "outcomes":
+        case "namespace":
+        case "head":
+          return !fingerprints.has(fingerprint);
+        case "states":
+          return !isRecent && !aggregates.has(fingerprint);
+        case "latest":
+          return !isRecent && !sets.has(fingerprint);
+        case "runs":
+        case "snapshots":
+          return builds.length === 0 && !isRecent;
+        default:
+          return false;
+      }
+    };
+    const keys = parts.filter(([, ...name]) => isLeft(...name)).map(([key]) => key);
+    const sweep: ViewSweep = {
+      view,
+      buckets: [...buckets].flatMap(([each, of]) => (fingerprints.has(each) ? [] : of)),
+      keys,
+      generations: parts
+        .filter(
+          ([, kind, fingerprint = ""]) =>
+            kind === "generations" && keys.includes(names.coverage(view, fingerprint)),
+        )
+        .map(([key]) => key),
+      fields: all.filter(
+        (field) => field !== pointerFields.revision && isLeft(...field.split(":")),
+      ),
+    };
+    if (sweep.buckets.length + sweep.keys.length + sweep.fields.length > 0) views.push(sweep);
   }
-  return { leftovers, keys, fields };
+  return { leftovers, recent, views };
 }
 
 /**
  * Removes it: the rows first, so that what is cut off in between is found and finished by the next
- * sweep. A run that still writes there fails with STORE_LOST.
+ * sweep. A run that still writes there fails.
  */
 export async function sweep(
   redis: RedisConnection,
-  { leftovers, keys, fields }: SweepPlan,
+  { views }: SweepPlan,
   { prefix }: Prefixed = {},
 ): Promise<void> {
   const names = createKeys(prefix);
-  for (const { view, fingerprint, buckets } of leftovers)
-    await unlink(
+  for (const { view, buckets, keys, generations, fields } of views) {
+    await inPipelines(
       redis,
-      Array.from({ length: buckets }, (_, bucket) => names.bucket(view, fingerprint, bucket)),
+      buckets.map((key) => ["unlink", key] as const),
     );
-  await unlink(redis, keys);
-  for (const [pointers, left] of Object.entries(fields)) {
-    await redis.send(["hdel", pointers, ...left]);
-    const [field] = pairsOf(
-      ((await redis.send(["readHashes", 2, pointers, pointers])) as RedisReply[])[1],
-    ).filter(([name]) => name !== pointerFields.revision);
-    // Of a view that is gone nothing is left but its revision.
-    if (field === undefined) await redis.send(["unlink", pointers]);
+    await redis.send([
+      "sweepView",
+      1 + keys.length + generations.length,
+      names.pointers(view),
+      ...keys,
+      ...generations,
+      keys.length,
+      randomId(),
+      ...fields,
+    ]);
   }
 }
 
+/** Null where nothing but generations is left of it. */
 async function describe(
   redis: RedisConnection,
-  keys: StoreKeys,
+  prefix: string | undefined,
   view: string,
-  { fingerprint, buckets }: { readonly fingerprint: string; readonly buckets: number },
-): Promise<Leftover> {
-  const sizes = await redis.pipeline(
-    Array.from({ length: buckets }, (_, i) => ["hlen", keys.bucket(view, fingerprint, i)] as const),
-  );
+  fingerprint: string,
+  buckets: readonly string[] | undefined,
+): Promise<Leftover | null> {
+  if (!/^[0-9a-f]+$/.test(fingerprint)) return null;
+  const ledger = createLedger(redis, { prefix });
+  const [{ coverage }, outcomes] = [
+    await ledger.readLedger(view, fingerprint),
+    await ledger.readOutcomes(view, fingerprint),
+  ];
+  if (buckets === undefined && coverage.size === 0) return null;
+  const sizes = await inPipelines(redis, buckets?.map((key) => ["hlen", key] as const) ?? []);
   // One field of each bucket is its epoch.
   const rows = sizes.reduce<number>((sum, size) => sum + Math.max((size as number) - 1, 0), 0);
-  const intervals = (await redis.send(["hkeys", keys.coverage(view, fingerprint)])) as RedisReply[];
-  const ends = intervals.map((interval) => textOf(interval)?.split("/")[1] ?? "").sort();
-  return { view, fingerprint, buckets, rows, newestEnd: ends.at(-1) ?? null };
+  const ends = [...coverage.keys()].map((interval) => interval.split("/")[1] ?? "").sort();
+  const lastMs = Math.max(...[...outcomes.values()].map(({ finishedAtMs }) => finishedAtMs));
+  return {
+    view,
+    fingerprint,
+    rows,
+    newestEnd: ends.at(-1) ?? null,
+    lastRun: Number.isFinite(lastMs) ? new Date(lastMs).toISOString() : null,
+  };
+}
+
+/** Keys of the buckets that are there, by fingerprint. */
+async function bucketsOf(redis: RedisConnection, glob: string): Promise<Map<string, string[]>> {
+  const found = new Map<string, string[]>();
+  for (const key of (await scan(redis, glob)).sort()) {
+    const fingerprint = /\/([0-9a-f]+):\d+\}$/.exec(key)?.[1];
+    if (fingerprint === undefined) continue;
+    const own = found.get(fingerprint);
+    if (own === undefined) found.set(fingerprint, [key]);
+    else own.push(key);
+  }
+  return found;
 }
 
 async function scan(redis: RedisConnection, glob: string): Promise<string[]> {
   const found = new Set<string>();
   let cursor = "0";
   do {
-    const [next, keys] = (await redis.send([
-      "scan",
-      cursor,
-      "MATCH",
-      glob,
-      "COUNT",
-      scanCount,
-    ])) as [RedisReply, RedisReply[]];
+    const command = ["scan", cursor, "MATCH", glob, "COUNT", scanCount] as const;
+    const [next, keys] = (await redis.send(command)) as [RedisReply, RedisReply[]];
     for (const key of keys) found.add(textOf(key) ?? "");
     cursor = textOf(next) ?? "0";
   } while (cursor !== "0");
   return [...found];
 }
 
-/** One command for each key, since buckets of a Cluster lie in different slots. */
-async function unlink(redis: RedisConnection, keys: readonly string[]): Promise<void> {
-  for (let from = 0; from < keys.length; from += keysPerCommand)
-    await redis.pipeline(keys.slice(from, from + keysPerCommand).map((key) => ["unlink", key]));
+async function inPipelines(
+  redis: RedisConnection,
+  commands: readonly (readonly [string, string])[],
+): Promise<RedisReply[]> {
+  const replies: RedisReply[] = [];
+  for (let from = 0; from < commands.length; from += commandsPerPipeline)
+    replies.push(...(await redis.pipeline(commands.slice(from, from + commandsPerPipeline))));
+  return replies;
 }

@@ -6,7 +6,7 @@ import type { createOfflineActivities } from "../activities/offline.ts";
 type OfflineActivities = ReturnType<typeof createOfflineActivities>;
 
 /** Tasks of users: retried for a day, unless they fail with a non-retryable ApplicationFailure. */
-export const taskOptions = {
+export const taskOptions: ActivityOptions = {
   startToCloseTimeout: "2 hours",
   heartbeatTimeout: "10 seconds",
   // Wrong data and definitions are not retried, by their code. Stores and files come back, so a
@@ -15,22 +15,27 @@ export const taskOptions = {
   retry: { initialInterval: "500 ms", maximumInterval: "30 seconds" },
   // A cancelled attempt is waited for, so that what it staged can be removed.
   cancellationType: "WAIT_CANCELLATION_COMPLETED",
-} as const satisfies ActivityOptions;
+};
 
 export const activities = proxyActivities<OfflineActivities>(taskOptions);
 
 /** The same, with the retries that a view asks for. */
 export function activitiesWith(retry: RunRetry | undefined): typeof activities {
-  if (retry === undefined) return activities;
+  return proxyActivities<OfflineActivities>(optionsWith(retry));
+}
+
+/** The options of tasks, with the retries that a view asks for. */
+export function optionsWith(retry: RunRetry | undefined): ActivityOptions {
+  if (retry === undefined) return taskOptions;
   const { attempts, initialMs, maxMs } = retry;
-  return proxyActivities<OfflineActivities>({
+  return {
     ...taskOptions,
     retry: {
       initialInterval: initialMs,
       maximumInterval: Math.max(initialMs, maxMs),
       ...(attempts === null ? {} : { maximumAttempts: attempts }),
     },
-  });
+  };
 }
 
 /** A call of a webhook: given up after a while, so that the run can end. */
@@ -40,8 +45,14 @@ export const webhookActivities = proxyActivities<OfflineActivities>({
   scheduleToCloseTimeout: "10 minutes",
 });
 
-/** The same, for the last words of a run that failed: they must not keep it from ending. */
-export const lastActivities = proxyActivities<OfflineActivities>({
-  ...taskOptions,
-  scheduleToCloseTimeout: "1 minute",
-});
+/** The same, for the last words of a run, by its end: they must not keep it from ending for long. */
+export const lastActivities = {
+  failed: within("10 minutes"),
+  blocked: within("10 minutes"),
+  // Somebody waits for it.
+  cancelled: within("1 minute"),
+} as const;
+
+function within(scheduleToCloseTimeout: "1 minute" | "10 minutes") {
+  return proxyActivities<OfflineActivities>({ ...taskOptions, scheduleToCloseTimeout });
+}

@@ -20,7 +20,6 @@ import {
   type BackfillResult,
   type BackfillState,
   type MaterializeResult,
-  type SlotRun,
 } from "./contract.ts";
 import { causeOf } from "./failure.ts";
 
@@ -91,20 +90,11 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
       input,
       cursor,
     ]);
-  let page = await plan(state.cursor);
-  const { fingerprint, definition } = page;
-  const { workflow, ...how } = page.terms;
-  if (carried === undefined) state.total = page.total;
-  const inputOf = (run: SlotRun) => ({
-    view: input.view,
-    fingerprint,
-    definition,
-    ...how,
-    ...run,
-  });
   const joined = (carried?.running ?? []).map((interval) => {
     const [start = "", end = ""] = interval.split("/");
-    return { interval, input: inputOf({ start, end, reprocess: false }) };
+    // An execution that carries on names the definitions of the first.
+    const { view, fingerprint = "", definition = "" } = input;
+    return { interval, input: { view, start, end, fingerprint, definition } };
   });
   // They are no children of this execution: a cancellation is handed on, and then waited for.
   for (const each of joined)
@@ -118,6 +108,10 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
   let starting = 0;
   const perRun = input.partitionsPerRun ?? defaultPerRun;
   try {
+    let page = await plan(state.cursor);
+    const { fingerprint, definition } = page;
+    const { workflow, ...how } = page.terms;
+    if (carried === undefined) state.total = page.total;
     for (;;) {
       for (const run of page.runs) {
         await condition(() => !state.paused && under.size < state.maxParallel);
@@ -135,7 +129,11 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
         starting++;
         void follow(
           `${run.start}/${run.end}`,
-          runInterval(workflow, inputOf(run), () => starting--),
+          runInterval(
+            workflow,
+            { view: input.view, fingerprint, definition, ...how, ...run },
+            () => starting--,
+          ),
         );
         show();
       }

@@ -35,8 +35,8 @@ export function idsOf(queue: string) {
     /** What a schedule starts; Temporal appends the nominal time. */
     scheduled: (view: string) => `${queue}/scheduled/${view}`,
     pool: (name: string) => `${queue}/pool/${name}`,
-    backfill: ({ view, from, to, reprocess = "missing" }: BackfillInput) =>
-      `${queue}/backfill/${view}/${from}/${to}/${reprocess}`,
+    backfill: ({ view, from, to, reprocess = "missing", definition }: BackfillInput) =>
+      `${queue}/backfill/${view}/${from}/${to}/${reprocess}${definition === undefined ? "" : `/${definition}`}`,
   };
 }
 
@@ -57,6 +57,8 @@ export interface MaterializeInput {
   readonly retry?: RunRetry;
   /** Slots that it holds while it works, taken in this order. */
   readonly pools?: readonly PoolRef[];
+  /** Names in ONCEFLOW_WEBHOOKS that are called when it failed or was blocked. */
+  readonly onFailure?: readonly string[];
   /** When somebody is to be told that it has not committed yet. */
   readonly late?: RunLate;
 }
@@ -84,7 +86,7 @@ export interface RunLate {
 }
 
 /** How the intervals of a view are run, by its schedule. */
-export interface RunTerms extends Pick<MaterializeInput, "retry" | "pools"> {
+export interface RunTerms extends Pick<MaterializeInput, "retry" | "pools" | "onFailure"> {
   /** `materialize`, or a pipeline. */
   readonly workflow: string;
 }
@@ -290,6 +292,7 @@ export interface SensorRef {
 
 /** Names an interval of a view to a gate: may its run begin? */
 export type ReadyRequest = Omit<RunRef, "generation"> & {
+  readonly reprocess: boolean;
   /** Whether the sensors have been waited for. */
   readonly sensed: boolean;
 };
@@ -304,6 +307,9 @@ export interface TaskInput {
   readonly start: string;
   readonly end: string;
 }
+
+/** A run may begin, or need not: the interval is committed. */
+export type Ready = { readonly due: "ready" } | (RunPlan & { readonly due: "nothing" });
 
 /** Whether and what a run has to do, and over how many source files. */
 export interface RunPlan {

@@ -3,13 +3,21 @@ import {
   ActivityFailure,
   ApplicationFailure,
   CancellationScope,
+  defineSignal,
   isCancellation,
   setCurrentDetails,
+  setHandler,
   sleep,
   workflowInfo,
 } from "@temporalio/workflow";
 import { activitiesWith, lastActivities, webhookActivities } from "./activities.ts";
-import type { MaterializeInput, RunLate, RunRef, WebhookEvent } from "./contract.ts";
+import {
+  type MaterializeInput,
+  type RunLate,
+  type RunRef,
+  upstreamEndedSignal,
+  type WebhookEvent,
+} from "./contract.ts";
 
 /** The run of an interval as its steps share it. */
 export interface IntervalRun {
@@ -23,6 +31,10 @@ export interface IntervalRun {
   generation: number | null;
   /** Whether its sensors have been waited for. */
   sensed: boolean;
+  /** Whether something that comes first has ended since the run last asked. */
+  told: boolean;
+  /** To be called once it has committed: it is not late any more. */
+  readonly committed: () => void;
 }
 
 /** Does the work, and where it fails records why, in the ledger and on the run's page. */
@@ -31,6 +43,7 @@ export async function recorded<T>(
   work: (run: IntervalRun) => Promise<T>,
 ): Promise<T> {
   const { view, start, end, fingerprint, definition } = input;
+  const inTime = new CancellationScope();
   const run: IntervalRun = {
     input,
     request: { view, start, end, fingerprint, definition, runId: workflowInfo().runId },
@@ -38,30 +51,70 @@ export async function recorded<T>(
     activities: activitiesWith(input.retry),
     generation: null,
     sensed: false,
+    told: false,
+    committed: () => inTime.cancel(),
   };
-  const inTime = new CancellationScope();
+  setHandler(defineSignal(upstreamEndedSignal), () => {
+    run.told = true;
+  });
   const telling = input.late === undefined ? undefined : tellWhenLate(run, input.late, inTime);
   try {
-    return await work(run);
-  } catch (error) {
-    const cause = error instanceof ActivityFailure ? (error.cause ?? error) : error;
-    const outcome = outcomeOf(error, cause);
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    run.show(`${outcome.slice(0, 1).toUpperCase()}${outcome.slice(1)}: ${reason}`);
-    await CancellationScope.nonCancellable(async () => {
-      const { webhooks } = await lastActivities.recordFailure(
-        run.request,
-        run.generation,
-        outcome,
-        reason,
-      );
-      if (outcome !== "cancelled") await callAll(run, webhooks, outcome, reason);
-    }).catch(() => undefined);
-    throw error;
+    for (;;) {
+      try {
+        return await work(run);
+      } catch (error) {
+        const outcome = await recordEnd(run, error);
+        // What comes first may have been mended while this was being recorded and told of.
+        if (outcome !== "blocked" || !(await mayGoOn(run))) throw error;
+      }
+    }
   } finally {
     inTime.cancel();
     await telling;
   }
+}
+
+/** Writes down how the run ended, and calls who is to be told; neither waits for the other. */
+async function recordEnd(run: IntervalRun, error: unknown): Promise<Outcome> {
+  const cause = error instanceof ActivityFailure ? (error.cause ?? error) : error;
+  const outcome = outcomeOf(error, cause);
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const words = `${outcome.slice(0, 1).toUpperCase()}${outcome.slice(1)}: ${reason}`;
+  run.show(words);
+  await CancellationScope.nonCancellable(() =>
+    Promise.all([
+      lastActivities[outcome]
+        .recordFailure(
+          run.request,
+          run.generation,
+          outcome,
+          reason,
+          workflowInfo().startTime.getTime(),
+        )
+        .catch((failure: unknown) => {
+          const why = failure instanceof ActivityFailure ? (failure.cause ?? failure) : failure;
+          run.show(
+            `${words}\n\nThis is not in the ledger: ${why instanceof Error ? why.message : String(why)}`,
+          );
+        }),
+      outcome === "cancelled"
+        ? undefined
+        : callAll(run, run.input.onFailure ?? [], outcome, reason),
+    ]),
+  );
+  return outcome;
+}
+
+/** Whether a run that was blocked is no longer so. */
+async function mayGoOn(run: IntervalRun): Promise<boolean> {
+  if (!run.told) return false;
+  const reprocess = run.input.reprocess ?? false;
+  const answer = await run.activities.checkReady
+    .executeWithOptions({ summary: "is it still blocked" }, [
+      { ...run.request, reprocess, sensed: run.sensed },
+    ])
+    .catch(() => undefined);
+  return answer !== undefined;
 }
 
 /** Tells of a run that passes its deadline; `inTime` is cancelled once the run has ended. */
@@ -104,7 +157,9 @@ async function callAll(
   );
 }
 
-function outcomeOf(error: unknown, cause: unknown): "failed" | "cancelled" | "blocked" {
+type Outcome = "failed" | "cancelled" | "blocked";
+
+function outcomeOf(error: unknown, cause: unknown): Outcome {
   if (isCancellation(error)) return "cancelled";
   const type = cause instanceof ApplicationFailure ? cause.type : undefined;
   return type === "UPSTREAM_FAILED" || type === "UPSTREAM_MISSING" ? "blocked" : "failed";

@@ -31,7 +31,10 @@ const warningsLimit = 50;
 export async function materialize(input: MaterializeInput): Promise<MaterializeResult> {
   return recorded(input, async (run) => {
     // A run that waits for what comes first holds no slot meanwhile.
-    if (input.pools !== undefined) await mayBegin(run);
+    if (input.pools !== undefined) {
+      const answer = await mayBegin(run);
+      if (answer.due === "nothing") return coveredResult(run, answer);
+    }
     return inPools(run, () => commitInterval(run));
   });
 }
@@ -46,20 +49,25 @@ export async function commitInterval(run: IntervalRun): Promise<MaterializeResul
       { ...request, reprocess, sensed },
     ]),
   );
-  if (plan.due === "nothing") {
-    show(`Nothing to do: generation ${plan.generation} is committed.`);
-    const { rows, snapshot } = plan;
-    return resultOf(input, plan, {
-      outcome: "covered",
-      rows,
-      written: 0,
-      superseded: 0,
-      snapshot,
-      warnings: [],
-    });
-  }
+  if (plan.due === "nothing") return coveredResult(run, plan);
   run.generation = plan.generation;
-  return execute(run, { ...request, generation: plan.generation }, plan);
+  const result = await execute(run, { ...request, generation: plan.generation }, plan);
+  run.committed();
+  return result;
+}
+
+/** What a run says that found its interval committed. */
+export function coveredResult({ input, show }: IntervalRun, plan: RunPlan): MaterializeResult {
+  show(`Nothing to do: generation ${plan.generation} is committed.`);
+  const { rows, snapshot } = plan;
+  return resultOf(input, plan, {
+    outcome: "covered",
+    rows,
+    written: 0,
+    superseded: 0,
+    snapshot,
+    warnings: [],
+  });
 }
 
 async function execute(

@@ -79,9 +79,7 @@ export async function pool(input: PoolInput): Promise<void> {
     one.workflowId === other.workflowId && one.runId === other.runId;
   setHandler(defineSignal<[PoolMember, number]>(poolMessages.acquire), (member, wanted) => {
     slots = wanted;
-    // Asked again, it is told again.
-    holding = holding.filter((each) => !isSame(member)(each));
-    if (!waiting.some(isSame(member))) waiting = [...waiting, member];
+    if (![...holding, ...waiting].some(isSame(member))) waiting = [...waiting, member];
   });
   setHandler(defineSignal<[PoolMember]>(poolMessages.release), (member) => {
     holding = holding.filter((each) => !isSame(member)(each));

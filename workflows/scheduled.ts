@@ -48,7 +48,9 @@ export async function scheduled(input: ScheduledInput): Promise<ScheduledResult>
   const results = settled.flatMap((result): MaterializeResult[] =>
     result.status === "fulfilled" ? [result.value] : [],
   );
-  return { view, runs: results, reason };
+  // Those of many late intervals would not fit into a payload; each run's page has its own.
+  const few = results.map((each) => ({ ...each, warnings: each.warnings.slice(0, 1) }));
+  return { view, runs: few, reason };
 }
 
 /** The slot that this was fired for; without a schedule, the start of the workflow. */

@@ -1,13 +1,7 @@
 /** Holds a run back until what comes first is committed and what it waits for is there. */
-import {
-  ActivityFailure,
-  ApplicationFailure,
-  condition,
-  defineSignal,
-  setHandler,
-} from "@temporalio/workflow";
+import { ActivityFailure, ApplicationFailure, condition } from "@temporalio/workflow";
 import { activities } from "./activities.ts";
-import { type SensorRef, upstreamEndedSignal, type Waiting } from "./contract.ts";
+import type { Ready, SensorRef, Waiting } from "./contract.ts";
 import type { IntervalRun } from "./interval-run.ts";
 
 /** A signal says when to look again; this is for one that was lost. */
@@ -25,13 +19,9 @@ export async function whenReady<T extends { readonly due: string }>(
   ask: (sensed: boolean) => Promise<T | Waiting>,
 ): Promise<Exclude<T, Waiting>> {
   const { request, show } = run;
-  let told = false;
-  setHandler(defineSignal(upstreamEndedSignal), () => {
-    told = true;
-  });
   const untilMs = Date.now() + longestWaitMs;
   for (;;) {
-    told = false;
+    run.told = false;
     const answer = await ask(run.sensed);
     if (!isWaiting(answer)) return answer as Exclude<T, Waiting>;
     const { upstream, sensors } = answer;
@@ -47,7 +37,7 @@ export async function whenReady<T extends { readonly due: string }>(
         `not committed within a day: ${upstream.join(", ")}. Materialize it; this run then starts by itself.`,
         "UPSTREAM_MISSING",
       );
-    await condition(() => told, secondLookMs);
+    await condition(() => run.told, secondLookMs);
   }
 
   async function sense({ index, name, timeoutMs }: SensorRef): Promise<void> {
@@ -66,11 +56,15 @@ export async function whenReady<T extends { readonly due: string }>(
   }
 }
 
-/** Holds a run back before its first step; `planRun` asks once more. */
-export async function mayBegin(run: IntervalRun): Promise<void> {
-  await whenReady(run, (sensed) =>
+/**
+ * Holds a run back before its first step; `planRun` asks once more. The answer is "nothing" where
+ * the interval is committed by now, so that no step is taken twice.
+ */
+export async function mayBegin(run: IntervalRun): Promise<Ready> {
+  const reprocess = run.input.reprocess ?? false;
+  return whenReady<Ready>(run, (sensed) =>
     run.activities.checkReady.executeWithOptions({ summary: "may it begin" }, [
-      { ...run.request, sensed },
+      { ...run.request, reprocess, sensed },
     ]),
   );
 }

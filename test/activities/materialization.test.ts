@@ -171,7 +171,7 @@ describe("The activities of materialize", () => {
     const { activities, call, stage, generations, ledger } = build(catalogueOf({}));
     const { run, store } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
     await call(activities.commitRun, run, store);
-    await call(activities.recordFailure, run, run.generation, "failed", "the disk is full");
+    await call(activities.recordFailure, run, run.generation, "failed", "the disk is full", 0);
     assert.deepEqual(await generations("1970-01-01T00:00:00Z", run.end), [1]);
     const [logged] = await ledger.readRuns("things", 1);
     assert.equal(logged?.outcome, "committed");
@@ -180,7 +180,7 @@ describe("The activities of materialize", () => {
   it("remove what a run staged that fails before its commit", async () => {
     const { activities, call, stage, generations, ledger } = build(catalogueOf({}));
     const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
-    await call(activities.recordFailure, run, run.generation, "failed", "x");
+    await call(activities.recordFailure, run, run.generation, "failed", "x", 0);
     assert.deepEqual(await generations("1970-01-01T00:00:00Z", run.end), []);
     assert.equal((await ledger.readRuns("things", 1))[0]?.outcome, "failed");
   });

@@ -151,7 +151,10 @@ describe("A new build of the definitions", function () {
     const { code, out } = await cli("b", "plan");
     assert.equal(code, 2);
     assert.match(out, /^~ build b: new runs go to its workers, no longer to a;/);
-    assert.match(out, /~ view orders: storage fingerprint \w+ → \w+: rows are filled anew/);
+    assert.match(
+      out,
+      /~ view orders: storage fingerprint \w+ → \w+: its rows lie beside the old ones/,
+    );
     assert.match(out, /breaking: tripled is gone; used by service ranking/);
     assert.match(out, /breaking: tripled is gone; used by callers of service ranking/);
     assert.match(
@@ -175,12 +178,29 @@ describe("A new build of the definitions", function () {
   it("is filled beside the old one, which goes on being served and scheduled", async () => {
     const filled = await cli("b", "apply", "--fill");
     assert.equal(filled.code, 0, filled.err);
-    assert.match(filled.out, /Filled\. Deploy the services' new build, then/);
+    assert.match(filled.out, /Filled: the definitions of this build have all/);
     assert.equal(await served("a", "one"), "PRESENT");
     assert.equal(await served("b", "one"), "PRESENT");
     assert.equal(await scheduledFingerprint(), fingerprintOf("a"));
     assert.deepEqual((JSON.parse((await cli("b", "plan", "--json")).out) as PlanData).unfilled, []);
     assert.match((await cli("b", "apply", "--fill")).out, /^Nothing to fill/);
+  });
+
+  it("is outdated where the old one computes changed files again, and is filled once more", async () => {
+    const file = join(settings.dataDir, "orders", "2026-01-02.csv");
+    writeFileSync(file, "id,at,x\none,2026-01-02T10:00:00Z,7\n");
+    const rerun = await cli("a", "rerun", "orders", "--start", "2026-01-02");
+    assert.equal(rerun.code, 0, rerun.err);
+    const { code, out } = await cli("b", "plan");
+    assert.equal(code, 2);
+    assert.match(
+      out,
+      /! view orders: 1 interval in \[2026-01-02, 2026-01-03\) is .*missing or older/,
+    );
+    assert.equal((await cli("b", "apply", "--fill")).code, 0);
+    assert.deepEqual((JSON.parse((await cli("b", "plan", "--json")).out) as PlanData).unfilled, []);
+    // The old one has read the same files, so it is not behind.
+    assert.deepEqual((JSON.parse((await cli("a", "plan", "--json")).out) as PlanData).unfilled, []);
   });
 
   it("takes over with apply, and the old one stays for the roll-back", async () => {
@@ -193,22 +213,77 @@ describe("A new build of the definitions", function () {
     assert.equal((await cli("b", "apply")).code, 0);
   });
 
+  it("is left by apply from a build without a name", async () => {
+    const { terminal, written } = createTerminal();
+    const env = toEnvironment({ ...settings, build: undefined });
+    const loadCatalogue = () => Promise.resolve(catalogues.b);
+    assert.equal(await runCli(["plan"], { terminal, env, loadCatalogue }), 2);
+    assert.match(written.out, /^- build b: new runs go to workers without an ONCEFLOW_BUILD/);
+    assert.equal(await runCli(["apply"], { terminal, env, loadCatalogue }), 0, written.err);
+    assert.equal(await runCli(["plan"], { terminal, env, loadCatalogue }), 0);
+    assert.equal((await cli("b", "apply")).code, 0);
+  });
+
   it("is alone once the old one is swept, which a dry sweep told", async () => {
     const before = await deployment.dump(settings.prefix);
-    const dry = await cli("b", "sweep");
+    const young = await cli("b", "sweep");
+    assert.match(young.out, /^Nothing to sweep\.\n\nleft alone, since a run ended within 7 days/);
+    const all = ["sweep", "--older-than", "0 s"];
+    const dry = await cli("b", ...all);
     assert.match(dry.out, new RegExp(`orders +${fingerprintOf("a").slice(0, 12)} +4 +2026-01-04`));
     assert.match(dry.out, /Nothing was removed/);
     assert.equal(await deployment.dump(settings.prefix), before);
-    // Both builds use what the old one alone would leave.
-    assert.match((await cli("a", "sweep")).out, /^Nothing to sweep/);
+    // From the old build nothing is to be removed: it is in use, and the new one was applied.
+    assert.match((await cli("a", ...all)).out, /^Nothing to sweep/);
 
-    assert.match((await cli("b", "sweep", "--yes")).out, /Removed\.$/m);
+    assert.match((await cli("b", ...all, "--yes")).out, /Removed\.$/m);
     const after = await deployment.dump(settings.prefix);
-    assert.ok(before.includes(fingerprintOf("a")) && !after.includes(fingerprintOf("a")));
+    assert.ok(!after.includes(`rows:{orders/${fingerprintOf("a")}`));
+    assert.ok(!after.includes(`coverage:${fingerprintOf("a")}`));
     const left = before.split("\n").filter((line) => line.includes(fingerprintOf("b")));
     for (const line of left) assert.ok(after.includes(line), line);
     assert.equal(await served("b", "one"), "PRESENT");
     assert.equal(await served("a", "one"), "NOT_FOUND");
-    assert.match((await cli("b", "sweep")).out, /^Nothing to sweep/);
+    assert.match((await cli("b", ...all)).out, /^Nothing to sweep/);
+  });
+
+  it("is filled again after the sweep by a worker that remembers what was swept", async () => {
+    const { unfilled } = JSON.parse((await cli("a", "plan", "--json")).out) as PlanData;
+    assert.equal(unfilled[0]?.intervals, 3);
+    const filled = await cli("a", "apply", "--fill");
+    assert.equal(filled.code, 0, filled.out);
+    assert.equal(await served("a", "one"), "PRESENT");
+    const { generation } = JSON.parse(
+      (
+        await cli(
+          "a",
+          "materialize",
+          "orders",
+          "--start",
+          "2026-01-01",
+          "--end",
+          "2026-01-02",
+          "--json",
+        )
+      ).out,
+    ) as { generation: number };
+    assert.ok(generation > 1, "a generation was given out twice");
+  });
+
+  it("is refused where nothing was ever applied, since nobody can tell what is in use", async () => {
+    const { terminal, written } = createTerminal();
+    const env = toEnvironment({ ...settings, prefix: `${settings.prefix}-new`, build: "b" });
+    const loadCatalogue = () => Promise.resolve(catalogues.b);
+    assert.equal(await runCli(["sweep", "--yes"], { terminal, env, loadCatalogue }), 2);
+    assert.match(written.err, /nothing was applied here yet/);
+  });
+
+  it("cannot be given runs before a worker of it polls, which the error says", async () => {
+    const { terminal, written } = createTerminal();
+    const env = toEnvironment({ ...settings, build: "nobody" });
+    const loadCatalogue = () => Promise.resolve(catalogues.b);
+    const argv = ["rerun", "orders", "--start", "2026-01-01", "--no-wait"];
+    assert.equal(await runCli(argv, { terminal, env, loadCatalogue }), 1);
+    assert.match(written.err, /^BUILD_UNKNOWN /);
   });
 });

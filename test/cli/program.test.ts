@@ -83,6 +83,27 @@ describe("the CLI", () => {
     ],
     ["training-set model_x --start 2026-01-01", 2, /go together/],
     ["materialize absencs", 1, /^UNKNOWN_VIEW .* Did you mean "absences"\?/],
+    [
+      "materialize badges --start 2026-01-01 --end 2026-01-01T12:00:00Z",
+      1,
+      /^INTERVAL_INVALID .* is no interval of the schedule of view "badges"/,
+    ],
+    [
+      "materialize badges --start 2026-01-01 --end 2026-01-04",
+      1,
+      /^INTERVAL_INVALID .*One is \[2026-01-01, 2026-01-02\).* backfill badges --from 2026-01-01 --to/,
+    ],
+    [
+      "backfill badges --from 2026-13-01 --to 2026-02-01",
+      2,
+      /^REQUEST_INVALID --from: .*2026-13-01/,
+    ],
+    [
+      "backfill badges --from 2025-01-01 --to 2025-02-01 --dry-run",
+      1,
+      /^INTERVAL_INVALID no interval of view "badges" lies whole between .* begins at 2026-01-01/,
+    ],
+    ["sweep --older-than soon", 2, /^REQUEST_INVALID --older-than is "soon"/],
     ["materialize badges", 1, /^INTERVAL_INVALID .*--start and --end/],
     ["materialize absences --end tomorrow", 1, /^INTERVAL_INVALID "tomorrow" is no time/],
     ["materialize absences --end 1960-01-01", 1, /^INTERVAL_INVALID .* is empty/],

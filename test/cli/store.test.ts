@@ -211,7 +211,7 @@ describe("status", () => {
       "nothing is committed for [2026-01-10, 2026-01-11), which lies between committed intervals",
     ]);
     const { out } = await cli(["status", "badges"], envOf(prefix));
-    assert.match(out, /fix: .* materialize badges --start 2026-01-10 --end 2026-01-11\n/);
+    assert.match(out, /fix: .* backfill badges --from 2026-01-10 --to 2026-01-11\n/);
     assert.match(out, /committed: 22 intervals, 22 rows\n/);
     assert.match(out, /and 2 older\n {2}gaps: \[2026-01-10, 2026-01-11\)\n/);
     await fill(prefix, example.badges, "2026-01-10", "2026-01-12");

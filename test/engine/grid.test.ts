@@ -42,6 +42,12 @@ const cases: readonly [
     "failed",
     [false, true, true, true],
   ],
+  [
+    "a cancelled run after a commit",
+    { rows: 3, outcome: "cancelled" },
+    "done",
+    [false, false, false, true],
+  ],
   ["a cancellation", { outcome: "cancelled" }, "cancelled", [false, true, true, true]],
   ["a run that was blocked", { outcome: "blocked" }, "blocked", [false, true, true, true]],
 ];

@@ -116,7 +116,7 @@ describe("lookup while the store fails", () => {
       await until(async () => /emptied/.test((await lookup.ready()).reason ?? ""));
       await assert.rejects(lookup.answer(stored), {
         code: "STORE_LOST",
-        message: `view "absences": Redis no longer has what it had under fingerprint ${absences.fingerprint}, so it was emptied or restored. Materialize the view again.`,
+        message: `view "absences": Redis no longer has what it had under fingerprint ${absences.fingerprint}, so it was emptied, restored or swept. Materialize the view again.`,
       });
       assert.equal(await meanOf(), 36.5);
       const id = await fill("2026-03-03", 40);
@@ -188,7 +188,7 @@ describe("lookup while the store fails", () => {
 
     assert.equal(await statusOf(), "PRESENT");
     assert.equal(await meanOf(), 40);
-    const lost = `view "badges": Redis no longer has what it had under fingerprint ${badges.fingerprint}, so it was emptied or restored. Materialize the view again.`;
+    const lost = `view "badges": Redis no longer has what it had under fingerprint ${badges.fingerprint}, so it was emptied, restored or swept. Materialize the view again.`;
     for (const asked of [ofBadges, ofBoth])
       await assert.rejects(lookup.answer(asked), { code: "STORE_LOST", message: lost });
     assert.equal(await eventsOf(), 10);

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { tasks as exampleTasks } from "../../activities/tasks/index.ts";
 import { viewNamed } from "../../engine/catalogue.ts";
-import { idsOf, type PoolState } from "../../workflows/contract.ts";
+import { idsOf, poolMessages, type PoolState } from "../../workflows/contract.ts";
 import { buildDependent, buildPipeline, writeBadgesOf } from "../support/dependent-views.ts";
 import { type Deployment, startDeployment } from "../support/deployment.ts";
 import { type WithWorker, workersOf } from "../support/interval-tools.ts";
@@ -111,17 +111,42 @@ describe("What a schedule says of its runs", function () {
       buildDependent(),
       async ({ start, deliver }) => {
         const late = { at: new Date(Date.now() + 500).toISOString(), webhooks: ["oncall"] };
+        answers = [500, 500, 500];
         const run = await start("totals", 1, { late });
         await until("somebody was told", () => calls.length === 1);
         assert.match(calls[0]?.body ?? "", /"type":"interval\.late"/);
         deliver(1);
         await (await start("orders", 1)).result();
         assert.equal((await run.result()).outcome, "committed");
+        // Its work was done before the call was taken; it ended after it.
+        assert.equal(calls.length, 4);
         // One that is in time tells nobody.
         const soon = { at: new Date(Date.now() + 60_000).toISOString(), webhooks: ["oncall"] };
         deliver(2);
         await (await start("orders", 2, { late: soon })).result();
-        assert.equal(calls.length, 1);
+        assert.equal(calls.length, 4);
+      },
+      {},
+      webhooks(),
+    );
+  });
+
+  it("goes on where what blocked it is mended while it still says so", async () => {
+    const catalogue = buildDependent((orders) => ({ dependsOn: [orders], onFailure: ["oncall"] }));
+    answers = [500, 500, 500];
+    await withWorker(
+      catalogue,
+      async ({ start, settings, deliver, states }) => {
+        writeFileSync(join(settings.dataDir, "orders", "2026-01-01.csv"), "id,at,x\na,never,1\n");
+        await assert.rejects((await start("orders", 1)).result());
+        const run = await start("totals", 1);
+        await until("somebody was told", () => calls.length === 1);
+        assert.match(calls[0]?.body ?? "", /"type":"interval\.blocked"/);
+        deliver(1);
+        await (await start("orders", 1)).result();
+        assert.equal((await run.result()).outcome, "committed");
+        assert.deepEqual(await states("totals", [1]), ["done"]);
+        assert.equal(calls.length, 4);
       },
       {},
       webhooks(),
@@ -183,10 +208,59 @@ describe("What a schedule says of its runs", function () {
             "the pool has ended",
             async () => (await pool.describe()).status.name === "COMPLETED",
           );
+          // Each run has given its slot back itself: none was found to have ended.
+          const { events } = await pool.fetchHistory();
+          const released = (events ?? []).filter(
+            ({ workflowExecutionSignaledEventAttributes: signal }) =>
+              signal?.signalName === poolMessages.release,
+          );
+          assert.equal(released.length, days.length);
         },
         tasks,
       );
     });
+
+  it("gives a run that asks twice its one slot, and nobody another", async () => {
+    await withWorker(buildDependent(), async ({ settings }) => {
+      const { client } = deployment.runs;
+      // Runs that hear what the pool says, and never say anything.
+      const members = await Promise.all(
+        ["one", "two"].map(async (name) => {
+          const { workflowId, firstExecutionRunId } = await client.workflow.start("materialize", {
+            args: [{ view: "totals", start: "x", end: "y", fingerprint: "", definition: "" }],
+            taskQueue: `${settings.queue}-nobody`,
+            workflowId: `${settings.queue}/${name}`,
+          });
+          return { workflowId, runId: firstExecutionRunId };
+        }),
+      );
+      const [one, two] = members;
+      const acquire = (member: unknown) =>
+        client.workflow.signalWithStart("pool", {
+          args: [{ name: "asked", slots: 1 }],
+          signal: poolMessages.acquire,
+          signalArgs: [member, 1],
+          taskQueue: settings.queue,
+          workflowId: idsOf(settings.queue).pool("asked"),
+        });
+      const pool = await acquire(one);
+      await acquire(two);
+      await acquire(one);
+      const state = () => pool.query<PoolState>("state");
+      await until("all have been heard", async () => {
+        const { events } = await pool.fetchHistory();
+        return (
+          (events ?? []).filter((e) => e.workflowExecutionSignaledEventAttributes).length === 3
+        );
+      });
+      assert.deepEqual(await state(), { slots: 1, holding: [one], waiting: [two] });
+      await Promise.all(
+        [...members.map(({ workflowId }) => workflowId), idsOf(settings.queue).pool("asked")].map(
+          (id) => client.workflow.getHandle(id).terminate("the test has seen it"),
+        ),
+      );
+    });
+  });
 
   it("takes a slot back from a run that was cancelled, or ended without a word", async () => {
     const catalogue = buildDependent(() => ({ pool: { name: "narrow", slots: 1 } }));
