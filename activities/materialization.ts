@@ -124,7 +124,7 @@ export function createMaterialization(
     async planRun(request: ReadyRequest): Promise<RunPlan | Waiting> {
       const view = viewOfRun(catalogue, request);
       const interval = intervalOfRun(view, request);
-      await redis.assertNoEviction();
+      await Promise.all([redis.assertNoEviction(), redis.assertClock()]);
       const { covered, nothing } = await whatIsCommitted(view, request);
       if (nothing !== undefined) return nothing;
       const ready = await readiness.check(view, request);

@@ -34,7 +34,8 @@ const longestJoinWaitMs = 10_000;
 export function createScheduling({
   catalogue,
   ledger,
-}: Pick<OfflineDependencies, "catalogue" | "ledger">) {
+  redis,
+}: Pick<OfflineDependencies, "catalogue" | "ledger" | "redis">) {
   return {
     /**
      * What a firing has to run: the newest interval that was complete at its nominal time, where
@@ -86,6 +87,8 @@ export function createScheduling({
     async planBackfill(input: BackfillInput, cursor: string | null): Promise<BackfillPage> {
       const { view, fingerprint, definition } = viewOfBackfill(catalogue, checkBackfill(input));
       const { reprocess = "missing", newestFirst = false } = input;
+      // Which intervals are complete is a matter of the clock.
+      await redis.assertClock();
       const cells = await readGrid(
         ledger,
         catalogue,

@@ -89,11 +89,14 @@ export async function benchBackfill(
   try {
     const measured: Pair[] = [];
     let activities = 0;
+    let longest: HistorySize = { events: 0, payloadBytes: 0 };
     for (let pair = 0; pair < pairs; pair++) {
       const from = firstMs + pair * partitions * msPerHour;
       await progress.step(`pair ${pair + 1} of ${pairs}`, async (detail) => {
         detail(`backfill of ${partitions} intervals`);
-        const figure = partitions / (await backfillSeconds(runs, from, partitions));
+        const { seconds, workflowId } = await backfillSeconds(runs, from, partitions);
+        const figure = partitions / seconds;
+        longest = await longestHistory(runs, workflowId, longest);
         activities ||= await countActivities(runs, settings, from);
         detail(`${partitions} empty children with ${activities} activities`);
         const limit = partitions / (await limitSeconds(runs, partitions, activities, pair));
@@ -107,7 +110,14 @@ export async function benchBackfill(
         unit: "intervals/s",
         target: { min: 0.7 },
         rows: 0,
-        config: { partitions, max_parallel: maxParallel, activities_each: activities, workers: 1 },
+        config: {
+          partitions,
+          max_parallel: maxParallel,
+          activities_each: activities,
+          workers: 1,
+          history_events_max: longest.events,
+          payload_bytes_max: longest.payloadBytes,
+        },
       },
       measured,
     );
@@ -122,7 +132,7 @@ export async function benchBackfill(
   }
 }
 
-async function backfillSeconds(runs: Runs, fromMs: number, partitions: number): Promise<number> {
+async function backfillSeconds(runs: Runs, fromMs: number, partitions: number) {
   const startedAtMs = performance.now();
   const run = await runs.startBackfill({
     view: "ticks",
@@ -132,7 +142,37 @@ async function backfillSeconds(runs: Runs, fromMs: number, partitions: number): 
   });
   const { committed } = await run.result();
   if (committed !== partitions) throw new Error(`${committed} of ${partitions} were committed`);
-  return (performance.now() - startedAtMs) / 1000;
+  return { seconds: (performance.now() - startedAtMs) / 1000, workflowId: run.workflowId };
+}
+
+/** The longest history of a backfill's executions, and the largest payload in one. */
+interface HistorySize {
+  readonly events: number;
+  readonly payloadBytes: number;
+}
+
+async function longestHistory(
+  { client }: Runs,
+  id: string,
+  known: HistorySize,
+): Promise<HistorySize> {
+  let { events, payloadBytes } = known;
+  for await (const { workflowId, runId } of client.workflow.list({
+    query: `WorkflowId = "${id}"`,
+  })) {
+    const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+    events = Math.max(events, history.events?.length ?? 0);
+    for (const event of history.events ?? [])
+      payloadBytes = Math.max(payloadBytes, payloadOf(event));
+  }
+  return { events, payloadBytes };
+}
+
+/** Bytes of the largest payload anywhere in an event. */
+function payloadOf(part: unknown): number {
+  if (part instanceof Uint8Array) return part.byteLength;
+  if (typeof part !== "object" || part === null) return 0;
+  return Math.max(0, ...Object.values(part).map(payloadOf));
 }
 
 async function limitSeconds(runs: Runs, partitions: number, activities: number, pair: number) {

@@ -1,12 +1,17 @@
 /** `plan` and `apply`: bring a deployment to what the definitions of this build say. */
 import type { Command } from "commander";
 import type { Catalogue } from "../engine/catalogue.ts";
-import { compareRegistries, type DefinitionChange, registryOf } from "../engine/registry.ts";
-import { messageOf } from "../engine/errors.ts";
+import {
+  compareRegistries,
+  type DefinitionChange,
+  type Registry,
+  registryOf,
+} from "../engine/registry.ts";
+import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { newestInterval } from "../engine/slots.ts";
 import type { Settings } from "../settings.ts";
 import type { RedisConnection } from "../store/redis.ts";
-import { readRegistry, writeRegistry } from "../store/registry.ts";
+import { assertApplied, readRegistry, writeRegistry } from "../store/registry.ts";
 import type { BuildChange } from "./builds.ts";
 import {
   type Context,
@@ -32,12 +37,15 @@ type Change = DefinitionChange | ScheduleChange | BuildChange;
 
 /** What there is to do, and what is to be filled besides. */
 interface Plan {
+  /** What it was compared with. */
+  readonly before: Registry;
   readonly changes: readonly Change[];
   readonly unfilled: readonly Unfilled[];
 }
 
 interface ApplyOptions extends JsonOption {
   readonly fill?: true;
+  readonly allowBreaking?: true;
   readonly wait: boolean;
 }
 
@@ -90,10 +98,15 @@ export function addApply(program: Command, context: Context): void {
     .summary("create, change and delete as the definitions of this build say")
     .description(
       "Does what `plan` shows. It may be run again, and by two of one build at once. A schedule " +
-        "that a person paused stays paused. A new schedule with `catchup` also starts the backfill since its " +
+        "that a person paused stays paused. What breaks a consumer is refused without " +
+        "--allow-breaking. A new schedule with `catchup` also starts the backfill since its " +
         "start. With --fill it changes nothing of that: it computes, under the definitions of this " +
         "build, what other definitions of a view have committed; they go on being served and " +
         "scheduled.",
+    )
+    .option(
+      "--allow-breaking",
+      "also where consumers of the build before are broken, as `plan` shows",
     )
     .option("--fill", "fill the definitions of this build beside the old ones, and nothing else")
     .option("--no-wait", "with --fill: return once the runs have started")
@@ -108,7 +121,7 @@ export function addApply(program: Command, context: Context): void {
           runs.attempt(() =>
             fill
               ? fillAll(context, runs, redis, catalogue, settings, options)
-              : apply(runs, redis, catalogue, settings, context.paint),
+              : apply(runs, redis, catalogue, settings, context.paint, options),
           ),
         );
       }),
@@ -126,10 +139,12 @@ async function makePlan(
     import("./builds.ts"),
     import("./schedules.ts"),
   ]);
+  const before = await readRegistry(redis, settings);
   return {
+    before,
     changes: [
       ...(await planBuild(runs.client, settings)),
-      ...compareRegistries(await readRegistry(redis, settings), registryOf(catalogue)),
+      ...compareRegistries(before, registryOf(catalogue)),
       ...(await planSchedules(runs.client, catalogue, settings)),
     ],
     unfilled: await allUnfilled(redis, catalogue, settings),
@@ -153,14 +168,22 @@ async function apply(
   catalogue: Catalogue,
   settings: Settings,
   paint: Paint,
+  { allowBreaking = false }: { readonly allowBreaking?: boolean },
 ): Promise<Reply> {
-  const [{ applyBuild }, { applySchedule }] = await Promise.all([
+  const [{ applyBuild, assertBuild }, { applySchedule }] = await Promise.all([
     import("./builds.ts"),
     import("./schedules.ts"),
   ]);
   const plan = await makePlan(runs, redis, catalogue, settings);
+  if (!allowBreaking) assertNothingBreaks(plan);
+  await assertBuild(runs.client, settings);
+  const after = registryOf(catalogue);
+  // First, so that of two builds at once one gives way. What is cut off after it, `plan` shows:
+  // builds and schedules are compared with Temporal itself.
+  await writeRegistry(redis, { before: plan.before, after }, settings);
   const backfills: string[] = [];
   for (const change of plan.changes) {
+    await assertApplied(redis, after, settings);
     if (change.kind === "build") await applyBuild(runs.client, settings);
     if (change.kind !== "schedule") continue;
     // The backfill first: if this ends in between, the schedule is still to be made, and the next
@@ -169,8 +192,6 @@ async function apply(
       backfills.push(...(await catchUp(runs, catalogue, change.view)));
     await applySchedule(runs.client, catalogue, settings, change);
   }
-  // Last, so that what is cut off before is shown and done again.
-  await writeRegistry(redis, registryOf(catalogue), settings);
   const { length } = plan.changes;
   return {
     data: { ...dataOf(plan), backfills },
@@ -183,6 +204,20 @@ async function apply(
           : `${countOf(length, "change")} made.`,
       ].join("\n"),
   };
+}
+
+/** @throws BREAKING_CHANGE naming what breaks and for whom */
+function assertNothingBreaks({ changes }: Plan): void {
+  const breaking = changes.flatMap((change) => ("breaking" in change ? change.breaking : []));
+  if (breaking.length === 0) return;
+  const list = breaking.map(
+    ({ what, consumers }) => `${what} (${consumers.join(", ") || "no service uses it"})`,
+  );
+  throw new OnceflowError(
+    "BREAKING_CHANGE",
+    `${list.join("; ")}. Keep what is used and add the new beside it, or tell those who use it and add --allow-breaking.`,
+    { breaking },
+  );
 }
 
 /** Starts or joins the backfill since the start of a schedule that is to catch up. */

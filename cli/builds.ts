@@ -1,12 +1,11 @@
 /** Worker versioning: which build of the workers new runs go to. */
 import type { Client } from "@temporalio/client";
 import { isGrpcServiceError } from "@temporalio/client";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { OnceflowError } from "../engine/errors.ts";
 import { deploymentOf, type Settings } from "../settings.ts";
 
-/** Statuses of gRPC: NOT_FOUND, FAILED_PRECONDITION. */
+/** The status of gRPC. */
 const notFound = 5;
-const noSuchBuild = [notFound, 9];
 
 /** Another build that is to take new runs. */
 export interface BuildChange {
@@ -55,27 +54,30 @@ function unnamedOf({ queue }: Settings) {
 }
 
 /**
- * Makes this build the one that new runs go to.
+ * Refuses a build that has no worker: nothing is to be changed for it.
  *
- * @throws BUILD_UNKNOWN where no worker of it has polled yet
+ * @throws BUILD_UNKNOWN
  */
-export async function applyBuild(client: Client, settings: Settings): Promise<void> {
-  const own = deploymentOf(settings) ?? unnamedOf(settings);
-  try {
-    await client.workflowService.setWorkerDeploymentCurrentVersion({
-      namespace: settings.temporalNamespace,
-      identity: "onceflow apply",
-      ...own,
-    });
-  } catch (error) {
-    if (!isGrpcServiceError(error) || !noSuchBuild.includes(Number(error.code))) throw error;
+export async function assertBuild(client: Client, settings: Settings): Promise<void> {
+  const own = deploymentOf(settings);
+  if (own === undefined) return;
+  const held = await deploymentNamed(client, settings.temporalNamespace, own.deploymentName);
+  const builds = (held?.versionSummaries ?? []).map((each) => each.deploymentVersion?.buildId);
+  if (!builds.includes(own.buildId))
     throw new OnceflowError(
       "BUILD_UNKNOWN",
-      `Temporal cannot send new runs to build "${own.buildId}" (${messageOf(error)}). Start a worker with ONCEFLOW_BUILD=${own.buildId} first.`,
+      `no worker of build "${own.buildId}" has polled Temporal yet. Start one with ONCEFLOW_BUILD=${own.buildId} first.`,
       { build: own.buildId },
-      error,
     );
-  }
+}
+
+/** Makes this build the one that new runs go to. */
+export async function applyBuild(client: Client, settings: Settings): Promise<void> {
+  await client.workflowService.setWorkerDeploymentCurrentVersion({
+    namespace: settings.temporalNamespace,
+    identity: "onceflow apply",
+    ...(deploymentOf(settings) ?? unnamedOf(settings)),
+  });
 }
 
 async function currentBuild(
@@ -83,14 +85,19 @@ async function currentBuild(
   namespace: string,
   deploymentName: string,
 ): Promise<string | null> {
+  const held = await deploymentNamed(client, namespace, deploymentName);
+  return held?.routingConfig?.currentDeploymentVersion?.buildId || null;
+}
+
+/** Null where no versioned worker has polled yet. */
+async function deploymentNamed(client: Client, namespace: string, deploymentName: string) {
   try {
     const { workerDeploymentInfo } = await client.workflowService.describeWorkerDeployment({
       namespace,
       deploymentName,
     });
-    return workerDeploymentInfo?.routingConfig?.currentDeploymentVersion?.buildId || null;
+    return workerDeploymentInfo ?? null;
   } catch (error) {
-    // No versioned worker has polled yet.
     if (isGrpcServiceError(error) && Number(error.code) === notFound) return null;
     throw error;
   }

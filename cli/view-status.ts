@@ -145,7 +145,7 @@ export async function inspectView(
   const holes = isFullRefresh(view.source)
     ? { gaps: [], overlaps: [] }
     : holesOf([...coverage.keys()]);
-  const freshness = head === null ? null : (nowMs - head.endMs) / 1000;
+  const freshness = head === null ? null : Math.max(0, nowMs - head.endMs) / 1000;
 
   if (entry !== null && coverage.size === 0) problems.push(neverFilled(view));
   for (const gap of holes.gaps.slice(0, gapsInProblems))

@@ -190,6 +190,21 @@ export const errorRegistry = {
     retryable: true,
     summary: "A webhook did not take the call of a run that failed or is late.",
   },
+  BREAKING_CHANGE: {
+    http: 409,
+    retryable: false,
+    summary: "The build to be applied breaks what consumers of the one before rely on.",
+  },
+  APPLY_CONFLICT: {
+    http: 409,
+    retryable: false,
+    summary: "Another build was applied while this one was.",
+  },
+  CLOCK_SKEW: {
+    http: 500,
+    retryable: true,
+    summary: "The clock of a worker differs from that of Redis by more than 30 seconds.",
+  },
   BUILD_UNKNOWN: {
     http: 409,
     retryable: false,

@@ -4,7 +4,8 @@
  */
 import type { Catalogue, Service, View } from "./catalogue.ts";
 import type { Dtype } from "./dtypes.ts";
-import { fingerprintOf } from "./fingerprint.ts";
+import { fingerprintOf, hash } from "./fingerprint.ts";
+import { type Node, visit } from "./node.ts";
 
 /** The views and services of a build, by name. */
 export interface Registry {
@@ -34,6 +35,8 @@ export interface RegisteredColumn {
   readonly dtype: Dtype;
   /** Hash of its formula. */
   readonly formula: string;
+  /** Hash of the text of the `map` functions below it, which is in no fingerprint; absent for none. */
+  readonly code?: string;
 }
 
 /** What is known of a service. */
@@ -105,11 +108,19 @@ function registeredView(view: View): RegisteredView {
     columns: Object.fromEntries(
       [...view.stores, ...view.features].map(({ name, node }) => [
         name,
-        { dtype: node.dtype, formula: fingerprintOf(node) },
+        { dtype: node.dtype, formula: fingerprintOf(node), ...codeOf(node) },
       ]),
     ),
     dependsOn: (view.schedule?.dependsOn ?? []).map((each) => each.view),
   };
+}
+
+function codeOf(node: Node): Pick<RegisteredColumn, "code"> {
+  const texts: string[] = [];
+  visit([node], (each) => {
+    if (each.kind === "map") texts.push(String(each.compute).replaceAll(/\s+/g, ""));
+  });
+  return texts.length === 0 ? {} : { code: hash(texts) };
 }
 
 function registeredService({ fingerprint, outputs }: Service): RegisteredService {
@@ -156,6 +167,11 @@ function viewDifferences(old: RegisteredView, now: RegisteredView): string[] {
   else if (old.definition !== now.definition) why.push("expectations changed; no row moves");
   const added = Object.keys(now.columns).filter((name) => old.columns[name] === undefined);
   if (added.length > 0) why.push(`new: ${added.join(", ")}`);
+  for (const [name, { formula, code }] of Object.entries(now.columns))
+    if (old.columns[name]?.formula === formula && old.columns[name].code !== code)
+      why.push(
+        `the function of ${name} reads otherwise, and its version is the same: raise the version where it computes otherwise, since stored and trained values are of the old one`,
+      );
   if (old.dependsOn.join() !== now.dependsOn.join())
     why.push(`comes after ${now.dependsOn.join(", ") || "no view"}`);
   return why;

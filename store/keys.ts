@@ -30,7 +30,7 @@ export interface StoreKeys {
   readonly outcomes: (view: string, fingerprint: string) => string;
   /** List: the newest runs first, JSON with wall-clock facts. */
   readonly runs: (view: string) => string;
-  /** String: what was applied last, JSON. */
+  /** Hash: `applied` → views and services as they were applied last, JSON. */
   readonly registry: string;
   /** Globs: the pointers of every view, and every key of a view but its rows. */
   readonly everyPointers: string;

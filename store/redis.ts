@@ -30,6 +30,8 @@ export interface RedisDeadlines {
   readonly socketTimeoutMs: number;
 }
 
+const longestSkewMs = 30_000;
+
 const deadlines: Readonly<Record<RedisRole, RedisDeadlines>> = {
   serving: { commandTimeoutMs: 500, connectTimeoutMs: 1_000, socketTimeoutMs: 1_000 },
   writing: { commandTimeoutMs: 15_000, connectTimeoutMs: 5_000, socketTimeoutMs: 20_000 },
@@ -76,6 +78,12 @@ export interface RedisConnection {
    * @throws STORE_EVICTS
    */
   readonly assertNoEviction: () => Promise<void>;
+  /**
+   * Refuses to work with a clock that is not that of Redis, give or take 30 seconds.
+   *
+   * @throws CLOCK_SKEW
+   */
+  readonly assertClock: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -169,6 +177,16 @@ export function connectRedis(
           `Redis at ${address} has maxmemory-policy ${policy}, so it may drop rows in silence. ` +
             "Set it to noeviction: CONFIG SET maxmemory-policy noeviction.",
           { address, policy },
+        );
+    },
+    async assertClock() {
+      const [seconds] = (await send(["time"])) as RedisReply[];
+      const skewMs = Date.now() - Number(textOf(seconds)) * 1000;
+      if (Math.abs(skewMs) > longestSkewMs)
+        throw new OnceflowError(
+          "CLOCK_SKEW",
+          `the clock of this machine is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? "ahead of" : "behind"} that of Redis at ${address}. Set the clocks of both by NTP.`,
+          { address, skew_ms: skewMs },
         );
     },
     async close() {

@@ -45,6 +45,7 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
     failed: 0,
     rows: 0,
     running: [],
+    others: [],
     paused: false,
     maxParallel: input.maxParallel ?? defaultParallel,
     startedAtMs: Date.now(),
@@ -82,6 +83,7 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
     }
     under.delete(interval);
     state.running = [...under];
+    state.others = state.others.filter((each) => each !== interval);
     show();
   };
 
@@ -96,11 +98,15 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
     const { view, fingerprint = "", definition = "" } = input;
     return { interval, input: { view, start, end, fingerprint, definition } };
   });
-  // They are no children of this execution: a cancellation is handed on, and then waited for.
+  const isOwn = ({ interval }: { readonly interval: string }) => !state.others.includes(interval);
+  // They are no children of this execution: a cancellation is handed on to those that an earlier
+  // one has started, and then waited for.
   for (const each of joined)
     void follow(
       each.interval,
-      CancellationScope.nonCancellable(() => joinInterval(each.input)),
+      isOwn(each)
+        ? CancellationScope.nonCancellable(() => joinInterval(each.input))
+        : joinInterval(each.input),
     );
   show();
 
@@ -127,13 +133,14 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
         begun++;
         state.cursor = run.start;
         starting++;
+        const interval = `${run.start}/${run.end}`;
+        const child = { view: input.view, fingerprint, definition, ...how, ...run };
         void follow(
-          `${run.start}/${run.end}`,
-          runInterval(
-            workflow,
-            { view: input.view, fingerprint, definition, ...how, ...run },
-            () => starting--,
-          ),
+          interval,
+          runInterval(workflow, child, (by) => {
+            starting--;
+            if (by === "others") state.others = [...state.others, interval];
+          }),
         );
         show();
       }
@@ -146,7 +153,7 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
     // The children of this execution have got the cancellation themselves.
     await CancellationScope.nonCancellable(async () => {
       for (const each of joined)
-        if (under.has(each.interval))
+        if (under.has(each.interval) && isOwn(each))
           await getExternalWorkflowHandle(intervalId(each.input))
             .cancel()
             .catch(() => undefined);

@@ -11,35 +11,34 @@ export function intervalId(input: MaterializeInput): string {
 }
 
 /**
- * Runs an interval by its workflow, `materialize` or a pipeline. The child outlives this execution, so that a workflow that continues as new
- * joins it again; a cancellation reaches it and is waited for.
+ * Runs an interval by its workflow, `materialize` or a pipeline. The child outlives this execution,
+ * so that a workflow that continues as new joins it again; a cancellation reaches it and is waited
+ * for. A run that someone else has started is joined, and left alone by a cancellation.
  *
- * @param onStarted - called once the run is there: a child that is asked for in the same breath as
- *   continue-as-new is never started
+ * @param onStarted - called once the run is there, with whose it is: a child that is asked for in
+ *   the same breath as continue-as-new is never started
  */
 export async function runInterval(
   workflow: string,
   input: MaterializeInput,
-  onStarted: () => void = () => undefined,
+  onStarted: (by: "us" | "others") => void = () => undefined,
 ): Promise<MaterializeResult> {
   const { view, start, end } = input;
-  try {
-    const child = await startChild<(input: MaterializeInput) => Promise<MaterializeResult>>(
-      workflow,
-      {
-        workflowId: intervalId(input),
-        args: [input],
-        parentClosePolicy: "ABANDON",
-        cancellationType: "WAIT_CANCELLATION_COMPLETED",
-        staticSummary: `${view} [${start}, ${end})`,
-        typedSearchAttributes: attributesOf("materialize", view, `${start}/${end}`),
-      },
-    ).finally(onStarted);
-    return await child.result();
-  } catch (error) {
-    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-    return await joinInterval(input);
-  }
+  const starting = startChild<(input: MaterializeInput) => Promise<MaterializeResult>>(workflow, {
+    workflowId: intervalId(input),
+    args: [input],
+    parentClosePolicy: "ABANDON",
+    cancellationType: "WAIT_CANCELLATION_COMPLETED",
+    staticSummary: `${view} [${start}, ${end})`,
+    typedSearchAttributes: attributesOf("materialize", view, `${start}/${end}`),
+  });
+  const child = await starting.catch((error: unknown) => {
+    if (error instanceof WorkflowExecutionAlreadyStartedError) return null;
+    onStarted("us");
+    throw error;
+  });
+  onStarted(child === null ? "others" : "us");
+  return child === null ? joinInterval(input) : child.result();
 }
 
 /** Waits for the run of an interval that another workflow, or an earlier execution, has started. */

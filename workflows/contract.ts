@@ -207,6 +207,8 @@ export interface BackfillState {
   readonly rows: number;
   /** Intervals under way, as `start/end`. */
   readonly running: readonly string[];
+  /** Those of them that someone else has started: a cancellation leaves them alone. */
+  readonly others: readonly string[];
   readonly paused: boolean;
   readonly maxParallel: number;
   readonly startedAtMs: number;
@@ -215,7 +217,7 @@ export interface BackfillState {
 }
 
 /** What a backfill did; a failed interval does not fail it. */
-export type BackfillResult = Omit<BackfillState, "cursor" | "running" | "paused"> & {
+export type BackfillResult = Omit<BackfillState, "cursor" | "running" | "others" | "paused"> & {
   readonly view: string;
 };
 

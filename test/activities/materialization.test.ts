@@ -268,6 +268,23 @@ describe("The activities of materialize", () => {
     assert.equal((await after.stage("1970-01-01T00:00:00Z", end)).plan.due, "rows");
   });
 
+  it("are refused to a worker whose clock is not that of Redis", async () => {
+    const { stage } = build(catalogueOf({}));
+    const { now } = Date;
+    for (const skewMs of [-300_000, 300_000])
+      try {
+        Date.now = () => now() + skewMs;
+        await failsWith(
+          stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z"),
+          "CLOCK_SKEW",
+          skewMs > 0 ? /(299|30[01]) s ahead of/ : /(299|30[01]) s behind/,
+        );
+      } finally {
+        Date.now = now;
+      }
+    await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+  });
+
   it("notice a Redis that restarted while rows were written", async () => {
     const { activities, call, stage } = build(catalogueOf({}));
     const { run, store } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");

@@ -69,7 +69,7 @@ describe("The plan of a schedule's slot", () => {
 
   /** Days of the runs, those that are computed again marked. */
   async function planned(at: string, now: string, from = catalogue) {
-    const { planSlot } = createScheduling({ catalogue: from, ledger });
+    const { planSlot } = createScheduling({ catalogue: from, ledger, redis });
     const { runs } = await planSlot(input, at, now);
     return runs.map(({ start, reprocess }) => `${start.slice(8, 10)}${reprocess ? " again" : ""}`);
   }

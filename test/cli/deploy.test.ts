@@ -119,7 +119,10 @@ describe("A new build of the definitions", function () {
   it("is refused as long as no worker of it polls", async () => {
     const { code, err } = await cli("a", "apply");
     assert.equal(code, 1);
-    assert.match(err, /^BUILD_UNKNOWN .*build "a".*Start a worker with ONCEFLOW_BUILD=a first/);
+    assert.match(
+      err,
+      /^BUILD_UNKNOWN no worker of build "a" .*Start one with ONCEFLOW_BUILD=a first/,
+    );
   });
 
   it("is all new at first, and nothing is left to do once it is applied", async () => {
@@ -204,13 +207,31 @@ describe("A new build of the definitions", function () {
   });
 
   it("takes over with apply, and the old one stays for the roll-back", async () => {
-    assert.equal((await cli("b", "apply")).code, 0);
+    const refused = await cli("b", "apply");
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.err,
+      /^BREAKING_CHANGE tripled is gone \(service ranking\); .*--allow-breaking/,
+    );
+    assert.equal(await scheduledFingerprint(), fingerprintOf("a"));
+    assert.equal((await cli("b", "apply", "--allow-breaking")).code, 0);
     assert.equal(await scheduledFingerprint(), fingerprintOf("b"));
     assert.equal((await cli("b", "plan")).code, 0);
     assert.equal(await served("a", "one"), "PRESENT");
-    assert.equal((await cli("a", "apply")).code, 0);
+    assert.equal((await cli("a", "apply", "--allow-breaking")).code, 0);
     assert.equal(await scheduledFingerprint(), fingerprintOf("a"));
-    assert.equal((await cli("b", "apply")).code, 0);
+    assert.equal((await cli("b", "apply", "--allow-breaking")).code, 0);
+  });
+
+  it("gives way where another is applied at the same time", async () => {
+    const [a, b] = await Promise.all(
+      (["a", "b"] as const).map((build) => cli(build, "apply", "--allow-breaking")),
+    );
+    for (const each of [a, b])
+      if (each?.code !== 0) assert.match(each?.err ?? "", /^APPLY_CONFLICT /);
+    assert.equal((await cli("b", "apply", "--allow-breaking")).code, 0);
+    assert.ok(a?.code === 0 || b?.code === 0);
+    assert.equal((await cli("b", "plan")).code, 0);
   });
 
   it("is left by apply from a build without a name", async () => {

@@ -6,6 +6,7 @@ import {
   featureView,
   float64,
   int64,
+  map,
   mean,
   source,
   string,
@@ -141,6 +142,34 @@ describe("The registry", () => {
     assert.deepEqual(breaksOf(build({ without: "view" }), "view"), [
       ["view things is gone", "service service", "view totals"],
     ]);
+  });
+
+  it("says of a function that reads otherwise under the same version, which breaks nobody", () => {
+    const registered = (compute: (inputs: { readonly x: number | null }) => number | null) => {
+      const rows = source("rows", {
+        files: "rows.csv",
+        entity: entity("thing", { key: "id" }),
+        columns: { id: string, x: float64 },
+      });
+      const { x } = rows.columns;
+      const mapped = map("mapped", { version: 1 }, { x }, float64, compute);
+      const view = featureView("rows", { source: rows, stores: [x] });
+      return registryOf(buildCatalogue({ rows: { rows, mapped, view } }));
+    };
+    const old = registered(({ x }) => (x ?? 0) + 1);
+    assert.deepEqual(
+      compareRegistries(
+        old,
+        registered(({ x }) => (x ?? 0) + 1),
+      ),
+      [],
+    );
+    const [change] = compareRegistries(
+      old,
+      registered(({ x }) => (x ?? 0) + 2),
+    );
+    assert.match(change?.why.join() ?? "", /the function of mapped reads otherwise/);
+    assert.deepEqual(change?.breaking, []);
   });
 
   it("asks callers for a new entity key", () => {

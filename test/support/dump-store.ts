@@ -24,10 +24,8 @@ export async function dumpStore(
   for (const key of await scanKeys(client, prefix)) {
     const name = key.slice(prefix.length + 1);
     if (/\}:(runs$|begun:|outcomes:)/.test(key)) continue;
-    if ((await client.type(key)) === "string") {
-      lines.push(name, `  ${showBytes((await client.getBuffer(key)) ?? Buffer.alloc(0))}`);
-      continue;
-    }
+    const type = await client.type(key);
+    if (type !== "hash") throw new Error(`the key ${key} is a ${type}; only run logs are no hash`);
     const shown =
       key.endsWith("}:snapshots") && snapshots === "latest"
         ? await latestSnapshots(client, key.replace(/snapshots$/, "pointers"))

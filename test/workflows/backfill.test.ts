@@ -132,7 +132,14 @@ describe("Schedules and backfills", function () {
     };
     const waiting = deployment.withPrefix();
     await deployment.startWorker({ ...own, ...named(waiting), sources: own.sources });
-    const run = await backfill(waiting, { maxParallel: 1 });
+    const { client, startMaterialize, close } = await connectRuns(waiting);
+    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "badges");
+    // One that somebody else runs is joined, and not theirs to cancel.
+    const others = await startMaterialize({
+      ...{ view: "badges", start: day(0), end: day(1) },
+      ...{ fingerprint, definition },
+    });
+    const run = await backfill(waiting, { maxParallel: 1, partitionsPerRun: 1 });
     await until(
       "one interval is under way",
       async () => (await run.progress()).running.length === 1,
@@ -146,14 +153,18 @@ describe("Schedules and backfills", function () {
 
     await run.cancel();
     await assert.rejects(run.result());
-    const { client } = deployment.runs;
     const prefix = `${queuesOf(waiting.queue).offline}/materialize/`;
-    await until("no run of an interval is left", async () => {
+    const openRuns = async () => {
       const open: string[] = [];
       for await (const each of client.workflow.list({ query: 'ExecutionStatus = "Running"' }))
         if (each.workflowId.startsWith(prefix)) open.push(each.workflowId);
-      return open.length === 0;
-    });
+      return open;
+    };
+    await until("none of its runs is left", async () => (await openRuns()).length <= 1);
+    assert.deepEqual(await openRuns(), [others.workflowId]);
+    await others.cancel();
+    await until("no run of an interval is left", async () => (await openRuns()).length === 0);
+    await close();
     assert.deepEqual(await generations(waiting), {});
     assert.ok(!existsSync(join(waiting.dataDir, "later-2026-01-01.parquet")));
   });
@@ -189,6 +200,21 @@ describe("Schedules and backfills", function () {
     );
     const done = await start({ view: "badges", from: "2026-01-01", to: "2026-01-02" }, 4);
     assert.equal(done.committed, 1);
+  });
+
+  it("commits an interval once that is asked for two hundred times at once, and by a backfill", async () => {
+    const settings = deployment.withPrefix();
+    await deployment.startWorker(settings);
+    const { startMaterialize, close } = await connectRuns(settings);
+    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "badges");
+    const input = { view: "badges", start: day(0), end: day(1), fingerprint, definition };
+    const filling = await backfill(settings, { to: day(2) });
+    const asked = await Promise.all(Array.from({ length: 200 }, () => startMaterialize(input)));
+    const results = await Promise.all(asked.map((run) => run.result()));
+    assert.equal((await filling.result()).failed, 0);
+    assert.deepEqual([...new Set(results.map((result) => result.generation))], [1]);
+    assert.deepEqual(await generations(settings), { 0: 1, 1: 1 });
+    await close();
   });
 
   it("runs every slot of a schedule's backfill once, with its historical interval", async () => {
