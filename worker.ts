@@ -5,8 +5,10 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { ApplicationFailure } from "@temporalio/common";
 import {
   DefaultLogger,
+  type LogEntry,
   NativeConnection,
   Runtime,
   Worker,
@@ -50,7 +52,7 @@ async function main(): Promise<void> {
     );
   const settings = readSettings();
   Runtime.install({
-    logger: new DefaultLogger(settings.logLevel.toUpperCase() as Uppercase<LogLevel>),
+    logger: new DefaultLogger(settings.logLevel.toUpperCase() as Uppercase<LogLevel>, writeLine),
     shutdownSignals: ["SIGINT", "SIGTERM"],
   });
   const connection = await connectTemporal(settings);
@@ -70,6 +72,26 @@ async function main(): Promise<void> {
   await close();
   await redis.close();
   await connection.close();
+}
+
+/** One line for each entry, with what names it; a stack only of what has no code, or for debug. */
+function writeLine({ level, timestampNanos, message, meta }: LogEntry): void {
+  const { error, activityType, attempt, workflowId } = (meta ?? {}) as Readonly<
+    Record<string, unknown>
+  >;
+  const type = error instanceof ApplicationFailure ? error.type : undefined;
+  const words = [
+    new Date(Number(timestampNanos / 1_000_000n)).toISOString(),
+    level,
+    message,
+    ...(typeof activityType === "string" ? [`${activityType}, attempt ${String(attempt)}`] : []),
+    ...(typeof workflowId === "string" ? [`of ${workflowId}`] : []),
+    ...(error instanceof Error ? [`: ${type ?? error.name} ${error.message}`] : []),
+  ];
+  const isUnforeseen = error instanceof Error && (type ?? "INTERNAL") === "INTERNAL";
+  const hasStack = isUnforeseen || (level === "DEBUG" && error instanceof Error);
+  const stack = hasStack ? `\n${error.stack ?? ""}` : "";
+  process.stderr.write(`${words.join(" ").replaceAll("\n", " ")}${stack}\n`);
 }
 
 async function offlineOptions(settings: Settings, redis: RedisConnection) {

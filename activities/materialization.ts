@@ -23,7 +23,7 @@ import {
   mergeStates,
   type Snapshot,
 } from "../engine/snapshot.ts";
-import type { Ledger } from "../store/ledger.ts";
+import type { CoveredFiles, Ledger } from "../store/ledger.ts";
 import { chooseBuckets } from "../store/namespace.ts";
 import type { OfflineStore } from "../store/offline-store.ts";
 import type { OnlineStore } from "../store/online-store.ts";
@@ -336,7 +336,7 @@ export function createMaterialization(
       const ownStates = statesOfRun(view, run, states);
       const facts = {
         rows: sumOf(rows),
-        files: hash(files.map(({ sizeBytes, mtimeMs }) => [sizeBytes, mtimeMs])).slice(0, 12),
+        files: filesOf(files),
         ...(Object.keys(upstream).length > 0 ? { upstream } : {}),
       };
       for (let attempt = 1; ; attempt++) {
@@ -398,6 +398,14 @@ export function createMaterialization(
     );
     return { ...facts, rows: slices.flatMap((slice) => slice.rows), states };
   }
+}
+
+/** Names the files of a commit: when the newest was written, and a hash of them all. */
+function filesOf(files: readonly SourceFile[]): CoveredFiles {
+  return {
+    as_of: Math.floor(files.reduce((newest, { mtimeMs }) => Math.max(newest, mtimeMs), 0)),
+    hash: hash(files.map(({ sizeBytes, mtimeMs }) => [sizeBytes, mtimeMs])).slice(0, 12),
+  };
 }
 
 /** Identifies the Redis process: another id means that it restarted, or is another one. */

@@ -97,9 +97,9 @@ export function addApply(program: Command, context: Context): void {
     .command("apply")
     .summary("create, change and delete as the definitions of this build say")
     .description(
-      "Does what `plan` shows. It may be run again, and by two of one build at once. A schedule " +
-        "that a person paused stays paused. What breaks a consumer is refused without " +
-        "--allow-breaking. A new schedule with `catchup` also starts the backfill since its " +
+      "Does what `plan` shows. It may be run again, and by two at once; of two builds at once one " +
+        "gives way. A schedule that a person paused stays paused. What breaks a consumer is refused " +
+        "without --allow-breaking. A new schedule with `catchup` also starts the backfill since its " +
         "start. With --fill it changes nothing of that: it computes, under the definitions of this " +
         "build, what other definitions of a view have committed; they go on being served and " +
         "scheduled.",
@@ -206,13 +206,13 @@ async function apply(
   };
 }
 
-/** @throws BREAKING_CHANGE naming what breaks and for whom */
+/** @throws BREAKING_CHANGE naming what breaks and for whom; what nobody uses is not refused */
 function assertNothingBreaks({ changes }: Plan): void {
-  const breaking = changes.flatMap((change) => ("breaking" in change ? change.breaking : []));
+  const breaking = changes
+    .flatMap((change) => ("breaking" in change ? change.breaking : []))
+    .filter(({ consumers }) => consumers.length > 0);
   if (breaking.length === 0) return;
-  const list = breaking.map(
-    ({ what, consumers }) => `${what} (${consumers.join(", ") || "no service uses it"})`,
-  );
+  const list = breaking.map(({ what, consumers }) => `${what} (${consumers.join(", ")})`);
   throw new OnceflowError(
     "BREAKING_CHANGE",
     `${list.join("; ")}. Keep what is used and add the new beside it, or tell those who use it and add --allow-breaking.`,

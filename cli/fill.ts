@@ -5,7 +5,7 @@ import type { Catalogue, View } from "../engine/catalogue.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
 import { formatInterval, type Interval, parseInterval } from "../engine/interval.ts";
 import { readGrid } from "../store/grid.ts";
-import { createLedger, type Ledger } from "../store/ledger.ts";
+import { type CoveredFiles, createLedger, type Ledger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
 import type { Settings } from "../settings.ts";
@@ -26,15 +26,14 @@ export interface Unfilled {
 /** An interval as some definitions have committed it. */
 interface Committed {
   readonly interval: Interval;
-  /** Names the files that were read. */
-  readonly files: unknown;
+  readonly files: CoveredFiles | undefined;
   readonly atMs: number;
 }
 
 /**
  * Compares what is committed under every definition of a view that the store still has with what
- * is committed whole under this build's: an interval is missing, or it was computed later there,
- * from other files. Of a full refresh only the newest counts.
+ * is committed whole under this build's: an interval is missing, or was computed from newer files
+ * there. Of a full refresh only the newest counts.
  */
 export async function unfilledOf(
   redis: RedisConnection,
@@ -60,7 +59,7 @@ export async function unfilledOf(
     others.flatMap(({ interval, files, atMs }) => {
       const key = formatInterval(interval);
       const mine = own.get(key);
-      return mine !== undefined && mine.files !== files && atMs > mine.atMs ? [interval.endMs] : [];
+      return mine !== undefined && isNewer({ files, atMs }, mine) ? [interval.endMs] : [];
     }),
   );
   const lacking = cells
@@ -113,6 +112,13 @@ export async function startFill(
           }),
     );
   return started;
+}
+
+/** Whether one commit was made of newer files than another; of files of one time, the later is. */
+function isNewer(one: Omit<Committed, "interval">, other: Omit<Committed, "interval">): boolean {
+  if (one.files?.hash === other.files?.hash) return false;
+  const [asOf, otherAsOf] = [one.files?.as_of ?? 0, other.files?.as_of ?? 0];
+  return asOf === otherAsOf ? one.atMs > other.atMs : asOf > otherAsOf;
 }
 
 async function committedOf(

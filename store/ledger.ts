@@ -26,9 +26,19 @@ export interface RunIdentity {
   readonly runId: string;
 }
 
+/** The files that a commit was made of. */
+export interface CoveredFiles {
+  /** When the newest was written, in ms. */
+  readonly as_of: number;
+  /** Of the sizes and times of all. */
+  readonly hash: string;
+}
+
 /** Facts of a commit that do not depend on when or by whom it was done; JSON values only. */
 export interface CoverageFacts {
   readonly rows: number;
+  /** Absent in commits of older releases. */
+  readonly files?: CoveredFiles;
   readonly [fact: string]: unknown;
 }
 

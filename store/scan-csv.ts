@@ -22,6 +22,7 @@ import {
   declared,
   fault,
   type Input,
+  nullsOf,
   openFile,
   project,
   unparsable,
@@ -176,8 +177,15 @@ function parseCsv(
   const place = (row: number) => describePlace(locateRow(header, bytes, start, row));
   const columns = declared(input.source);
   if (rows === 0) {
-    const empty = columns.map(([name, dtype]) => toSeries(name, dtype, []));
-    return { frame: pl.DataFrame(empty), firstRow: start.row, place };
+    const frame = () => pl.DataFrame(columns.map(([name, dtype]) => toSeries(name, dtype, [])));
+    const times = columns.filter(([, dtype]) => dtype === "timestamp");
+    return {
+      frame,
+      nulls: {},
+      times: new Map(times.map(([name]) => [name, new BigInt64Array(0)])),
+      firstRow: start.row,
+      place,
+    };
   }
   let raw: pl.DataFrame;
   try {
@@ -203,18 +211,29 @@ function parseCsv(
     const problem = `holds ${rows} rows from ${describePlace(start)} on, and polars reads ${heightOf(raw)}`;
     throw fault("SOURCE_CORRUPT", input, problem);
   }
-  const frame = project(raw, input.source);
+  const text = project(raw, input.source);
+  const nulls = nullsOf(text);
+  const values = new Map<string, readonly (Int64 | null)[]>();
   const times = new Map<string, BigInt64Array>();
-  for (const [index, [name, dtype]] of columns.entries()) {
+  for (const [name, dtype] of columns) {
     if (dtype !== "timestamp") continue;
-    const values = readTimes(input, name, frame, place);
+    const read = readTimes(input, name, text, place);
+    values.set(name, read);
     times.set(
       name,
-      BigInt64Array.from(values, (us) => BigInt(us ?? 0)),
+      BigInt64Array.from(read, (us) => BigInt(us ?? 0)),
     );
-    frame.replaceAtIdx(index, toSeries(name, "timestamp", values));
+    // An empty cell in quotes is text to polars.
+    nulls[name] = read.filter((us) => us === null).length;
   }
-  return { frame, times, firstRow: start.row, place };
+  const frame = () => {
+    for (const [index, [name]] of columns.entries()) {
+      const read = values.get(name);
+      if (read !== undefined) text.replaceAtIdx(index, toSeries(name, "timestamp", read));
+    }
+    return text;
+  };
+  return { frame, nulls, times, firstRow: start.row, place };
 }
 
 /** The times of a text column. */

@@ -11,6 +11,7 @@ import {
   declared,
   fault,
   type Input,
+  nullsOf,
   openFile,
   project,
   unparsable,
@@ -47,7 +48,13 @@ export async function* readParquet(input: Input): AsyncGenerator<Chunk> {
       decode(input, () => widen(input, frame.getColumn(name), dtype)),
     );
   }
-  yield { frame, firstRow: 0, place };
+  const times = new Map(
+    declared(input.source).flatMap(([name, dtype]) => {
+      const [column] = dtype === "timestamp" ? toColumns(frame, [name]) : [];
+      return column?.dtype === "timestamp" ? [[name, column.data] as const] : [];
+    }),
+  );
+  yield { frame: () => frame, nulls: nullsOf(frame), times, firstRow: 0, place };
 }
 
 /** Runs polars over a file's bytes: what it throws, panics included, means that they are damaged. */

@@ -54,17 +54,14 @@ export async function* readChunks(
 
 /** Checks nulls and times, numbers the rows and drops those outside the interval. */
 function select(chunk: Chunk, input: Input, interval: Interval): pl.DataFrame {
-  const { frame, firstRow } = chunk;
   const { eventTime } = input.source;
   assertNulls(chunk, input);
-  const times = new Map<string, BigInt64Array>();
-  for (const [name, dtype] of declared(input.source))
-    if (dtype === "timestamp")
-      times.set(name, chunk.times?.get(name) ?? timesInDomain(chunk, name, input));
-  const kept = eventTime === undefined ? "all" : keptOf(times.get(eventTime), interval);
+  for (const [name, times] of chunk.times) assertInDomain(chunk, name, times, input);
+  const kept = eventTime === undefined ? "all" : keptOf(chunk.times.get(eventTime), interval);
   if (kept === "none") return emptyFrame(input.source);
+  const frame = chunk.frame();
   // A double holds every ordinal exactly, and fills far faster than bigints do.
-  const first = input.file.index * rowsPerFile + firstRow;
+  const first = input.file.index * rowsPerFile + chunk.firstRow;
   const ordinals = Float64Array.from({ length: heightOf(frame) }, (_, row) => first + row);
   frame.insertAtIdx(
     declared(input.source).length,
@@ -91,14 +88,13 @@ function emptyFrame(source: Source): pl.DataFrame {
   return frame;
 }
 
-function assertNulls({ frame, place }: Chunk, input: Input): void {
+function assertNulls({ frame, nulls, place }: Chunk, input: Input): void {
   const { types, entity, eventTime } = input.source;
-  const counts = frame.nullCount().toRecords()[0] as Record<string, number> | undefined;
   for (const [name, { dtype, nullable }] of Object.entries(types)) {
-    if ((counts?.[name] ?? 0) === 0) continue;
+    if ((nulls[name] ?? 0) === 0) continue;
     const isIdentity = entity.keys.includes(name) || name === eventTime;
     if (nullable && !isIdentity) continue;
-    const row = toColumns(frame, [name])[0]?.nulls?.indexOf(1) ?? 0;
+    const row = toColumns(frame(), [name])[0]?.nulls?.indexOf(1) ?? 0;
     throw fault("NULL_NOT_ALLOWED", input, `${place(row)}: "${name}" is null`, {
       column: name,
       fix: isIdentity
@@ -114,6 +110,7 @@ function keptOf(
   { startMs, endMs }: Interval,
 ): "all" | "none" | "some" {
   if (times === undefined) return "some";
+  if (times.length === 0) return "none";
   const [start, end] = [BigInt(startMs) * 1000n, BigInt(endMs) * 1000n];
   // An event time is never null.
   const isInside = (us: bigint) => us >= start && us < end;
@@ -126,13 +123,8 @@ function microseconds(ms: number): pl.Expr {
   return pl.lit(String(BigInt(ms) * 1000n)).cast(pl.Int64);
 }
 
-/** A column of times in µs; a null is some number. @throws VALUE_UNPARSABLE beyond year 9999 */
-function timesInDomain({ frame, place }: Chunk, name: string, input: Input): BigInt64Array {
-  const [column] = toColumns(frame, [name]);
-  if (column?.dtype !== "timestamp") throw new Error(`column ${name} is no timestamp`);
-  const row = column.data.findIndex(
-    (us, i) => (us < timestampMin || us > timestampMax) && column.nulls?.[i] !== 1,
-  );
-  if (row >= 0) throw unparsable(input, place(row), name, "timestamp", `${column.data[row]} µs`);
-  return column.data;
+/** @throws VALUE_UNPARSABLE beyond year 9999 */
+function assertInDomain({ place }: Chunk, name: string, times: BigInt64Array, input: Input): void {
+  const row = times.findIndex((us) => us < timestampMin || us > timestampMax);
+  if (row >= 0) throw unparsable(input, place(row), name, "timestamp", `${times[row]} µs`);
 }

@@ -15,13 +15,21 @@ export interface Input {
 
 /** Declared columns of some rows of a file, before the checks that all formats share. */
 export interface Chunk {
-  readonly frame: pl.DataFrame;
-  /** Timestamp columns in µs, where the reader has them at hand; a null is some number. */
-  readonly times?: ReadonlyMap<string, BigInt64Array>;
+  /** Builds them: a chunk of which no row is wanted needs none. */
+  readonly frame: () => pl.DataFrame;
+  /** Nulls by column. */
+  readonly nulls: Readonly<Record<string, number>>;
+  /** Timestamp columns in µs; a null is 0. */
+  readonly times: ReadonlyMap<string, BigInt64Array>;
   /** Rows of the file before the first of this chunk. */
   readonly firstRow: number;
   /** Names the place of a row of this chunk. */
   readonly place: (row: number) => string;
+}
+
+/** Nulls of each column of a frame. */
+export function nullsOf(frame: pl.DataFrame): Record<string, number> {
+  return frame.nullCount().toRecords()[0] as Record<string, number>;
 }
 
 /** The declared columns in their order. */
