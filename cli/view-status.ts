@@ -3,6 +3,7 @@ import { isFullRefresh } from "../engine/definitions.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
+import { parseInterval } from "../engine/interval.ts";
 import type { CellState } from "../engine/grid.ts";
 import type { AggregateNode } from "../engine/node.ts";
 import { intervalsBetween, newestInterval } from "../engine/slots.ts";
@@ -308,7 +309,7 @@ function failuresOf(view: View, runs: readonly RunRecord[]): Finding[] {
   for (const run of isFullRefresh(view.source) ? runs.slice(0, 1) : runs)
     if (!newest.has(run.interval)) newest.set(run.interval, run);
   return [...newest.values()]
-    .filter((run) => run.outcome === "failed")
+    .filter((run) => run.outcome === "failed" && canPass(view, run))
     .slice(0, gapsInProblems)
     .map((run) => {
       const span = splitInterval(run.interval);
@@ -318,6 +319,14 @@ function failuresOf(view: View, runs: readonly RunRecord[]): Finding[] {
         fix: `mend the cause, then ${invocation} materialize ${view.name} ${spanOptions(view, span)}`,
       };
     });
+}
+
+/** Whether the interval could be committed at all: off the grid of a schedule none can. */
+function canPass({ schedule, source }: View, { interval }: RunRecord): boolean {
+  if (schedule === undefined || isFullRefresh(source)) return true;
+  const { startMs, endMs } = parseInterval(interval);
+  const [slot] = intervalsBetween(schedule, startMs, endMs);
+  return slot?.startMs === startMs && slot?.endMs === endMs;
 }
 
 function describeSnapshot(view: View, latest: { id: string; asOfMs: number; body: string }) {
