@@ -38,7 +38,8 @@ describe("The CLI over schedules", function () {
     const after = await cli(["plan"], env);
     assert.deepEqual([after.code, after.err], [0, ""]);
 
-    assert.equal((await cli(["pause", "badges"], env)).code, 0);
+    const why = ["--reason", "the source is moved"];
+    assert.equal((await cli(["pause", "badges", ...why], env)).code, 0);
     const handle = deployment.runs.client.schedule.getHandle(
       idsOf(deployment.settings.queue).schedule("badges"),
     );
@@ -52,6 +53,7 @@ describe("The CLI over schedules", function () {
     assert.equal((await cli(["plan"], env)).code, 0);
     const { state, policies } = await handle.describe();
     assert.equal(state.paused, true);
+    assert.equal(state.note, "the source is moved");
     assert.equal(policies.overlap, "ALLOW_ALL");
   });
 
