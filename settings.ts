@@ -80,6 +80,19 @@ export function deploymentOf({ queue, build }: Pick<Settings, "queue" | "build">
       { deploymentName: queue.replaceAll(/[.:]/g, "-"), buildId: build };
 }
 
+/** Options of a worker: with a named build a run stays with it to its end; only pools move on. */
+export function versioningOf(settings: Pick<Settings, "queue" | "build">) {
+  const version = deploymentOf(settings);
+  if (version === undefined) return {};
+  return {
+    workerDeploymentOptions: {
+      useWorkerVersioning: true,
+      version,
+      defaultVersioningBehavior: "PINNED",
+    },
+  } as const;
+}
+
 function readBuild(text: string): string | undefined {
   if (text === "") return undefined;
   if (/^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$/.test(text)) return text;

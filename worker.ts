@@ -12,7 +12,6 @@ import {
   NativeConnection,
   Runtime,
   Worker,
-  type WorkerOptions,
 } from "@temporalio/worker";
 import { type Catalogue, loadCatalogue } from "./engine/catalogue.ts";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
@@ -22,6 +21,7 @@ import {
   readSettings,
   type Settings,
   settingsHelp,
+  versioningOf,
 } from "./settings.ts";
 import { connectRedis, type RedisConnection } from "./store/redis.ts";
 import { queuesOf } from "./workflows/contract.ts";
@@ -139,19 +139,6 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
     ...versioningOf(settings),
   };
   return { options, close: () => Promise.resolve() };
-}
-
-/** With a named build, a run stays with it to its end; only pools move on to the next. */
-function versioningOf(settings: Settings): Pick<WorkerOptions, "workerDeploymentOptions"> {
-  const version = deploymentOf(settings);
-  if (version === undefined) return {};
-  return {
-    workerDeploymentOptions: {
-      useWorkerVersioning: true,
-      version,
-      defaultVersioningBehavior: "PINNED",
-    },
-  };
 }
 
 /** What schedules name must be there. @throws DEFINITION_INVALID */

@@ -6,7 +6,7 @@ import type { RunCounts, RunRef } from "../workflows/contract.ts";
 import type { createCommittedViews } from "./committed-views.ts";
 import type { OfflineDependencies } from "./materialization.ts";
 import type { createReadiness } from "./readiness.ts";
-import { factsOf, intervalOfRun, partitionOf, required, viewOfRun } from "./runs.ts";
+import { factsOf, intervalOfRun, knownView, partitionOf, required, viewOfRun } from "./runs.ts";
 import { pointerRequest } from "./view-states.ts";
 
 /** Makes the last activities of a run. */
@@ -66,7 +66,7 @@ export function createRunEnd(
       begunAtMs: number,
     ): Promise<void> {
       const run = { ...request, generation: generation ?? 0 };
-      if (generation === null && !isKnown(request))
+      if (generation === null && knownView(catalogue, request) === undefined)
         // Whoever waits for a worker that knows it can be cancelled by any.
         return logRun(undefined, run, begunAtMs, outcome, { reason: reason.slice(0, 500) });
       const view = viewOfRun(catalogue, request);
@@ -90,11 +90,6 @@ export function createRunEnd(
       if (known !== "superseded") await readiness.tell(view, run, known === "committed");
     },
   };
-
-  function isKnown({ view: name, fingerprint, definition }: Omit<RunRef, "generation">): boolean {
-    const view = catalogue.views.get(name);
-    return view?.fingerprint === fingerprint && view.runFingerprint === definition;
-  }
 
   async function logRun(
     view: View | undefined,

@@ -17,16 +17,27 @@ export function viewOfRun(
   catalogue: Catalogue,
   run: Pick<RunRef, "view" | "fingerprint" | "definition">,
 ): View {
+  const known = knownView(catalogue, run);
+  if (known !== undefined) return known;
   const view = catalogue.views.get(run.view);
-  // Rows alone do not make the run: activities of one run must agree on aggregates and
-  // expectations too, on whatever worker each of them runs.
-  if (view?.fingerprint === run.fingerprint && view.runFingerprint === run.definition) return view;
   const has = view === undefined ? "no view of that name" : `fingerprint ${view.runFingerprint}`;
   throw new OnceflowError(
     "FINGERPRINT_UNKNOWN",
     `the run wants view "${run.view}" with fingerprint ${run.definition}; this worker was built with ${has}. Deploy a worker built from the definitions that started the run, or start the run again from this build; where workers have an ONCEFLOW_BUILD, the CLI needs it too.`,
     { view: run.view, fingerprint: run.fingerprint },
   );
+}
+
+/** The same, or undefined where this build does not have it. */
+export function knownView(
+  catalogue: Catalogue,
+  run: Pick<RunRef, "view" | "fingerprint" | "definition">,
+): View | undefined {
+  const view = catalogue.views.get(run.view);
+  // Rows alone do not make the run: activities of one run must agree on aggregates and
+  // expectations too, on whatever worker each of them runs.
+  const isKnown = view?.fingerprint === run.fingerprint && view.runFingerprint === run.definition;
+  return isKnown ? view : undefined;
 }
 
 /** A full refresh covers all that came before its end, so its end alone tells it apart. */

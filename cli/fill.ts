@@ -4,7 +4,7 @@ import { termsOf } from "../activities/terms.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
 import { formatInterval, type Interval, parseInterval } from "../engine/interval.ts";
-import { readGrid } from "../store/grid.ts";
+import { ledgerInterval, readGrid } from "../store/grid.ts";
 import { type CoveredFiles, createLedger, type Ledger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
@@ -66,7 +66,8 @@ export async function unfilledOf(
     .filter(({ interval, rows }) =>
       rows === null
         ? // Another grid of this build covers it.
-          own.has(keyOf(view, interval)) || !covered.some((each) => contains(each, interval))
+          own.has(formatInterval(ledgerInterval(view, interval))) ||
+          !covered.some((each) => contains(each, interval))
         : outdated.has(interval.endMs),
     )
     .map(({ interval }) => interval);
@@ -147,11 +148,6 @@ function wantedIntervals(view: View, committed: readonly Interval[]): Interval[]
   return grid.filter((own) =>
     committed.some(({ startMs, endMs }) => startMs < own.endMs && endMs > own.startMs),
   );
-}
-
-/** The interval's key in the ledger, which knows a full refresh by its end alone. */
-function keyOf(view: View, interval: Interval): string {
-  return formatInterval(isFullRefresh(view.source) ? { ...interval, startMs: 0 } : interval);
 }
 
 function contains(wider: Interval, { startMs, endMs }: Interval): boolean {

@@ -6,7 +6,7 @@ import { isFullRefresh } from "../engine/definitions.ts";
 import { type View, viewNamed } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { interval, type Interval, parseInstant } from "../engine/interval.ts";
-import { intervalsBetween, newestInterval } from "../engine/slots.ts";
+import { intervalsBetween, isInterval, newestInterval } from "../engine/slots.ts";
 import type { MaterializeInput, MaterializeResult } from "../workflows/contract.ts";
 import {
   type Context,
@@ -165,14 +165,13 @@ export function chooseSpan(
 /** The span, where it is one of the view's schedule. @throws INTERVAL_INVALID */
 function onGrid(view: View, own: Interval): Span {
   const { schedule, name } = view;
-  if (schedule !== undefined) {
+  if (schedule !== undefined && !isInterval(schedule, own)) {
     const [slot] = intervalsBetween(schedule, own.startMs, own.endMs);
-    if (slot?.startMs !== own.startMs || slot?.endMs !== own.endMs)
-      throw new OnceflowError(
-        "INTERVAL_INVALID",
-        `${showSpan(spanOf(own))} is no interval of the schedule of view "${name}", and committed it would stand in the way of those that are.${slot === undefined ? "" : ` One is ${showSpan(spanOf(slot))}.`} For several at once: ${invocation} backfill ${name} --from ${showTime(spanOf(own).start)} --to ${showTime(spanOf(own).end)}.`,
-        { view: name },
-      );
+    throw new OnceflowError(
+      "INTERVAL_INVALID",
+      `${showSpan(spanOf(own))} is no interval of the schedule of view "${name}", and committed it would stand in the way of those that are.${slot === undefined ? "" : ` One is ${showSpan(spanOf(slot))}.`} For several at once: ${invocation} backfill ${name} --from ${showTime(spanOf(own).start)} --to ${showTime(spanOf(own).end)}.`,
+      { view: name },
+    );
   }
   return spanOf(own);
 }

@@ -36,9 +36,10 @@ export function addStatus(program: Command, context: Context): void {
             catalogue,
           };
           const found = [];
+          const runs = await underWay(settings, views.length === 1 ? views[0] : undefined);
           for (const each of views) {
-            const runs = await underWay(settings, each);
-            found.push(await inspectView(each, stores, runs, Date.now()));
+            const own = runs?.filter((run) => run.view === each.name) ?? null;
+            found.push(await inspectView(each, stores, own, Date.now()));
           }
           return found;
         });

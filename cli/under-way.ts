@@ -9,12 +9,15 @@ import { listRuns, type RunLine } from "./runs.ts";
 const limit = "1000";
 const probeMs = 1_000;
 
-/** The runs of intervals under way, by any build; null where Temporal does not answer. */
-export async function underWay(settings: Settings, view: View): Promise<readonly RunLine[] | null> {
+/** The runs of intervals under way, of a view or of all; null where Temporal does not answer. */
+export async function underWay(
+  settings: Settings,
+  view: View | undefined,
+): Promise<readonly RunLine[] | null> {
   // A client would try again for ten seconds.
   if (!(await isOpen(settings.temporalAddress))) return null;
   const { client } = await openRuns(settings);
-  return listRuns(client, settings.queue, view.name, {
+  return listRuns(client, settings.queue, view?.name, {
     kind: "materialize",
     status: "running",
     limit,

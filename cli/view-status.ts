@@ -6,7 +6,7 @@ import { fingerprintOf } from "../engine/fingerprint.ts";
 import { parseInterval } from "../engine/interval.ts";
 import type { CellState } from "../engine/grid.ts";
 import type { AggregateNode } from "../engine/node.ts";
-import { intervalsBetween, newestInterval } from "../engine/slots.ts";
+import { intervalsBetween, isInterval, newestInterval } from "../engine/slots.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
 import { type Json, toJson } from "../engine/wire.ts";
 import type { Ledger, LedgerEntry, RunRecord, StoredStates } from "../store/ledger.ts";
@@ -324,9 +324,7 @@ function failuresOf(view: View, runs: readonly RunRecord[]): Finding[] {
 /** Whether the interval could be committed at all: off the grid of a schedule none can. */
 function canPass({ schedule, source }: View, { interval }: RunRecord): boolean {
   if (schedule === undefined || isFullRefresh(source)) return true;
-  const { startMs, endMs } = parseInterval(interval);
-  const [slot] = intervalsBetween(schedule, startMs, endMs);
-  return slot?.startMs === startMs && slot?.endMs === endMs;
+  return isInterval(schedule, parseInterval(interval));
 }
 
 function describeSnapshot(view: View, latest: { id: string; asOfMs: number; body: string }) {

@@ -122,3 +122,9 @@ function lastFiring(schedule: Schedule, atMs: number): number | undefined {
     if (last !== undefined || spanMs > longestGapMs) return last;
   }
 }
+
+/** Whether an interval is exactly one of the schedule's. */
+export function isInterval(schedule: Schedule, { startMs, endMs }: Interval): boolean {
+  const [slot] = intervalsBetween(schedule, startMs, endMs);
+  return slot?.startMs === startMs && slot.endMs === endMs;
+}

@@ -119,7 +119,7 @@ function isStale(coverage: Coverage | undefined, now: Readonly<Record<string, st
 }
 
 /** The interval as the ledger has it, which knows a full refresh by its end alone. */
-function ledgerInterval(view: View, interval: Interval): Interval {
+export function ledgerInterval(view: View, interval: Interval): Interval {
   return isFullRefresh(view.source) ? { ...interval, startMs: 0 } : interval;
 }
 

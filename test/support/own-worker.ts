@@ -5,7 +5,7 @@ import { createOfflineActivities } from "../../activities/offline.ts";
 import { heartbeatMs } from "../../activities/run-context.ts";
 import type { Task } from "../../activities/tasks/task.ts";
 import type { Catalogue } from "../../engine/catalogue.ts";
-import { deploymentOf, type Settings } from "../../settings.ts";
+import { deploymentOf, type Settings, versioningOf } from "../../settings.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOfflineStore } from "../../store/offline-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
@@ -21,7 +21,6 @@ export async function startOwnWorker(
 ): Promise<() => Promise<void>> {
   const redis = connectRedis(settings.redisUrl, "writing");
   const connection = await NativeConnection.connect({ address: settings.temporalAddress });
-  const version = deploymentOf(settings);
   const worker = await Worker.create({
     connection,
     taskQueue: queuesOf(settings.queue).offline,
@@ -38,17 +37,9 @@ export async function startOwnWorker(
       tasks,
       folders: settings,
       webhooks: settings.webhooks,
-      build: version,
+      build: deploymentOf(settings),
     }),
-    ...(version === undefined
-      ? {}
-      : {
-          workerDeploymentOptions: {
-            useWorkerVersioning: true,
-            version,
-            defaultVersioningBehavior: "PINNED",
-          },
-        }),
+    ...versioningOf(settings),
     ...options,
   });
   const running = worker.run();
