@@ -8,7 +8,6 @@
  * rows by newer-wins, the commit by compare-and-set.
  */
 import type { WorkerDeploymentVersion } from "@temporalio/common";
-import pl from "nodejs-polars";
 import type { State } from "../engine/aggregates.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import type { Frame } from "../engine/compile/batch.ts";
@@ -25,7 +24,7 @@ import {
 } from "../engine/snapshot.ts";
 import type { CoveredFiles, Ledger } from "../store/ledger.ts";
 import { chooseBuckets } from "../store/namespace.ts";
-import type { OfflineStore } from "../store/offline-store.ts";
+import type { OfflineStore, PartRef } from "../store/offline-store.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
 import { readChunks } from "../store/scan.ts";
@@ -54,7 +53,14 @@ import { toRowBatch, withRowColumns } from "./rows.ts";
 import { assertWanted } from "./run-context.ts";
 import type { Task, TaskFolders } from "./tasks/task.ts";
 import { createRunEnd } from "./run-end.ts";
-import { factsOf, intervalOfRun, partitionOf, required, viewOfRun } from "./runs.ts";
+import {
+  factsOf,
+  intervalOfRun,
+  partitionOf,
+  required,
+  type SliceFacts,
+  viewOfRun,
+} from "./runs.ts";
 import type { Webhook } from "./webhooks.ts";
 import { compileView, type ViewProgram } from "./view-program.ts";
 import {
@@ -183,7 +189,7 @@ export function createMaterialization(
       const program = programOf(view);
       const { files, startedAtMs } = await runFacts(view, run);
       const warnings: string[] = [];
-      const rows: number[] = [];
+      const rows: number[][] = [];
       const states = new Map<string, string>();
       const compute = async (chunk: Frame, path: string): Promise<ComputedChunk> => {
         const frame = withRowColumns(chunk, view, run, startedAtMs);
@@ -191,7 +197,9 @@ export function createMaterialization(
         return { states: await program.states(frame), rows: await program.rows(frame) };
       };
       for (const [i, file] of files.slice(slice.from, slice.to).entries()) {
-        const frames: Frame[] = [];
+        const parts: number[] = [];
+        // A part is written while the next chunk is read.
+        let writing = Promise.resolve();
         for await (const chunk of readChunks(view.source, file, intervalOfRun(view, run))) {
           assertWanted();
           const isEmpty = heightOf(chunk) === 0;
@@ -205,18 +213,22 @@ export function createMaterialization(
             if (before !== undefined) parts.unshift(decodeState(aggregate, before));
             states.set(fingerprint, encodeState(aggregate, mergeStates(aggregate, parts)));
           }
-          if (!isEmpty) frames.push(computed.rows);
+          if (isEmpty) continue;
+          await writing;
+          const part = { file: slice.from + i, chunk: parts.length };
+          writing = offline.writePart(partitionOf(view, run), part, computed.rows);
+          // Whoever awaits it gets its error, unless another comes first.
+          writing.catch(() => undefined);
+          parts.push(heightOf(computed.rows));
         }
+        await writing;
         await assertUnchanged([file]);
         assertWanted();
-        const frame = frames.length > 1 ? pl.concat(frames) : frames[0];
-        if (frame !== undefined)
-          await offline.writePart(partitionOf(view, run), slice.from + i, frame);
-        rows.push(frame === undefined ? 0 : heightOf(frame));
+        rows.push(parts);
       }
       const facts = { rows, states: Object.fromEntries(states) };
       await factsOf(offline, view, run).writeSlice(slice, facts);
-      return { rows: sumOf(rows), warnings: warnings.slice(0, warningsLimit) };
+      return { rows: sumOf(rows.flat()), warnings: warnings.slice(0, warningsLimit) };
     },
 
     /**
@@ -236,14 +248,14 @@ export function createMaterialization(
       const warnings: string[] = [];
       judge(view, program.checkAggregates(values), undefined, warnings);
       if (program.rowsNeedAggregates)
-        for (const [part, file] of files.entries()) {
-          if (rows[part] === 0) continue;
+        for (const part of partsOf(rows)) {
           assertWanted();
-          const frame = await offline.readPart(partitionOf(view, run), part);
+          const columns = program.columnsWithAggregates;
+          const frame = await offline.readPart(partitionOf(view, run), part, columns);
           const violations = await program.checkWithAggregates(frame, values);
-          judge(view, violations, file.path, warnings);
+          judge(view, violations, (files[part.file] as SourceFile).path, warnings);
         }
-      return { rows: sumOf(rows), warnings: warnings.slice(0, warningsLimit) };
+      return { rows: sumOf(rows.flat()), warnings: warnings.slice(0, warningsLimit) };
     },
 
     /** Opens the namespace for pass 2, of so many rows, and notes which Redis it is in. */
@@ -264,17 +276,7 @@ export function createMaterialization(
     ): Promise<RowsWritten> {
       const view = viewOfRun(catalogue, run);
       const { rows } = await sliceFacts(view, run, slice);
-      const counts = { read: 0, written: 0, superseded: 0 };
-      for (const [i, count] of rows.entries()) {
-        if (count === 0) continue;
-        const frame = await offline.readPart(partitionOf(view, run), slice.from + i);
-        assertWanted();
-        const done = await online.writeRows(namespace, await toRowBatch(frame, view, run));
-        counts.read += done.read;
-        counts.written += done.written;
-        counts.superseded += done.superseded;
-      }
-      return counts;
+      return online.writeRows(namespace, batchesOf(view, run, partsOf(rows, slice.from)));
     },
 
     /**
@@ -335,7 +337,7 @@ export function createMaterialization(
       const { files, upstream, rows, states } = await passOne(view, run);
       const ownStates = statesOfRun(view, run, states);
       const facts = {
-        rows: sumOf(rows),
+        rows: sumOf(rows.flat()),
         files: filesOf(files),
         ...(Object.keys(upstream).length > 0 ? { upstream } : {}),
       };
@@ -372,6 +374,14 @@ export function createMaterialization(
     });
   }
 
+  async function* batchesOf(view: View, run: RunRef, parts: Iterable<PartRef>) {
+    for (const part of parts) {
+      const frame = await offline.readPart(partitionOf(view, run), part);
+      assertWanted();
+      yield await toRowBatch(frame, view, run);
+    }
+  }
+
   async function runFacts(view: View, run: RunRef) {
     return required(await factsOf(offline, view, run).readRun(), "plan", run);
   }
@@ -381,7 +391,7 @@ export function createMaterialization(
     return required(facts, `slice ${slice.from}`, run);
   }
 
-  /** What pass 1 has found: the rows of each file, and the states over all of them. */
+  /** What pass 1 has found: the rows of each part of each file, and the states over all of them. */
   async function passOne(view: View, run: RunRef) {
     const facts = await runFacts(view, run);
     const slices = await Promise.all(
@@ -398,6 +408,12 @@ export function createMaterialization(
     );
     return { ...facts, rows: slices.flatMap((slice) => slice.rows), states };
   }
+}
+
+/** The parts that hold the rows of files, by the counts of each file, from a first file on. */
+function* partsOf(rows: SliceFacts["rows"], firstFile = 0): Generator<PartRef> {
+  for (const [i, parts] of rows.entries())
+    for (const chunk of parts.keys()) yield { file: firstFile + i, chunk };
 }
 
 /** Names the files of a commit: when the newest was written, and a hash of them all. */

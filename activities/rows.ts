@@ -8,6 +8,7 @@ import {
   heightOf,
   lazyOf,
   toColumns,
+  toUtf8,
 } from "../engine/compile/frame.ts";
 import type { Value } from "../engine/dtypes.ts";
 import type { ColumnData } from "../store/column-data.ts";
@@ -37,7 +38,6 @@ function microseconds(ms: number): Value {
 
 type IntegerColumn = Extract<FrameColumn, { readonly words: Int32Array }>;
 type FloatColumn = Extract<FrameColumn, { readonly data: Float64Array }>;
-type TextColumn = Extract<FrameColumn, { readonly dtype: "string" }>;
 
 const exactOrdinal = pl.col(rowColumns.ordinal).cast(pl.Float64);
 
@@ -45,20 +45,18 @@ const exactOrdinal = pl.col(rowColumns.ordinal).cast(pl.Float64);
 export async function toRowBatch(frame: Frame, view: View, run: RunRef): Promise<RowBatch> {
   const [eventTimes] = toColumns(frame, [rowColumns.eventTime]) as [IntegerColumn];
   const [ordinals] = toColumns(await lazyOf(frame).select(exactOrdinal).collect()) as [FloatColumn];
-  const keys = toColumns(frame, view.entity.keys) as TextColumn[];
-  const columns = toColumns(
-    frame,
-    view.stores.map((column) => column.name),
-  );
   return {
     codec: createRowCodec(view.stores),
     count: heightOf(frame),
-    keys: keys.map((column) => column.data),
-    columns: columns.map(toBatchColumn),
+    keys: view.entity.keys.map((key) => toUtf8(frame, key)),
+    columns: view.stores.map(({ name, dtype }) => {
+      if (dtype !== "string") return toBatchColumn(toColumns(frame, [name])[0] as FrameColumn);
+      const { nulls, ...texts } = toUtf8(frame, name);
+      return { kind: "utf8", ...texts, nulls: nulls ?? undefined };
+    }),
     eventTimesUs: eventTimes.words,
     generation: run.generation,
     ordinals: ordinals.data,
-    mark: { endMs: intervalOfRun(view, run).endMs, generation: run.generation },
   };
 }
 
@@ -73,7 +71,6 @@ function toBatchColumn(column: FrameColumn): ColumnData {
     case "timestamp":
       return { kind: "words", words: column.words, nulls };
     case "string":
-      return { kind: "texts", values: column.data, nulls };
     case "list_float64":
       return {
         kind: "values",

@@ -70,14 +70,14 @@ export interface RunManifest extends RunRef {
   readonly rows: number;
   readonly known_at: string;
   readonly snapshot: string | null;
-  /** Each that has rows in the interval is a part of this folder, under its place in this list. */
+  /** The rows of each are parts of this folder, under its place in this list. */
   readonly files: readonly SourceFile[];
 }
 
 /** What pass 1 found in a slice of the files; a file of the partition. */
 export interface SliceFacts {
-  /** Of each file; one without rows has no part. */
-  readonly rows: readonly number[];
+  /** Of each file: the rows of each of its parts; a file without rows has none. */
+  readonly rows: readonly (readonly number[])[];
   /** Encoded states by aggregate fingerprint. */
   readonly states: Readonly<Record<string, string>>;
 }

@@ -44,6 +44,8 @@ export interface ViewProgram {
   readonly checkRows: (frame: Frame) => Promise<Violation[]>;
   /** Whether `checkWithAggregates` has anything to check in the rows. */
   readonly rowsNeedAggregates: boolean;
+  /** Columns that this check reads. */
+  readonly columnsWithAggregates: readonly string[];
   /** Checks the expectations of rows that rest on aggregates. */
   readonly checkWithAggregates: (frame: Frame, values: AggregateValues) => Promise<Violation[]>;
   /** Checks the expectations of aggregates and of what is computed from them alone. */
@@ -87,6 +89,9 @@ export function compileView(view: View): ViewProgram {
     rows: (frame) => rows.run(frame, new Map(), [...raw, ...Object.values(rowColumns)]),
     checkRows: (frame) => checkEarly(frame, new Map()),
     rowsNeedAggregates: late.length > 0,
+    columnsWithAggregates: [
+      ...new Set([...columnsRead(late.map(({ violated }) => violated)), rowColumns.ordinal]),
+    ],
     checkWithAggregates: checkLate,
     checkAggregates: (values) => checkScalars(scalars, values),
     states: compileStates(

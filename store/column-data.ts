@@ -2,6 +2,7 @@
 import type { Dtype, Int64, Value } from "../engine/dtypes.ts";
 import { dtypes } from "../engine/dtypes.ts";
 import { OnceflowError } from "../engine/errors.ts";
+import { createByteWriter, reserve } from "./bytes.ts";
 
 /** A stored column: its name and dtype. */
 export interface Column {
@@ -23,6 +24,12 @@ interface Masked {
   readonly nulls?: Uint8Array | undefined;
 }
 
+/** Texts as bytes: that of row i is bytes [offsets[i], offsets[i + 1]), in UTF-8. */
+export interface Utf8 {
+  readonly bytes: Uint8Array;
+  readonly offsets: Uint32Array;
+}
+
 /**
  * One column of a batch.
  *
@@ -31,14 +38,14 @@ interface Masked {
  * | bools  | bool             | values[i] is not 0                                              |
  * | floats | float64          | values[i]                                                       |
  * | words  | int64, timestamp | low word words[2i], high word words[2i + 1]; timestamps in µs   |
- * | texts  | string           | values[i]; null there is a null                                 |
+ * | utf8   | string           | bytes offsets[i] to offsets[i + 1]                              |
  * | values | any              | get(i), of the dtype's JavaScript form                          |
  */
 export type ColumnData =
   | (Masked & { readonly kind: "bools"; readonly values: Uint8Array })
   | (Masked & { readonly kind: "floats"; readonly values: Float64Array })
   | (Masked & { readonly kind: "words"; readonly words: Int32Array })
-  | (Masked & { readonly kind: "texts"; readonly values: readonly (string | null)[] })
+  | (Masked & Utf8 & { readonly kind: "utf8" })
   | { readonly kind: "values"; readonly get: (row: number) => Value };
 
 /** The columns of rows that are given as arrays of values in storage order. */
@@ -54,11 +61,34 @@ export function wordsOfBigInt64(values: BigInt64Array): Int32Array {
   return new Int32Array(values.buffer, values.byteOffset, values.length * 2);
 }
 
+/**
+ * Texts as UTF-8.
+ *
+ * @throws VALUE_INVALID where one is ill-formed UTF-16, for which UTF-8 has no bytes
+ */
+export function toUtf8(texts: readonly string[], what: string): Utf8 {
+  const bytes = createByteWriter(texts.length * 16);
+  const offsets = new Uint32Array(texts.length + 1);
+  texts.forEach((text, i) => {
+    // Node writes U+FFFD for a lone surrogate, so two texts could become one.
+    if (!text.isWellFormed())
+      throw new OnceflowError(
+        "VALUE_INVALID",
+        `${what} is ill-formed UTF-16 (a lone surrogate): send valid text.`,
+      );
+    // No UTF-16 unit takes more than three bytes.
+    reserve(bytes, text.length * 3);
+    bytes.length += bytes.bytes.write(text, bytes.length);
+    offsets[i + 1] = bytes.length;
+  });
+  return { bytes: bytes.bytes, offsets };
+}
+
 const dtypesOfKind: Readonly<Record<ColumnData["kind"], readonly Dtype[]>> = {
   bools: ["bool"],
   floats: ["float64"],
   words: ["int64", "timestamp"],
-  texts: ["string"],
+  utf8: ["string"],
   values: dtypes,
 };
 

@@ -2,8 +2,8 @@
  * Every Redis key name of onceflow.
  *
  * A key has one hash tag, and the tag is ours alone: user text never reaches a key name. All keys
- * of a view's ledger share the tag `{<view>}`; each bucket of rows has a tag of its own, so that a
- * Cluster spreads them.
+ * of a view's ledger share the tag `{<view>}`; each shard of rows has a tag of its own, so that a
+ * Cluster spreads them, and one script call may write many buckets of a shard.
  */
 import { OnceflowError } from "../engine/errors.ts";
 
@@ -12,8 +12,10 @@ export const defaultPrefix = "onceflow";
 /** The key names under one prefix. */
 export interface StoreKeys {
   readonly prefix: string;
-  /** Hash: "" → epoch and mark of the bucket, entity key → version and row. */
-  readonly bucket: (view: string, fingerprint: string, bucket: number) => string;
+  /** Hash: "" → epoch and mark of the shard. */
+  readonly shard: (view: string, fingerprint: string, shard: number) => string;
+  /** Hash: "" → epoch, entity key → version and row. */
+  readonly bucket: (view: string, fingerprint: string, shard: number, bucket: number) => string;
   /** Hash: revision, and per fingerprint the namespace, the head and the whole latest snapshot. */
   readonly pointers: (view: string) => string;
   /** Hash: snapshot id → body. */
@@ -35,7 +37,8 @@ export interface StoreKeys {
   /** Globs: the pointers of every view, and every key of a view but its rows. */
   readonly everyPointers: string;
   readonly everyKey: (view: string) => string;
-  readonly everyBucket: (view: string) => string;
+  /** Glob: the shards and buckets of a view. */
+  readonly everyRowKey: (view: string) => string;
 }
 
 /** Names of the fields in the pointers hash. */
@@ -47,8 +50,8 @@ export const pointerFields = {
   latest: (setFingerprint: string) => `latest:${setFingerprint}`,
 } as const;
 
-/** The field of a bucket that holds its epoch and mark; no entity key encodes to nothing. */
-export const bucketMetaField = "";
+/** The field of a bucket or shard that holds its epoch; no entity key encodes to nothing. */
+export const epochField = "";
 
 /**
  * The key names under a prefix.
@@ -63,7 +66,9 @@ export function createKeys(prefix: string = defaultPrefix): StoreKeys {
     );
   return {
     prefix,
-    bucket: (view, fingerprint, bucket) => `${prefix}:rows:{${view}/${fingerprint}:${bucket}}`,
+    shard: (view, fingerprint, shard) => `${prefix}:rows:{${view}/${fingerprint}:${shard}}`,
+    bucket: (view, fingerprint, shard, bucket) =>
+      `${prefix}:rows:{${view}/${fingerprint}:${shard}}:${bucket}`,
     pointers: (view) => `${prefix}:{${view}}:pointers`,
     snapshots: (view) => `${prefix}:{${view}}:snapshots`,
     coverage: (view, fingerprint) => `${prefix}:{${view}}:coverage:${fingerprint}`,
@@ -75,7 +80,7 @@ export function createKeys(prefix: string = defaultPrefix): StoreKeys {
     registry: `${prefix}:registry`,
     everyPointers: `${prefix}:{*}:pointers`,
     everyKey: (view) => `${prefix}:{${view}}:*`,
-    everyBucket: (view) => `${prefix}:rows:{${view}/*`,
+    everyRowKey: (view) => `${prefix}:rows:{${view}/*`,
   };
 }
 

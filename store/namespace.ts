@@ -1,15 +1,17 @@
 /**
  * Namespaces: where the rows of one view and storage fingerprint live.
  *
- * The record of a namespace is a field of the view's pointers: `<buckets> <epoch> <state>`. It is
- * `new` until every bucket bears the epoch, and `ready` from then on; a bucket that bears none
- * afterwards was lost.
+ * Rows lie in buckets, and buckets in shards, of which each has a hash tag: one script call takes
+ * rows of many buckets of a shard, and a shard alone keeps the mark of the runs. The record of a
+ * namespace is a field of the view's pointers: `<buckets> <epoch> <state>`. It is `new` until every
+ * shard and bucket bears the epoch, and `ready` from then on; one that bears none afterwards was
+ * lost.
  */
 import { randomBytes } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
 import type { StoredView } from "./column-data.ts";
 import type { StoreKeys } from "./keys.ts";
-import { bucketMetaField, pointerFields, requireNames } from "./keys.ts";
+import { pointerFields, requireNames } from "./keys.ts";
 import type { RedisCommand, RedisConnection, RedisReply } from "./redis.ts";
 import { pairsOf, textOf } from "./redis.ts";
 import type { Mark } from "./version.ts";
@@ -31,7 +33,7 @@ export interface NamespaceReport {
   readonly missing: number;
   /** Buckets of another epoch. */
   readonly foreign: number;
-  /** Present buckets whose mark is below the given head: acknowledged writes were lost. */
+  /** Buckets whose shard's mark is below the given head: acknowledged writes were lost. */
   readonly behind: number;
   /** Rows, tombstones among them. */
   readonly rows: number;
@@ -44,13 +46,15 @@ export interface NamespaceReport {
 export const epochSize = 8;
 const epochPattern = /^[0-9a-f]{16}$/;
 const leastBuckets = 16;
-const mostBuckets = 2 ** 20;
+const mostBuckets = 2 ** 24;
 /** Rows that a bucket holds on average at most: a small hash stays a compact listpack. */
 const rowsPerBucket = 128;
-/** Buckets visited in one pipeline. */
-const bucketsPerPipeline = 1000;
+/** Shards of a namespace of many buckets; a smaller one has a shard for each bucket. */
+const mostShards = 1024;
+/** Keys visited in one pipeline. */
+const keysPerPipeline = 10_000;
 
-/** A bucket count for an expected count of rows: a power of two from 16 to 2^20. */
+/** A bucket count for an expected count of rows: a power of two from 16 to 2^24. */
 export function chooseBuckets(rows: number): number {
   let buckets = leastBuckets;
   while (buckets < mostBuckets && buckets * rowsPerBucket < rows) buckets *= 2;
@@ -75,7 +79,7 @@ export async function openNamespace(
   for (;;) {
     const namespace = parseRecord(view, fingerprint, record);
     if (record.endsWith(" ready")) return namespace;
-    await stampBuckets(redis, keys, namespace);
+    await stampShards(redis, keys, namespace);
     // Another opener may have finished first, or a reset may have begun a new epoch meanwhile.
     record = await swap(record, record.replace(/ new$/, " ready"));
   }
@@ -133,7 +137,7 @@ export async function listNamespaces(
     .filter((namespace) => namespace !== null);
 }
 
-/** Raises the mark of every bucket. @throws STORE_LOST */
+/** Raises the mark of every shard. @throws STORE_LOST */
 export async function sealNamespace(
   redis: RedisConnection,
   keys: StoreKeys,
@@ -141,13 +145,13 @@ export async function sealNamespace(
   mark: Mark,
 ): Promise<void> {
   const [epoch, markText] = [epochBytes(namespace), encodeMark(mark)];
-  await eachBucket(
+  await eachShard(
     redis,
     keys,
     namespace,
-    (key) => [["writeRows", key, epoch, markText, ""]],
-    ([reply], bucket) => {
-      if ((reply as number) < 0) throw storeLost(namespace, bucket, reply === -1);
+    ([shard = ""]) => ["sealShard", shard, epoch, markText],
+    (reply, { firstBucket }) => {
+      if ((reply as number) < 0) throw storeLost(namespace, firstBucket, reply === -1);
     },
   );
 }
@@ -163,26 +167,31 @@ export async function verifyNamespace(
   const least = head ? encodeMark(head) : zeroMark;
   const count = { present: 0, missing: 0, foreign: 0, behind: 0, rows: 0, largestBucket: 0 };
   let memoryBytes = 0;
-  await eachBucket(
+  await eachShard(
     redis,
     keys,
     namespace,
-    (key) => [
-      ["hget", key, bucketMetaField],
-      ["hlen", key],
-      ...(memory ? [["memory", "USAGE", key, "SAMPLES", 0] as const] : []),
-    ],
-    ([meta, fields, usage]) => {
-      if (!Buffer.isBuffer(meta)) count.missing++;
-      else if (!ownsBucket(meta, epoch)) count.foreign++;
-      else {
-        const rows = (fields as number) - 1;
-        count.present++;
-        count.rows += rows;
-        count.largestBucket = Math.max(count.largestBucket, rows);
-        if (meta.compare(least, 0, markBytes, epochSize) < 0) count.behind++;
-      }
-      if (typeof usage === "number") memoryBytes += usage;
+    (names) => ["inspectShard", names.length, ...names, epoch, memory ? "1" : ""],
+    (reply, { buckets }) => {
+      const [meta, ...counts] = reply as RedisReply[];
+      const [missing, foreign, rows, largest, bytes] = counts as [
+        number,
+        number,
+        number,
+        number,
+        number,
+      ];
+      count.present += buckets - missing - foreign;
+      count.missing += missing;
+      count.foreign += foreign;
+      count.rows += rows;
+      count.largestBucket = Math.max(count.largestBucket, largest);
+      memoryBytes += bytes;
+      const isSealed =
+        Buffer.isBuffer(meta) &&
+        epoch.equals(meta.subarray(0, epochSize)) &&
+        meta.compare(least, 0, markBytes, epochSize) >= 0;
+      if (!isSealed) count.behind += buckets;
     },
   );
   return { buckets: namespace.buckets, ...count, memoryBytes: memory ? memoryBytes : null };
@@ -192,15 +201,14 @@ export function epochBytes({ epoch }: Namespace): Buffer {
   return Buffer.from(epoch, "hex");
 }
 
-/** Whether a bucket's meta field bears the epoch. */
-export function ownsBucket(meta: Buffer, epoch: Buffer): boolean {
-  return (
-    meta.length === epochSize + markBytes && meta.compare(epoch, 0, epochSize, 0, epochSize) === 0
-  );
+/** The buckets of each shard are neighbours. */
+export function bucketsPerShard({ buckets }: Pick<Namespace, "buckets">): number {
+  return Math.ceil(buckets / mostShards);
 }
 
 export function bucketKey(keys: StoreKeys, namespace: Namespace, bucket: number): string {
-  return keys.bucket(namespace.view, namespace.fingerprint, bucket);
+  const { view, fingerprint } = namespace;
+  return keys.bucket(view, fingerprint, Math.floor(bucket / bucketsPerShard(namespace)), bucket);
 }
 
 /** The error for a bucket that is missing or of another epoch. */
@@ -255,39 +263,53 @@ function requireBuckets(buckets: number): void {
     );
 }
 
-async function stampBuckets(
+async function stampShards(
   redis: RedisConnection,
   keys: StoreKeys,
   namespace: Namespace,
 ): Promise<void> {
-  const meta = Buffer.concat([epochBytes(namespace), zeroMark]);
-  await eachBucket(
+  const epoch = epochBytes(namespace);
+  await eachShard(
     redis,
     keys,
     namespace,
-    (key) => [["stampBucket", key, meta]],
+    (names) => ["stampShard", names.length, ...names, epoch, zeroMark],
     () => undefined,
   );
 }
 
-/** Sends the same few commands for every bucket, a bounded number at once. */
-async function eachBucket(
+/** Buckets of a shard: so many from the first on. */
+interface Shard {
+  readonly firstBucket: number;
+  readonly buckets: number;
+}
+
+/** Sends a command for every shard, by the names of its own key and of its buckets'. */
+async function eachShard(
   redis: RedisConnection,
   keys: StoreKeys,
   namespace: Namespace,
-  commandsOf: (key: string) => readonly RedisCommand[],
-  visit: (replies: RedisReply[], bucket: number) => void,
+  commandOf: (names: readonly string[]) => RedisCommand,
+  visit: (reply: RedisReply, shard: Shard) => void,
 ): Promise<void> {
-  for (let first = 0; first < namespace.buckets; first += bucketsPerPipeline) {
-    const count = Math.min(bucketsPerPipeline, namespace.buckets - first);
-    const commands = Array.from({ length: count }, (_, i) =>
-      commandsOf(bucketKey(keys, namespace, first + i)),
-    );
-    const replies = await redis.pipeline(commands.flat());
-    let at = 0;
-    commands.forEach(({ length }, i) => {
-      visit(replies.slice(at, at + length), first + i);
-      at += length;
-    });
+  const perShard = bucketsPerShard(namespace);
+  const shards = Math.ceil(namespace.buckets / perShard);
+  const perPipeline = Math.max(1, Math.floor(keysPerPipeline / perShard));
+  for (let first = 0; first < shards; first += perPipeline) {
+    const commands: RedisCommand[] = [];
+    const visited: Shard[] = [];
+    for (let shard = first; shard < Math.min(shards, first + perPipeline); shard++) {
+      const firstBucket = shard * perShard;
+      const buckets = Math.min(perShard, namespace.buckets - firstBucket);
+      const names = Array.from({ length: buckets }, (_, i) =>
+        keys.bucket(namespace.view, namespace.fingerprint, shard, firstBucket + i),
+      );
+      commands.push(
+        commandOf([keys.shard(namespace.view, namespace.fingerprint, shard), ...names]),
+      );
+      visited.push({ firstBucket, buckets });
+    }
+    const replies = await redis.pipeline(commands);
+    visited.forEach((shard, i) => visit(replies[i] as RedisReply, shard));
   }
 }

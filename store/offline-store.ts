@@ -1,7 +1,7 @@
 /**
  * The offline store: parquet in a local folder, partitioned as Hive does.
  *
- *     <root>/views/<view>/fingerprint=<fp>/interval=<start>_<end>/generation=<g>/part-00000.parquet
+ *     <root>/views/<view>/fingerprint=<fp>/interval=<start>_<end>/generation=<g>/part-00000-000.parquet
  *     <root>/views/<view>/fingerprint=<fp>/interval=<start>_<end>/generation=<g>/<name>.json
  *     <root>/views/<view>/snapshots/<id>.json
  *     <root>/training_sets/<service>/<id>/{data.parquet,data.csv,manifest.json}
@@ -14,6 +14,7 @@ import { randomUUID } from "node:crypto";
 import { promises as fs } from "node:fs";
 import path from "node:path";
 import pl from "nodejs-polars";
+import { lazyOf } from "../engine/compile/frame.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import type { Interval } from "../engine/interval.ts";
 import { toCsv } from "./csv-export.ts";
@@ -32,6 +33,13 @@ export interface PartitionRef extends ViewRef {
   readonly generation: number;
 }
 
+/** Rows of a source file: one chunk of them, so that no part need fit into memory with others. */
+export interface PartRef {
+  /** Place of the file in the run's list. */
+  readonly file: number;
+  readonly chunk: number;
+}
+
 /** JSON that says what a training set rests on: fingerprints, row counts, files, snapshot. */
 export type Manifest = Readonly<Record<string, unknown>>;
 
@@ -42,9 +50,14 @@ export type Manifest = Readonly<Record<string, unknown>>;
  */
 export interface OfflineStore {
   readonly root: string;
-  /** Writes a part as parquet; a part of that index is replaced. */
-  writePart: (ref: PartitionRef, index: number, frame: pl.DataFrame) => Promise<void>;
-  readPart: (ref: PartitionRef, index: number) => Promise<pl.DataFrame>;
+  /** Writes a part as parquet; an older one in its place is replaced. */
+  writePart: (ref: PartitionRef, part: PartRef, frame: pl.DataFrame) => Promise<void>;
+  /** All columns of a part, or those named. */
+  readPart: (
+    ref: PartitionRef,
+    part: PartRef,
+    columns?: readonly string[],
+  ) => Promise<pl.DataFrame>;
   /** Writes JSON beside the parts, such as a manifest once all parts are there. */
   writeJson: (ref: PartitionRef, name: string, value: unknown) => Promise<void>;
   /** Undefined where it was not written. */
@@ -87,8 +100,8 @@ export function createOfflineStore(options: { readonly root: string }): OfflineS
     path.join(viewFolder(ref), `interval=${formatFolder(ref.interval)}`);
   const partitionFolder = (ref: PartitionRef) =>
     path.join(intervalPath(ref), `generation=${ref.generation}`);
-  const partFile = (ref: PartitionRef, index: number) =>
-    path.join(partitionFolder(ref), `part-${String(index).padStart(5, "0")}.parquet`);
+  const partFile = (ref: PartitionRef, { file, chunk }: PartRef) =>
+    path.join(partitionFolder(ref), `part-${padded(file, 5)}-${padded(chunk, 3)}.parquet`);
   const jsonFile = (ref: PartitionRef, name: string) =>
     path.join(partitionFolder(ref), fileName(name));
   const snapshotFile = (view: string, id: string) =>
@@ -102,13 +115,14 @@ export function createOfflineStore(options: { readonly root: string }): OfflineS
 
   return {
     root,
-    writePart: (ref, index, frame) => writeFile(partFile(ref, index), () => encodeParquet(frame)),
-    async readPart(ref, index) {
-      const file = partFile(ref, index);
+    writePart: (ref, part, frame) => replaceFile(partFile(ref, part), parquetOf(frame)),
+    async readPart(ref, part, columns) {
+      const file = partFile(ref, part);
       const bytes = await attempt("read", file, () => fs.readFile(file));
-      return attempt("decode", file, () => pl.readParquet(bytes));
+      const options = columns === undefined ? {} : { columns: [...columns] };
+      return attempt("decode", file, () => pl.readParquet(bytes, options));
     },
-    writeJson: (ref, name, value) => writeFile(jsonFile(ref, name), () => encodeJson(value)),
+    writeJson: (ref, name, value) => replaceFile(jsonFile(ref, name), bytesOf(encodeJson(value))),
     async readJson<T>(ref: PartitionRef, name: string) {
       const file = jsonFile(ref, name);
       const text = await readText(file);
@@ -130,13 +144,13 @@ export function createOfflineStore(options: { readonly root: string }): OfflineS
         if (generation < ref.generation) await remove(partitionFolder({ ...ref, generation }));
     },
     writeSnapshot: (view, id, encoded) =>
-      writeFile(snapshotFile(view, id), () => Buffer.from(encoded)),
+      replaceFile(snapshotFile(view, id), bytesOf(Buffer.from(encoded))),
     readSnapshot: (view, id) => readText(snapshotFile(view, id)),
     async writeTrainingSet(service, id, frame, manifest) {
       const folder = path.join(root, "training_sets", fileName(service), fileName(id));
-      await writeFile(path.join(folder, "data.parquet"), () => encodeParquet(frame));
-      await writeFile(path.join(folder, "data.csv"), () => toCsv(frame));
-      await writeFile(path.join(folder, "manifest.json"), () => encodeJson(manifest));
+      await replaceFile(path.join(folder, "data.parquet"), parquetOf(frame));
+      await replaceFile(path.join(folder, "data.csv"), bytesOf(toCsv(frame)));
+      await replaceFile(path.join(folder, "manifest.json"), bytesOf(encodeJson(manifest)));
       return folder;
     },
   };
@@ -156,8 +170,20 @@ function formatFolder({ startMs, endMs }: Interval): string {
   return [startMs, endMs].map((ms) => new Date(ms).toISOString().replaceAll(":", "-")).join("_");
 }
 
-function encodeParquet(frame: pl.DataFrame): Buffer {
-  return frame.writeParquet({ compression: "zstd" });
+/** Writes the content of a new, empty file. */
+type Content = (file: string, handle: fs.FileHandle) => Promise<unknown>;
+
+/** Written by polars' own threads; what it has put into the file is synced through any handle. */
+function parquetOf(frame: pl.DataFrame): Content {
+  return (file) => lazyOf(frame).sinkParquet(file, { compression: "zstd" }).collect();
+}
+
+function bytesOf(content: Buffer): Content {
+  return (_, handle) => handle.writeFile(content);
+}
+
+function padded(count: number, digits: number): string {
+  return String(count).padStart(digits, "0");
 }
 
 function encodeJson(value: unknown): Buffer {
@@ -169,15 +195,14 @@ function isTemporary(name: string): boolean {
 }
 
 /** Puts a whole file in place, durably. */
-async function writeFile(file: string, encode: () => Buffer): Promise<void> {
+async function replaceFile(file: string, write: Content): Promise<void> {
   const folder = path.dirname(file);
   const temporary = path.join(folder, `.${path.basename(file)}.${randomUUID()}.tmp`);
   await attempt("write", file, async () => {
-    const content = encode();
     try {
       const handle = await createFile(temporary);
       try {
-        await handle.writeFile(content);
+        await write(temporary, handle);
         await handle.sync();
       } finally {
         await handle.close();

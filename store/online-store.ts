@@ -1,8 +1,8 @@
 /**
  * The online store: the newest row of each entity, in Redis.
  *
- * Rows of one view and storage fingerprint are a namespace: a fixed number of bucket hashes, each
- * with a hash tag of its own. A bucket carries the namespace's epoch, so a bucket that was lost,
+ * Rows of one view and storage fingerprint are a namespace: a fixed number of bucket hashes, in
+ * shards with a hash tag each. A bucket carries the namespace's epoch, so a bucket that was lost,
  * or that another store left, is noticed by whoever reads or writes it.
  */
 import type { StoredView } from "./column-data.ts";
@@ -42,12 +42,16 @@ export interface OnlineStore {
    */
   readonly resetNamespace: (view: StoredView, options: NamespaceReset) => Promise<Namespace>;
   /**
-   * Replaces each row by a newer one; any order and any repetition end in the same bytes. A large
-   * batch is better than many small ones: each bucket then takes many rows in one call.
+   * Replaces each row by a newer one; any order and any repetition end in the same bytes. Batches
+   * that come one after the other are better given together: each call then takes more rows, and
+   * one batch is sent while the next is made.
    *
    * @throws STORE_LOST, STORE_FULL, STORE_UNAVAILABLE, VALUE_INVALID, ROW_TOO_LARGE
    */
-  readonly writeRows: (namespace: Namespace, batch: RowBatch) => Promise<WriteCounts>;
+  readonly writeRows: (
+    namespace: Namespace,
+    batches: RowBatch | AsyncIterable<RowBatch>,
+  ) => Promise<WriteCounts>;
   /** Leaves a tombstone per encoded entity key, which older rows lose against. */
   readonly deleteRows: (
     namespace: Namespace,
@@ -55,8 +59,8 @@ export interface OnlineStore {
     version: Version,
   ) => Promise<WriteCounts>;
   /**
-   * Raises the mark of every bucket at the end of a run, so that `verifyNamespace` can tell a
-   * bucket that lost writes from one that had none. Cost: one small write per bucket.
+   * Raises the mark of every shard at the end of a run, so that `verifyNamespace` can tell a
+   * shard that lost writes from one that had none. Cost: at most 1024 small writes.
    */
   readonly sealNamespace: (namespace: Namespace, mark: Mark) => Promise<void>;
   /**
@@ -65,7 +69,7 @@ export interface OnlineStore {
    * @throws STORE_LOST where a bucket is missing or of another epoch, STORE_UNAVAILABLE
    */
   readonly readRows: (reads: readonly RowRead[]) => Promise<ReadResult>;
-  /** Looks at every bucket. Cost: one round trip per 1000 buckets. */
+  /** Looks at every bucket. Cost: one round trip per 10 000 buckets. */
   readonly verifyNamespace: (
     namespace: Namespace,
     options?: { readonly head?: Mark | null; readonly memory?: boolean },
@@ -82,7 +86,7 @@ export function createOnlineStore(
     openNamespace: (view, { buckets }) => openNamespace(redis, keys, view, buckets),
     listNamespaces: (view) => listNamespaces(redis, keys, view),
     resetNamespace: (view, options) => resetNamespace(redis, keys, view, options),
-    writeRows: (namespace, batch) => writeRows(redis, keys, namespace, batch),
+    writeRows: (namespace, batches) => writeRows(redis, keys, namespace, batches),
     deleteRows: (namespace, entityKeys, version) =>
       writeTombstones(redis, keys, namespace, entityKeys, version),
     sealNamespace: (namespace, mark) => sealNamespace(redis, keys, namespace, mark),

@@ -39,8 +39,10 @@ const deadlines: Readonly<Record<RedisRole, RedisDeadlines>> = {
 
 /** Every script: the count of its keys, where that is fixed. A name here is a command. */
 const scriptKeys = {
-  writeRows: 1,
-  stampBucket: 1,
+  writeRows: undefined,
+  stampShard: undefined,
+  sealShard: 1,
+  inspectShard: undefined,
   swapField: 1,
   resetNamespace: undefined,
   beginRun: 2,

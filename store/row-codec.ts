@@ -20,32 +20,11 @@
 import type { Value } from "../engine/dtypes.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { int64FromWords } from "../engine/int64.ts";
-import type { ByteReader, ByteWriter } from "./bytes.ts";
-import {
-  MalformedBytes,
-  readVarint,
-  readZigzag,
-  reserve,
-  skip,
-  writeFloat64,
-  writeText,
-  writeVarint,
-  writeZigzag,
-  zigzagWords,
-} from "./bytes.ts";
+import type { ByteReader } from "./bytes.ts";
+import { MalformedBytes, readVarint, readZigzag, skip, zigzagWords } from "./bytes.ts";
 import type { Column, ColumnData } from "./column-data.ts";
-import { isInt64, refuseValue, requireKind } from "./column-data.ts";
-import { wordsOf } from "./version.ts";
-
-/** The most bytes of one encoded value. */
-export const valueLimitBytes = 64 * 1024;
-/** The most bytes of one encoded row. */
-export const rowLimitBytes = 256 * 1024;
-
-const formatByte = 0x01;
-
-/** Appends the encoding of row `row` of a batch. */
-export type RowEncoder = (row: number, into: ByteWriter) => void;
+import { type BlockEncoder, createEncoder } from "./row-encoder.ts";
+import { formatByte, type Layout, layoutOf } from "./row-layout.ts";
 
 /**
  * The values of the wanted columns, in the order they were asked for, of the row in bytes
@@ -57,14 +36,8 @@ export type RowDecoder = (bytes: Buffer, start?: number, end?: number) => Value[
 
 export interface RowCodec {
   readonly columns: readonly Column[];
-  /**
-   * Appends one row, its values in storage order.
-   *
-   * @throws VALUE_INVALID, ROW_TOO_LARGE naming the column
-   */
-  readonly encode: (values: readonly Value[], into: ByteWriter) => void;
-  /** An encoder over the columns of a batch; no value becomes a JavaScript object on the way. */
-  readonly encoder: (data: readonly ColumnData[]) => RowEncoder;
+  /** An encoder of the columns of a batch, of which none is a JavaScript object per value. */
+  readonly encoder: (data: readonly ColumnData[]) => BlockEncoder;
   /** @throws INTERNAL where a wanted column does not exist */
   readonly decoder: (wanted: readonly string[]) => RowDecoder;
 }
@@ -72,173 +45,11 @@ export interface RowCodec {
 /** Makes the codec of rows with these columns, in storage order. */
 export function createRowCodec(columns: readonly Column[]): RowCodec {
   const layout = layoutOf(columns);
-  let current: readonly Value[] = [];
-  const encodeCurrent = createEncoder(
-    layout,
-    columns.map((_, i) => ({ kind: "values", get: () => current[i] ?? null })),
-  );
   return {
     columns,
-    encode(values, into) {
-      if (values.length !== columns.length)
-        throw new OnceflowError(
-          "INTERNAL",
-          `a row of ${columns.length} columns was given ${values.length} values.`,
-        );
-      current = values;
-      encodeCurrent(0, into);
-    },
     encoder: (data) => createEncoder(layout, data),
     decoder: (wanted) => createDecoder(layout, wanted),
   };
-}
-
-interface Layout {
-  readonly columns: readonly Column[];
-  /** Per column its place among the bool columns, or −1. */
-  readonly boolIndex: readonly number[];
-  readonly nullBytes: number;
-  /** Bytes before the values: format, nulls and bools. */
-  readonly headerBytes: number;
-}
-
-function layoutOf(columns: readonly Column[]): Layout {
-  let bools = 0;
-  const boolIndex = columns.map(({ dtype }) => (dtype === "bool" ? bools++ : -1));
-  const nullBytes = (columns.length + 7) >> 3;
-  return { columns, boolIndex, nullBytes, headerBytes: 1 + nullBytes + ((bools + 7) >> 3) };
-}
-
-/** Appends a value of row `row`, or returns `isNull`, `isTrue` or `isFalse` and appends nothing. */
-type ValueEncoder = (row: number, into: ByteWriter) => number;
-const isWritten = 0;
-const isNull = 1;
-const isTrue = 2;
-const isFalse = 3;
-
-function createEncoder(layout: Layout, data: readonly ColumnData[]): RowEncoder {
-  const { columns, boolIndex, nullBytes, headerBytes } = layout;
-  if (data.length !== columns.length)
-    throw new OnceflowError(
-      "INTERNAL",
-      `a batch of ${columns.length} stored columns was given ${data.length}.`,
-    );
-  const encoders = columns.map((column, i) => createValueEncoder(column, data[i] as ColumnData));
-  return (row, into) => {
-    const start = into.length;
-    reserve(into, headerBytes);
-    into.bytes[start] = formatByte;
-    for (let i = 1; i < headerBytes; i++) into.bytes[start + i] = 0;
-    into.length = start + headerBytes;
-    for (let i = 0; i < encoders.length; i++) {
-      const before = into.length;
-      const outcome = (encoders[i] as ValueEncoder)(row, into);
-      if (outcome === isWritten) {
-        if (into.length - before > valueLimitBytes)
-          refuseSize(columns[i] as Column, "value", into.length - before, valueLimitBytes);
-        if (into.length - start > rowLimitBytes)
-          refuseSize(columns[i] as Column, "row", into.length - start, rowLimitBytes);
-      } else if (outcome === isNull) setBit(into.bytes, start + 1, i);
-      else if (outcome === isTrue)
-        setBit(into.bytes, start + 1 + nullBytes, boolIndex[i] as number);
-    }
-  };
-}
-
-function setBit(bytes: Buffer, start: number, bit: number): void {
-  const at = start + (bit >> 3);
-  bytes[at] = (bytes[at] as number) | (1 << (bit & 7));
-}
-
-function refuseSize({ name }: Column, what: "value" | "row", size: number, limit: number): never {
-  throw new OnceflowError(
-    "ROW_TOO_LARGE",
-    what === "value"
-      ? `a value of column "${name}" takes ${size} bytes; the limit is ${limit}.`
-      : `a row takes ${size} bytes with column "${name}"; the limit is ${limit}.`,
-    { column: name, size, limit },
-  );
-}
-
-function createValueEncoder(column: Column, data: ColumnData): ValueEncoder {
-  requireKind(column, data);
-  switch (data.kind) {
-    case "bools": {
-      const { values, nulls } = data;
-      return (row) => (nulls?.[row] ? isNull : values[row] ? isTrue : isFalse);
-    }
-    case "floats": {
-      const { values, nulls } = data;
-      return (row, into) => {
-        if (nulls?.[row]) return isNull;
-        writeFloat64(into, values[row] as number);
-        return isWritten;
-      };
-    }
-    case "words": {
-      const { words, nulls } = data;
-      return (row, into) => {
-        if (nulls?.[row]) return isNull;
-        writeZigzag(into, words[2 * row] as number, words[2 * row + 1] as number);
-        return isWritten;
-      };
-    }
-    case "texts": {
-      const { values, nulls } = data;
-      return (row, into) => {
-        const value = values[row];
-        if (nulls?.[row] || value == null) return isNull;
-        return encodeText(column, value, into);
-      };
-    }
-    case "values": {
-      const { get } = data;
-      return (row, into) => {
-        const value = get(row);
-        return value === null ? isNull : encodeValue(column, value, into);
-      };
-    }
-  }
-}
-
-function encodeText(column: Column, value: string, into: ByteWriter): number {
-  if (writeText(into, value) < 0)
-    throw new OnceflowError(
-      "VALUE_INVALID",
-      `a text in column "${column.name}" is ill-formed UTF-16 (a lone surrogate).`,
-      { column: column.name },
-    );
-  return isWritten;
-}
-
-function encodeValue(column: Column, value: NonNullable<Value>, into: ByteWriter): number {
-  switch (column.dtype) {
-    case "bool":
-      if (typeof value !== "boolean") refuseValue(column, value);
-      return value ? isTrue : isFalse;
-    case "int64":
-    case "timestamp": {
-      if (!isInt64(value)) refuseValue(column, value);
-      const [low, high] = wordsOf(value);
-      writeZigzag(into, low, high);
-      return isWritten;
-    }
-    case "float64":
-      if (typeof value !== "number") refuseValue(column, value);
-      writeFloat64(into, value);
-      return isWritten;
-    case "string":
-      if (typeof value !== "string") refuseValue(column, value);
-      return encodeText(column, value, into);
-    case "list_float64":
-      if (typeof value !== "object") refuseValue(column, value);
-      writeVarint(into, value.length);
-      for (const element of value) {
-        if (typeof element !== "number") refuseValue(column, element);
-        writeFloat64(into, element);
-      }
-      return isWritten;
-  }
 }
 
 /** One column on the way to the last wanted one; `slot` is −1 where it is only passed over. */

@@ -2,9 +2,9 @@
 import type { Int64, Value } from "../engine/dtypes.ts";
 import { bucketOf } from "./entity-key.ts";
 import type { StoreKeys } from "./keys.ts";
-import { bucketMetaField } from "./keys.ts";
+import { epochField } from "./keys.ts";
 import type { Namespace } from "./namespace.ts";
-import { bucketKey, epochBytes, ownsBucket, storeLost } from "./namespace.ts";
+import { bucketKey, epochBytes, storeLost } from "./namespace.ts";
 import type { RedisArgument, RedisConnection, RedisReply } from "./redis.ts";
 import type { RowDecoder } from "./row-codec.ts";
 import type { Mark } from "./version.ts";
@@ -64,7 +64,7 @@ export async function readRows(
     const { namespace, decode } = reads[read] as RowRead;
     const [meta, ...stored] = replies[i] as RedisReply[];
     if (!Buffer.isBuffer(meta)) throw storeLost(namespace, bucket, true);
-    if (!ownsBucket(meta, epochs[read] as Buffer)) throw storeLost(namespace, bucket, false);
+    if (!meta.equals(epochs[read] as Buffer)) throw storeLost(namespace, bucket, false);
     const head = heads[read];
     const found = rows[read] as (StoredRow | null)[];
     stored.forEach((value, j) => {
@@ -90,7 +90,7 @@ function groupByBucket({ namespace, keys }: RowRead, read: number): BucketRead[]
     const bucket = bucketOf(key, namespace.buckets);
     let group = groups.get(bucket);
     if (group === undefined) {
-      group = { read, bucket, places: [], fields: [bucketMetaField] };
+      group = { read, bucket, places: [], fields: [epochField] };
       groups.set(bucket, group);
     }
     group.places.push(place);

@@ -1,23 +1,23 @@
 /**
- * Writes batches of rows: encodes them, keeps the newest per entity, groups them by bucket, and
- * sends one script call per bucket, a bounded number at once.
+ * Writes rows: encodes them in blocks into a slab, keeps the newest of each entity there, and sends
+ * one slab, by shard and bucket, while the next is filled. Script calls of many rows are cheap for
+ * Redis and for us, and only a large slab has many rows for each bucket.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Int64 } from "../engine/dtypes.ts";
 import { OnceflowError } from "../engine/errors.ts";
-import type { ByteWriter } from "./bytes.ts";
-import { createByteWriter, reserve } from "./bytes.ts";
-import type { ColumnData } from "./column-data.ts";
-import { hashKey, requireKeySize, writeKeyPart } from "./entity-key.ts";
+import type { ColumnData, Utf8 } from "./column-data.ts";
+import { toUtf8 } from "./column-data.ts";
+import { requireKeySize } from "./entity-key.ts";
 import type { StoreKeys } from "./keys.ts";
 import type { Namespace } from "./namespace.ts";
 import { bucketKey, epochBytes, storeLost } from "./namespace.ts";
 import type { RedisCommand, RedisConnection } from "./redis.ts";
 import type { RowCodec } from "./row-codec.ts";
-import type { Mark, Version } from "./version.ts";
+import { type BlockEncoder, utf8PartBytes, writeUtf8Part } from "./row-encoder.ts";
+import { callsOf, createSlab, type RowCall, type Slab } from "./row-slab.ts";
+import type { Version } from "./version.ts";
 import {
-  encodeMark,
-  encodeVersion,
   requireGeneration,
   requireOrdinal,
   versionBytes,
@@ -31,7 +31,7 @@ export interface RowBatch {
   /** Rows in the batch. */
   readonly count: number;
   /** Per entity key column, the key of each row. */
-  readonly keys: readonly (readonly string[])[];
+  readonly keys: readonly (Utf8 | readonly string[])[];
   /** The codec's columns, in storage order. */
   readonly columns: readonly ColumnData[];
   /** Event time in µs: one for all rows, 32-bit words (low, high) per row, or a function. */
@@ -39,8 +39,6 @@ export interface RowBatch {
   readonly generation: number;
   /** The ordinal of row 0, from which rows count up, or one per row. */
   readonly ordinals: number | Float64Array | ((row: number) => number);
-  /** The mark that touched buckets are raised to; none for a stream. */
-  readonly mark?: Mark | undefined;
 }
 
 /** What became of rows; read = written + superseded. */
@@ -48,80 +46,130 @@ export interface WriteCounts {
   readonly read: number;
   /** Rows that are now stored. */
   readonly written: number;
-  /** Rows that an equal or newer one in the store, or in the same batch, stands for. */
+  /** Rows that an equal or newer one in the store, or among those written, stands for. */
   readonly superseded: number;
 }
 
-/** Rows per script call; Lua passes at most 8000 arguments on. */
-const rowsPerCall = 1000;
-const bytesPerCall = 512 * 1024;
-/** Rows and bytes that are encoded and grouped together. */
-const rowsPerSlab = 1 << 20;
-const bytesPerSlab = 64 * 1024 * 1024;
-/** Rows that are encoded before other work may run. */
-const rowsPerTurn = 4096;
-const bytesPerPipeline = 128 * 1024;
-const callsPerPipeline = 64;
+/** Rows and bytes that are encoded before other work may run. */
+const rowsPerBlock = 4096;
+const bytesPerBlock = 4 * 1024 * 1024;
+const bytesPerPipeline = 256 * 1024;
 const pipelinesInFlight = 4;
-const rowHeaderBytes = 6;
 
-export async function writeRows(
+export function writeRows(
   redis: RedisConnection,
   keys: StoreKeys,
   namespace: Namespace,
-  batch: RowBatch,
+  batches: RowBatch | AsyncIterable<RowBatch>,
 ): Promise<WriteCounts> {
-  const { count, generation, keys: keyColumns } = batch;
-  if (keyColumns.length === 0)
-    throw new OnceflowError("VALUE_INVALID", "an entity key has no columns.");
-  requireGeneration(generation);
-  const encodeRow = batch.codec.encoder(batch.columns);
-  const putVersion = createVersionWriter(batch);
-  const mark = batch.mark ? encodeMark(batch.mark) : "";
-  return writeEntries(redis, keys, namespace, mark, count, {
-    putKey(row, into) {
-      let size = 0;
-      for (let i = 0; i < keyColumns.length; i++) {
-        const text = keyColumns[i]?.[row];
-        if (typeof text !== "string")
-          throw new OnceflowError("VALUE_INVALID", `entity key column ${i + 1} has a null.`);
-        size += writeKeyPart(into, text, i);
-      }
-      requireKeySize(size);
-    },
-    putValue(row, into) {
-      putVersion(row, into);
-      encodeRow(row, into);
-    },
-  });
+  return writeEntries(redis, keys, namespace, entriesOfBatches(batches));
 }
 
-export async function writeTombstones(
+export function writeTombstones(
   redis: RedisConnection,
   keys: StoreKeys,
   namespace: Namespace,
   entityKeys: readonly Buffer[],
-  version: Version,
+  { eventTimeUs, generation, ordinal }: Version,
 ): Promise<WriteCounts> {
-  const value = encodeVersion(version);
-  return writeEntries(redis, keys, namespace, "", entityKeys.length, {
-    putKey: (row, into) => append(into, entityKeys[row] as Buffer),
-    putValue: (_, into) => append(into, value),
-  });
+  return writeEntries(redis, keys, namespace, [
+    {
+      count: entityKeys.length,
+      key: encodedKeys(entityKeys),
+      version: versionWriter({ eventTimesUs: eventTimeUs, generation, ordinals: () => ordinal }),
+      row: noRow,
+    },
+  ]);
 }
 
-function append(into: ByteWriter, bytes: Buffer): void {
-  reserve(into, bytes.length);
-  bytes.copy(into.bytes, into.length);
-  into.length += bytes.length;
+/** What becomes entries of a slab: a key, a version and a row each. */
+interface Entries {
+  readonly count: number;
+  readonly key: BlockEncoder;
+  readonly version: (row: number, view: DataView, place: number) => void;
+  readonly row: BlockEncoder;
 }
 
-function createVersionWriter({ eventTimesUs, generation, ordinals }: RowBatch) {
+/** A tombstone is a version alone. */
+const noRow: BlockEncoder = {
+  measure: (from, to, sizes) => void sizes.fill(0, 0, to - from),
+  write: () => undefined,
+};
+
+async function* entriesOfBatches(
+  batches: RowBatch | AsyncIterable<RowBatch>,
+): AsyncGenerator<Entries> {
+  if (Symbol.asyncIterator in batches) for await (const batch of batches) yield entriesOf(batch);
+  else yield entriesOf(batches);
+}
+
+function entriesOf(batch: RowBatch): Entries {
+  if (batch.keys.length === 0)
+    throw new OnceflowError("VALUE_INVALID", "an entity key has no columns.");
+  return {
+    count: batch.count,
+    key: keyEncoder(
+      batch.keys.map((column, i) => ("offsets" in column ? column : keysToUtf8(column, i))),
+    ),
+    version: versionWriter(batch),
+    row: batch.codec.encoder(batch.columns),
+  };
+}
+
+function keysToUtf8(texts: readonly string[], column: number): Utf8 {
+  for (const text of texts)
+    if (typeof text !== "string")
+      throw new OnceflowError("VALUE_INVALID", `entity key column ${column + 1} has a null.`);
+  return toUtf8(texts, `entity key column ${column + 1}`);
+}
+
+function keyEncoder(columns: readonly Utf8[]): BlockEncoder {
+  return {
+    measure(from, to, sizes) {
+      sizes.fill(0, 0, to - from);
+      for (let row = from; row < to; row++) {
+        let size = 0;
+        for (const column of columns) {
+          size += (column.offsets[row + 1] as number) - (column.offsets[row] as number);
+          sizes[row - from] = (sizes[row - from] as number) + utf8PartBytes(column, row);
+        }
+        requireKeySize(size);
+      }
+    },
+    write(from, to, { bytes, places }) {
+      for (const column of columns)
+        for (let row = from; row < to; row++)
+          places[row - from] = writeUtf8Part(column, row, bytes, places[row - from] as number);
+    },
+  };
+}
+
+function encodedKeys(keys: readonly Buffer[]): BlockEncoder {
+  return {
+    measure(from, to, sizes) {
+      for (let row = from; row < to; row++) sizes[row - from] = (keys[row] as Buffer).length;
+    },
+    write(from, to, { bytes, places }) {
+      for (let row = from; row < to; row++) {
+        const key = keys[row] as Buffer;
+        bytes.set(key, places[row - from]);
+        places[row - from] = (places[row - from] as number) + key.length;
+      }
+    },
+  };
+}
+
+function versionWriter({
+  eventTimesUs,
+  generation,
+  ordinals,
+}: Pick<RowBatch, "eventTimesUs" | "generation" | "ordinals">): Entries["version"] {
+  requireGeneration(generation);
   const fixed =
     typeof eventTimesUs === "object" || typeof eventTimesUs === "function"
       ? null
       : wordsOf(eventTimesUs);
-  return (row: number, into: ByteWriter): void => {
+  return (row, view, place) => {
     const ordinal =
       typeof ordinals === "number"
         ? ordinals + row
@@ -135,213 +183,128 @@ function createVersionWriter({ eventTimesUs, generation, ordinals }: RowBatch) {
       low = eventTimesUs[2 * row] as number;
       high = eventTimesUs[2 * row + 1] as number;
     }
-    reserve(into, versionBytes);
-    writeVersion(into.bytes, into.length, low, high, generation, ordinal);
-    into.length += versionBytes;
+    writeVersion(view, place, low, high, generation, ordinal);
   };
-}
-
-interface EntryWriter {
-  readonly putKey: (row: number, into: ByteWriter) => void;
-  readonly putValue: (row: number, into: ByteWriter) => void;
 }
 
 async function writeEntries(
   redis: RedisConnection,
   keys: StoreKeys,
   namespace: Namespace,
-  mark: Buffer | "",
-  count: number,
-  entries: EntryWriter,
+  given: Iterable<Entries> | AsyncIterable<Entries>,
 ): Promise<WriteCounts> {
-  let written = 0;
-  for (let row = 0; row < count;) {
-    const slab = createSlab(Math.min(count - row, rowsPerSlab));
-    while (row < count && slab.count < rowsPerSlab && slab.writer.length < bytesPerSlab) {
-      addEntry(slab, row, entries);
-      if (++row % rowsPerTurn === 0) await nextTurn();
-    }
-    written += await sendSlab(redis, keys, namespace, mark, slab);
-  }
-  return { read: count, written, superseded: count - written };
-}
-
-/** Encoded entries, none of an entity twice, laid out as the script reads them. */
-interface Slab {
-  readonly writer: ByteWriter;
-  count: number;
-  readonly offsets: Float64Array;
-  readonly keySizes: Uint16Array;
-  readonly valueSizes: Uint32Array;
-  readonly hashes: Uint32Array;
-  /** Open addressing by hash: entry + 1, or 0. */
-  readonly table: Int32Array;
-}
-
-function createSlab(capacity: number): Slab {
-  return {
-    writer: createByteWriter(Math.min(bytesPerSlab, capacity * 96)),
-    count: 0,
-    offsets: new Float64Array(capacity),
-    keySizes: new Uint16Array(capacity),
-    valueSizes: new Uint32Array(capacity),
-    hashes: new Uint32Array(capacity),
-    table: new Int32Array(2 ** Math.ceil(Math.log2(capacity * 2 + 2))),
+  const send = createSender(redis, keys, namespace);
+  let read = 0;
+  // One is filled while the other is sent.
+  let slab = createSlab();
+  let spare = createSlab();
+  let sending = Promise.resolve();
+  const flush = async (): Promise<void> => {
+    await sending;
+    send.assertSent();
+    sending = send.slab(slab);
+    [slab, spare] = [spare, slab];
+    slab.clear();
   };
-}
-
-/** Encodes a row into the slab; of two rows of one entity the newer stays. */
-function addEntry(slab: Slab, row: number, { putKey, putValue }: EntryWriter): void {
-  const { writer, offsets, keySizes, valueSizes, hashes, table } = slab;
-  const start = writer.length;
-  const keyStart = start + rowHeaderBytes;
-  reserve(writer, rowHeaderBytes);
-  writer.length = keyStart;
-  putKey(row, writer);
-  const keySize = writer.length - keyStart;
-  const valueStart = writer.length;
-  putValue(row, writer);
-  const valueSize = writer.length - valueStart;
-  const { bytes } = writer;
-  bytes.writeUInt16BE(keySize, start);
-  bytes.writeUInt32BE(valueSize, start + 2);
-
-  const hash = hashKey(bytes, keyStart, valueStart);
-  const mask = table.length - 1;
-  let slot = hash & mask;
-  for (let held = table[slot] as number; held !== 0; held = table[slot] as number) {
-    const entry = held - 1;
-    const other = (offsets[entry] as number) + rowHeaderBytes;
-    const otherValue = other + (keySizes[entry] as number);
-    if (
-      hashes[entry] === hash &&
-      bytes.compare(bytes, other, otherValue, keyStart, valueStart) === 0
-    ) {
-      // Versions are ordered as their bytes are, and a full tie is decided by the row's bytes.
-      const otherEnd = otherValue + (valueSizes[entry] as number);
-      if (bytes.compare(bytes, otherValue, otherEnd, valueStart, writer.length) <= 0)
-        writer.length = start;
-      else {
-        offsets[entry] = start;
-        valueSizes[entry] = valueSize;
+  try {
+    for await (const entries of given) {
+      for (let row = 0; row < entries.count;) {
+        if (slab.isFull()) await flush();
+        row += addBlock(slab, entries, row);
+        await nextTurn();
       }
-      return;
+      read += entries.count;
     }
-    slot = (slot + 1) & mask;
+    await flush();
+  } finally {
+    await sending;
   }
-  const entry = slab.count++;
-  table[slot] = entry + 1;
-  offsets[entry] = start;
-  keySizes[entry] = keySize;
-  valueSizes[entry] = valueSize;
-  hashes[entry] = hash;
+  send.assertSent();
+  const written = send.written();
+  return { read, written, superseded: read - written };
 }
 
-interface Call {
-  readonly bucket: number;
-  readonly rows: Buffer;
+const keySizes = new Uint32Array(rowsPerBlock);
+const rowSizes = new Uint32Array(rowsPerBlock);
+const places = new Uint32Array(rowsPerBlock);
+
+/** Encodes rows from `from` on into the slab, and returns how many. */
+function addBlock(slab: Slab, { count, key, version, row }: Entries, from: number): number {
+  const most = Math.min(count - from, rowsPerBlock);
+  key.measure(from, from + most, keySizes);
+  row.measure(from, from + most, rowSizes);
+  let rows = 0;
+  for (let bytes = 0; rows < most && bytes < bytesPerBlock; rows++) {
+    rowSizes[rows] = (rowSizes[rows] as number) + versionBytes;
+    bytes += (keySizes[rows] as number) + (rowSizes[rows] as number);
+  }
+  slab.addBlock(rows, keySizes, rowSizes, places, ({ bytes, view }) => {
+    const block = { bytes, view, places };
+    key.write(from, from + rows, block);
+    for (let i = 0; i < rows; i++) {
+      const place = places[i] as number;
+      version(from + i, view, place);
+      places[i] = place + versionBytes;
+    }
+    row.write(from, from + rows, block);
+  });
+  return rows;
 }
 
-/** Sends a slab's entries and returns how many were written. */
-async function sendSlab(
-  redis: RedisConnection,
-  keys: StoreKeys,
-  namespace: Namespace,
-  mark: Buffer | "",
-  slab: Slab,
-): Promise<number> {
+/** Sends slabs; a failure is kept until it is asked for, since nobody waits for a slab at once. */
+function createSender(redis: RedisConnection, keys: StoreKeys, namespace: Namespace) {
   const epoch = epochBytes(namespace);
-  const inFlight = new Set<Promise<void>>();
   let written = 0;
   let failure: { readonly error: unknown } | undefined;
 
-  const send = async (calls: readonly Call[]): Promise<void> => {
+  const sendCalls = async (calls: readonly RowCall[]): Promise<void> => {
     const replies = await redis.pipeline(
-      calls.map(({ bucket, rows }): RedisCommand => [
+      calls.map(({ buckets, rows }): RedisCommand => [
         "writeRows",
-        bucketKey(keys, namespace, bucket),
+        buckets.length,
+        ...buckets.map((bucket) => bucketKey(keys, namespace, bucket)),
         epoch,
-        mark,
         rows,
       ]),
     );
     replies.forEach((reply, i) => {
-      if (typeof reply !== "number" || reply < 0)
-        throw storeLost(namespace, (calls[i] as Call).bucket, reply === -1);
-      written += reply;
+      const count = reply as number;
+      if (count < 0) {
+        const bucket = (calls[i] as RowCall).buckets[(-count >> 1) - 1] as number;
+        throw storeLost(namespace, bucket, count % 2 === 0);
+      }
+      written += count;
     });
   };
 
-  for (const calls of pipelinesOf(slab, namespace.buckets)) {
-    while (inFlight.size >= pipelinesInFlight) await Promise.race(inFlight);
-    if (failure) break;
-    const sent: Promise<void> = send(calls)
-      .catch((error: unknown) => {
-        failure ??= { error };
-      })
-      .finally(() => inFlight.delete(sent));
-    inFlight.add(sent);
-  }
-  await Promise.all(inFlight);
-  if (failure) throw failure.error;
-  return written;
-}
-
-/** The script calls of a slab, bucket by bucket, grouped into pipelines. */
-function* pipelinesOf(slab: Slab, buckets: number): Generator<Call[]> {
-  const { order, starts } = sortByBucket(slab, buckets);
-  let calls: Call[] = [];
-  let bytes = 0;
-  for (let bucket = 0; bucket < buckets; bucket++) {
-    const end = starts[bucket + 1] as number;
-    for (let from = starts[bucket] as number; from < end;) {
-      let to = from;
-      let size = 0;
-      while (to < end && to - from < rowsPerCall && size < bytesPerCall)
-        size += sizeOf(slab, order[to++] as number);
-      calls.push({ bucket, rows: packRows(slab, order, from, to, size) });
-      bytes += size;
-      from = to;
-      if (bytes >= bytesPerPipeline || calls.length >= callsPerPipeline) {
-        yield calls;
-        calls = [];
-        bytes = 0;
+  return {
+    written: () => written,
+    assertSent(): void {
+      if (failure) throw failure.error;
+    },
+    async slab(slab: Slab): Promise<void> {
+      const inFlight = new Set<Promise<void>>();
+      const begin = (calls: readonly RowCall[]): void => {
+        const sent: Promise<void> = sendCalls(calls)
+          .catch((error: unknown) => {
+            failure ??= { error };
+          })
+          .finally(() => inFlight.delete(sent));
+        inFlight.add(sent);
+      };
+      let calls: RowCall[] = [];
+      let bytes = 0;
+      for (const call of callsOf(slab, namespace)) {
+        calls.push(call);
+        bytes += call.rows.length;
+        if (bytes < bytesPerPipeline) continue;
+        while (inFlight.size >= pipelinesInFlight) await Promise.race(inFlight);
+        if (failure) break;
+        begin(calls);
+        [calls, bytes] = [[], 0];
       }
-    }
-  }
-  if (calls.length > 0) yield calls;
-}
-
-/** The slab's entries in the order of their buckets, and where each bucket begins. */
-function sortByBucket({ count, hashes }: Slab, buckets: number) {
-  const starts = new Uint32Array(buckets + 1);
-  for (let i = 0; i < count; i++) {
-    const next = ((hashes[i] as number) % buckets) + 1;
-    starts[next] = (starts[next] as number) + 1;
-  }
-  for (let i = 1; i <= buckets; i++) starts[i] = (starts[i] as number) + (starts[i - 1] as number);
-  const next = starts.slice();
-  const order = new Uint32Array(count);
-  for (let i = 0; i < count; i++) {
-    const bucket = (hashes[i] as number) % buckets;
-    const place = next[bucket] as number;
-    order[place] = i;
-    next[bucket] = place + 1;
-  }
-  return { order, starts };
-}
-
-function sizeOf({ keySizes, valueSizes }: Slab, entry: number): number {
-  return rowHeaderBytes + (keySizes[entry] as number) + (valueSizes[entry] as number);
-}
-
-function packRows(slab: Slab, order: Uint32Array, from: number, to: number, size: number): Buffer {
-  const rows = Buffer.allocUnsafe(size);
-  let at = 0;
-  for (let i = from; i < to; i++) {
-    const entry = order[i] as number;
-    const start = slab.offsets[entry] as number;
-    at += slab.writer.bytes.copy(rows, at, start, start + sizeOf(slab, entry));
-  }
-  return rows;
+      if (calls.length > 0 && !failure) begin(calls);
+      await Promise.all(inFlight);
+    },
+  };
 }

@@ -68,7 +68,7 @@ export async function planSweep(
     const view = /\{(.*)\}/.exec(pointers)?.[1] ?? "";
     const builds = kept.flatMap((registry) => registry.views[view] ?? []);
     const fingerprints = new Set(builds.map((build) => build.fingerprint));
-    const buckets = await bucketsOf(redis, names.everyBucket(view));
+    const buckets = await bucketsOf(redis, names.everyRowKey(view));
     const hash = (await redis.send(["readHashes", 2, pointers, pointers])) as RedisReply[];
     const all = pairsOf(hash[1]).map(([field]) => field);
     const found = (await scan(redis, names.everyKey(view))).sort();
@@ -181,7 +181,7 @@ async function describe(
   ];
   if (buckets === undefined && coverage.size === 0) return null;
   const sizes = await inPipelines(redis, buckets?.map((key) => ["hlen", key] as const) ?? []);
-  // One field of each bucket is its epoch.
+  // One field of each bucket and shard is its epoch.
   const rows = sizes.reduce<number>((sum, size) => sum + Math.max((size as number) - 1, 0), 0);
   const ends = [...coverage.keys()].map((interval) => interval.split("/")[1] ?? "").sort();
   const lastMs = Math.max(...[...outcomes.values()].map(({ finishedAtMs }) => finishedAtMs));
@@ -194,11 +194,11 @@ async function describe(
   };
 }
 
-/** Keys of the buckets that are there, by fingerprint. */
+/** Keys of the shards and buckets that are there, by fingerprint. */
 async function bucketsOf(redis: RedisConnection, glob: string): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>();
   for (const key of (await scan(redis, glob)).sort()) {
-    const fingerprint = /\/([0-9a-f]+):\d+\}$/.exec(key)?.[1];
+    const fingerprint = /\/([0-9a-f]+):\d+\}(?::\d+)?$/.exec(key)?.[1];
     if (fingerprint === undefined) continue;
     const own = found.get(fingerprint);
     if (own === undefined) found.set(fingerprint, [key]);

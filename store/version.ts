@@ -36,18 +36,21 @@ export const zeroMark = Buffer.alloc(markBytes);
 
 /** Writes 19 bytes at `offset`, from the event time's two 32-bit words. */
 export function writeVersion(
-  bytes: Buffer,
+  view: DataView,
   offset: number,
   eventTimeLow: number,
   eventTimeHigh: number,
   generation: number,
   ordinal: number,
 ): void {
-  bytes.writeUInt32BE((eventTimeHigh ^ 0x80000000) >>> 0, offset);
-  bytes.writeUInt32BE(eventTimeLow >>> 0, offset + 4);
-  bytes.writeUInt32BE(generation, offset + 8);
-  bytes.writeUIntBE(Math.floor(ordinal / 0x100000000), offset + 12, 3);
-  bytes.writeUInt32BE(ordinal >>> 0, offset + 15);
+  view.setUint32(offset, eventTimeHigh ^ 0x80000000);
+  view.setUint32(offset + 4, eventTimeLow);
+  view.setUint32(offset + 8, generation);
+  // A safe integer has at most 21 bits above these 32.
+  const high = Math.floor(ordinal / 0x100000000);
+  view.setUint8(offset + 12, high >>> 16);
+  view.setUint16(offset + 13, high & 0xffff);
+  view.setUint32(offset + 15, ordinal % 0x100000000);
 }
 
 /**
@@ -60,7 +63,8 @@ export function encodeVersion({ eventTimeUs, generation, ordinal }: Version): Bu
   const [low, high] = wordsOf(eventTimeUs);
   requireGeneration(generation);
   requireOrdinal(ordinal);
-  writeVersion(bytes, 0, low, high, generation, ordinal);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  writeVersion(view, 0, low, high, generation, ordinal);
   return bytes;
 }
 

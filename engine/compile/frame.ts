@@ -171,6 +171,59 @@ function toColumn(series: pl.Series): ColumnData {
   }
 }
 
+/** Characters of a column that become one JavaScript string at a time. */
+const charactersAtOnce = 2 ** 26;
+
+/**
+ * Takes a string column out of a frame as UTF-8, exactly: that of row i is bytes
+ * [offsets[i], offsets[i + 1]), none where it is null.
+ *
+ * Cost: about 0.1 µs a row, since no row becomes a JavaScript string of its own.
+ */
+export function toUtf8(
+  frame: pl.DataFrame,
+  name: string,
+): { readonly bytes: Uint8Array; readonly offsets: Uint32Array; readonly nulls: Nulls } {
+  const series = frame.getColumn(name);
+  const hasNulls = series.nullCount() > 0;
+  const texts = hasNulls ? evaluate(series, asText) : series;
+  const lengths = toTypedArray<Uint32Array>(evaluate(texts, lengthInCharacters));
+  const parts: Buffer[] = [];
+  for (let from = 0; from < lengths.length;) {
+    let to = from;
+    for (let sum = 0; to < lengths.length && sum < charactersAtOnce;) sum += lengths[to++] ?? 0;
+    const whole = from === 0 && to === lengths.length;
+    const joined = evaluate(whole ? texts : texts.slice(from, to - from), allInOne).get(
+      0,
+    ) as string;
+    parts.push(Buffer.from(joined, "utf8"));
+    from = to;
+  }
+  const bytes = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
+  return {
+    bytes,
+    offsets: offsetsOf(bytes, lengths),
+    nulls: hasNulls ? toTypedArray<Uint8Array>(evaluate(series, isNull)) : null,
+  };
+}
+
+/** Where the texts of these lengths in characters begin and end. */
+function offsetsOf(bytes: Uint8Array, lengths: Uint32Array): Uint32Array {
+  const offsets = new Uint32Array(lengths.length + 1);
+  let at = 0;
+  for (let row = 0; row < lengths.length; row++) offsets[row + 1] = at += lengths[row] as number;
+  if (at === bytes.length) return offsets;
+  at = 0;
+  for (let row = 0; row < lengths.length; row++) {
+    for (let character = lengths[row] as number; character > 0; character--) {
+      const lead = bytes[at] as number;
+      at += lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    }
+    offsets[row + 1] = at;
+  }
+  return offsets;
+}
+
 function toTypedArray<T extends ArrayBufferView>(series: pl.Series): T {
   const array: unknown = series.toTypedArray();
   return array as T;
@@ -182,6 +235,8 @@ const asBytes = value.cast(pl.UInt8).fillNull(pl.lit(0).cast(pl.UInt8));
 const asIntegers = value.cast(pl.Int64).fillNull(pl.lit(0).cast(pl.Int64));
 const asFloats = value.fillNull(pl.lit(0).cast(pl.Float64));
 const asText = value.fillNull(pl.lit(""));
+const lengthInCharacters = value.str.lengths().cast(pl.UInt32);
+const allInOne = value.str.concat("");
 const whereKept = pl.when(pl.col("kept").eq(1)).then(value).otherwise(pl.lit(null)).alias("value");
 
 function evaluate(series: pl.Series, expression: pl.Expr): pl.Series {

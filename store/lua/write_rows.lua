@@ -1,15 +1,19 @@
--- Replaces rows of one bucket, each only by a newer one.
+-- Replaces rows of some buckets of one shard, each only by a newer one.
 --
--- KEYS[1]  the bucket (hash)
+-- KEYS[1…] the buckets (hashes)
 -- ARGV[1]  epoch of the namespace, 8 bytes
--- ARGV[2]  mark of the run, 12 bytes, or "" to leave the bucket's mark
--- ARGV[3]  rows, none twice, each: uint16 key size, uint32 value size (big-endian), key, value;
---          a value is a version (19 bytes) and a row, or a version alone for a tombstone
--- returns  the count of rows written; -1 where the bucket is missing; -2 where its epoch is another
--- cost     O(rows); at most 1000 rows a call, since Lua unpacks no more than 8000 arguments
+-- ARGV[2]  for each bucket: uint32 count of its rows, at most 1000, and the rows, none twice, each:
+--          uint16 key size, uint16 0, uint32 value size, key, value, and zeros up to a multiple of
+--          4 bytes; integers are little-endian; a value is a version (19 bytes) and a row, or a
+--          version alone for a tombstone
+-- returns  the count of rows written; where the bucket KEYS[i] is missing -2i, where its epoch is
+--          another -2i - 1, with the buckets before it written
+-- cost     O(rows + buckets); Lua unpacks no more than 8000 arguments
 
 -- A version is (event time with its sign bit flipped, generation, ordinal). The integers are
 -- compared, since string order in Lua follows the locale.
+local sub, call = string.sub, redis.call
+
 local function newer(a, b)
   local a1, a2, a3, a4 = struct.unpack('>I4I4I4I7', a)
   local b1, b2, b3, b4 = struct.unpack('>I4I4I4I7', b)
@@ -25,41 +29,31 @@ local function newer(a, b)
   return #a > #b
 end
 
-local function later(a, b)
-  local a1, a2, a3 = struct.unpack('>I4I4I4', a)
-  local b1, b2, b3 = struct.unpack('>I4I4I4', b)
-  if a1 ~= b1 then return a1 > b1 end
-  if a2 ~= b2 then return a2 > b2 end
-  return a3 > b3
-end
-
-local rows = ARGV[3]
-local keys, values, count, at = { '' }, { '' }, 1, 1
-while at <= #rows do
-  local keySize, valueSize, from = struct.unpack('>I2I4', rows, at)
-  count = count + 1
-  keys[count] = string.sub(rows, from, from + keySize - 1)
-  at = from + keySize + valueSize
-  values[count] = string.sub(rows, from + keySize, at - 1)
-end
-
-local stored = redis.call('HMGET', KEYS[1], unpack(keys))
-local meta = stored[1]
-if not meta then return -1 end
-if string.sub(meta, 1, 8) ~= ARGV[1] then return -2 end
-
-local out, size = {}, 0
-for i = 2, count do
-  local old, new = stored[i], values[i]
-  if not old or (old ~= new and newer(new, old)) then
-    out[size + 1], out[size + 2] = keys[i], new
-    size = size + 2
+local epoch, rows = ARGV[1], ARGV[2]
+local written, at = 0, 1
+for bucket = 1, #KEYS do
+  local count
+  count, at = struct.unpack('<I4', rows, at)
+  local keys, values = { '' }, {}
+  for i = 2, count + 1 do
+    local keySize, _, valueSize, from = struct.unpack('<I2I2I4', rows, at)
+    local middle = from + keySize
+    at = middle + valueSize
+    keys[i] = sub(rows, from, middle - 1)
+    values[i] = sub(rows, middle, at - 1)
+    at = at + (1 - at) % 4
   end
+  local stored = call('HMGET', KEYS[bucket], unpack(keys))
+  if stored[1] ~= epoch then return stored[1] and -2 * bucket - 1 or -2 * bucket end
+  local out, size = {}, 0
+  for i = 2, count + 1 do
+    local old, new = stored[i], values[i]
+    if not old or (old ~= new and newer(new, old)) then
+      out[size + 1], out[size + 2] = keys[i], new
+      size = size + 2
+    end
+  end
+  if size > 0 then call('HSET', KEYS[bucket], unpack(out, 1, size)) end
+  written = written + size / 2
 end
-local written = size / 2
-if ARGV[2] ~= '' and later(ARGV[2], string.sub(meta, 9, 20)) then
-  out[size + 1], out[size + 2] = '', ARGV[1] .. ARGV[2]
-  size = size + 2
-end
-if size > 0 then redis.call('HSET', KEYS[1], unpack(out, 1, size)) end
 return written

@@ -279,7 +279,7 @@ describe("status", () => {
     const prefix = randomPrefix();
     const { badges, writing } = example;
     await fill(prefix, badges, "2026-01-01", "2026-01-02", ["1", "2", "3"]);
-    await client.del(createKeys(prefix).bucket("badges", badges.fingerprint, 2));
+    await client.del(createKeys(prefix).bucket("badges", badges.fingerprint, 2, 2));
     const { problems } = await statusOf(prefix, "badges");
     assert.equal(problems[0]?.problem, "1 of 4 buckets is missing: rows are lost");
     assert.match(problems[0].fix, /reset badges --yes, then materialize again/);
@@ -336,13 +336,15 @@ fill it again:
     const prefix = randomPrefix();
     const keys = createKeys(prefix);
     await fill(prefix, example.badges, "2026-01-01", "2026-01-02");
-    const bucket = keys.bucket("badges", example.badges.fingerprint, 1);
-    const meta = (await client.hgetBuffer(bucket, "")) ?? Buffer.alloc(0);
-    await client.hset(bucket, "", Buffer.concat([Buffer.alloc(8, 7), meta.subarray(8)]));
+    const bucket = keys.bucket("badges", example.badges.fingerprint, 1, 1);
+    const epoch = (await client.hgetBuffer(bucket, "")) ?? Buffer.alloc(0);
+    await client.hset(bucket, "", Buffer.alloc(8, 7));
     assert.deepEqual(await problemsOf(prefix, "badges"), [
       "1 of 4 buckets is of another epoch: rows are lost",
     ]);
-    await client.hset(bucket, "", Buffer.concat([meta.subarray(0, 8), Buffer.alloc(12)]));
+    await client.hset(bucket, "", epoch);
+    const shard = keys.shard("badges", example.badges.fingerprint, 1);
+    await client.hset(shard, "", Buffer.concat([epoch, Buffer.alloc(12)]));
     assert.deepEqual(await problemsOf(prefix, "badges"), [
       "1 of 4 buckets is older than the last commit: rows are lost",
     ]);

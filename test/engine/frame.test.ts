@@ -9,6 +9,7 @@ import {
   polarsType,
   toColumns,
   toSeries,
+  toUtf8,
   valueAt,
 } from "../../engine/compile/frame.ts";
 import { type Dtype, dtypes, type Value } from "../../engine/dtypes.ts";
@@ -84,6 +85,23 @@ function refused(dtype: Dtype, value: unknown, message: RegExp): void {
 }
 
 describe("frame", () => {
+  it("gives texts as UTF-8 with their offsets, of any length and any characters", () => {
+    const text = fc.option(fc.string({ unit: "binary", maxLength: 12 }), { nil: null });
+    fc.assert(
+      fc.property(fc.array(text.filter((each) => each?.isWellFormed() ?? true)), (texts) => {
+        const frame = pl.DataFrame([toSeries("t", "string", texts)]);
+        const { bytes, offsets, nulls } = toUtf8(frame, "t");
+        const found = texts.map((_, i) =>
+          nulls?.[i] === 1
+            ? null
+            : Buffer.from(bytes.subarray(offsets[i], offsets[i + 1])).toString(),
+        );
+        assert.deepEqual(found, texts);
+        assert.equal(offsets.at(-1), bytes.length);
+      }),
+    );
+  });
+
   for (const dtype of dtypes) {
     describe(dtype, () => {
       it("keeps awkward values exact on the way to polars and back", () => {

@@ -88,7 +88,9 @@ describe("key names", () => {
       keys.runs("users"),
     ];
     assert.deepEqual(new Set(ledger.map(slotOf)), new Set([slotOf("users")]));
-    assert.equal(slotOf(keys.bucket("users", "ab", 7)), slotOf("users/ab:7"));
+    const shard = slotOf("users/ab:7");
+    assert.equal(slotOf(keys.bucket("users", "ab", 7, 900)), shard);
+    assert.equal(slotOf(keys.shard("users", "ab", 7)), shard);
     assert.equal(new Set(ledger).size, ledger.length);
   });
 

@@ -63,7 +63,6 @@ describe("stored layout", () => {
       eventTimesUs: eventTimeUs,
       generation,
       ordinals: 0,
-      mark,
     });
     const version = { eventTimeUs, generation, ordinal: 9 };
     await store.deleteRows(namespace, [encodeEntityKey(["br", "9"])], version);

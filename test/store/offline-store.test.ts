@@ -64,26 +64,26 @@ describe("offline store", () => {
 
   it("keeps the rows of a part exactly", async () => {
     const store = open();
-    await store.writePart(partition, 0, frameOf(awkward));
+    await store.writePart(partition, { file: 0, chunk: 0 }, frameOf(awkward));
     assert.deepStrictEqual(
-      valuesOf(await store.readPart(partition, 0)),
+      valuesOf(await store.readPart(partition, { file: 0, chunk: 0 })),
       Object.fromEntries(awkward.map(([name, , values]) => [name, values])),
     );
     const empty = frameOf(awkward.map(([name, dtype]) => [name, dtype, []]));
-    await store.writePart(partition, 1, empty);
-    assert.deepEqual(valuesOf(await store.readPart(partition, 1)).height, []);
+    await store.writePart(partition, { file: 1, chunk: 0 }, empty);
+    assert.deepEqual(valuesOf(await store.readPart(partition, { file: 1, chunk: 0 })).height, []);
   });
 
   it("lays files out as Hive partitions", async () => {
     const store = open();
-    await store.writePart(partition, 12, frameOf(awkward));
+    await store.writePart(partition, { file: 12, chunk: 0 }, frameOf(awkward));
     await store.writeJson(partition, "_manifest.json", { rows: 3 });
     await store.writeSnapshot("badges", "abc", "{}");
     const run =
       "views/badges/fingerprint=0a1b2c/interval=2026-01-01T00-00-00.000Z_2026-01-02T06-30-00.000Z/generation=7";
     assert.deepEqual(await filesBelow(store.root), [
       `${run}/_manifest.json`,
-      `${run}/part-00012.parquet`,
+      `${run}/part-00012-000.parquet`,
       "views/badges/snapshots/abc.json",
     ]);
   });
@@ -118,7 +118,8 @@ describe("offline store", () => {
   it("shows a reader one whole part or the other while a part is replaced", async () => {
     const store = open();
     const parts = ["a", "b"].map((id) => frameOf([["id", "string", Array<string>(2000).fill(id)]]));
-    const write = (i: number) => store.writePart(partition, 0, parts[i % 2] as pl.DataFrame);
+    const write = (i: number) =>
+      store.writePart(partition, { file: 0, chunk: 0 }, parts[i % 2] as pl.DataFrame);
     await write(0);
     let isWriting = true;
     const writing = (async () => {
@@ -127,7 +128,7 @@ describe("offline store", () => {
     })();
     let reads = 0;
     while (isWriting) {
-      const { id } = valuesOf(await store.readPart(partition, 0));
+      const { id } = valuesOf(await store.readPart(partition, { file: 0, chunk: 0 }));
       assert.deepEqual([id?.length, new Set(id).size], [2000, 1]);
       reads++;
     }
@@ -143,7 +144,7 @@ describe("offline store", () => {
       const store = createOfflineStore({ root: ${JSON.stringify(store.root)} });
       const frame = pl.DataFrame([pl.Series("x", Float64Array.from({ length: 2e5 }, Math.random))]);
       for (let i = 0; ; i++) {
-        await store.writePart({ ...${JSON.stringify(partition)} }, 0, frame);
+        await store.writePart({ ...${JSON.stringify(partition)} }, { file: 0, chunk: 0 }, frame);
         console.log(i);
       }`;
     const child = spawn(
@@ -158,39 +159,47 @@ describe("offline store", () => {
     await once(child, "exit");
     const run = path.join(store.root, path.dirname((await filesBelow(store.root))[0] ?? ""));
     // Whether the kill hit a write is chance; this is what it leaves where it did.
-    await fs.writeFile(path.join(run, ".part-00000.parquet.killed.tmp"), "half");
-    assert.equal(valuesOf(await store.readPart(partition, 0)).x?.length, 200_000);
+    await fs.writeFile(path.join(run, ".part-00000-000.parquet.killed.tmp"), "half");
+    assert.equal(
+      valuesOf(await store.readPart(partition, { file: 0, chunk: 0 })).x?.length,
+      200_000,
+    );
     await store.cleanPartition({ ...partition, generation: partition.generation - 1 });
-    assert.ok((await fs.readdir(run)).includes(".part-00000.parquet.killed.tmp"));
+    assert.ok((await fs.readdir(run)).includes(".part-00000-000.parquet.killed.tmp"));
     await store.cleanPartition({ ...partition, generation: partition.generation + 1 });
-    assert.deepEqual(await fs.readdir(run), ["part-00000.parquet"]);
+    assert.deepEqual(await fs.readdir(run), ["part-00000-000.parquet"]);
   });
 
   it("fails with the file's name where the file system refuses, and leaves nothing behind", async () => {
     const store = open();
-    await store.writePart(partition, 0, frameOf(awkward));
+    await store.writePart(partition, { file: 0, chunk: 0 }, frameOf(awkward));
     const [part = ""] = await filesBelow(store.root);
     const run = path.join(store.root, path.dirname(part));
-    await fs.mkdir(path.join(run, "part-00001.parquet", "occupied"), { recursive: true });
-    const error = await failureOf(() => store.writePart(partition, 1, frameOf(awkward)));
+    await fs.mkdir(path.join(run, "part-00001-000.parquet", "occupied"), { recursive: true });
+    const error = await failureOf(() =>
+      store.writePart(partition, { file: 1, chunk: 0 }, frameOf(awkward)),
+    );
     assert.equal(error.code, "OFFLINE_UNAVAILABLE");
     assert.equal(error.retryable, true);
     assert.ok(
-      error.message.startsWith(`the offline store cannot write ${run}/part-00001.parquet: `),
+      error.message.startsWith(`the offline store cannot write ${run}/part-00001-000.parquet: `),
     );
-    assert.deepEqual((await fs.readdir(run)).sort(), ["part-00000.parquet", "part-00001.parquet"]);
+    assert.deepEqual((await fs.readdir(run)).sort(), [
+      "part-00000-000.parquet",
+      "part-00001-000.parquet",
+    ]);
 
     const blocked = createOfflineStore({ root: path.join(store.root, part) });
     const write = await failureOf(() => blocked.writeJson(partition, "a.json", 1));
     assert.deepEqual([write.code, write.details.errno], ["OFFLINE_UNAVAILABLE", "ENOTDIR"]);
 
-    const missing = await failureOf(() => store.readPart(partition, 5));
-    assert.match(missing.message, /cannot read .*part-00005\.parquet: ENOENT/);
+    const missing = await failureOf(() => store.readPart(partition, { file: 5, chunk: 0 }));
+    assert.match(missing.message, /cannot read .*part-00005-000\.parquet: ENOENT/);
     await fs.truncate(path.join(store.root, part), 100);
-    const damaged = await failureOf(() => store.readPart(partition, 0));
+    const damaged = await failureOf(() => store.readPart(partition, { file: 0, chunk: 0 }));
     assert.match(
       damaged.message,
-      /cannot decode .*part-00000\.parquet: .* Materialize its interval/,
+      /cannot decode .*part-00000-000\.parquet: .* Materialize its interval/,
     );
   });
 

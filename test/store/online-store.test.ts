@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { Redis } from "ioredis";
 import type { Value } from "../../engine/dtypes.ts";
 import type { Column, StoredView } from "../../store/column-data.ts";
-import { columnsOfRows } from "../../store/column-data.ts";
+import { columnsOfRows, toUtf8 } from "../../store/column-data.ts";
 import { encodeEntityKey } from "../../store/entity-key.ts";
 import { createKeys } from "../../store/keys.ts";
 import type { Namespace } from "../../store/namespace.ts";
@@ -51,12 +51,7 @@ describe("online store", () => {
     readonly key: readonly string[];
     readonly values: readonly Value[];
   }
-  function write(
-    namespace: Namespace,
-    rows: readonly Row[],
-    mark?: Mark,
-    into = store,
-  ): Promise<WriteCounts> {
+  function write(namespace: Namespace, rows: readonly Row[], into = store): Promise<WriteCounts> {
     return into.writeRows(namespace, {
       codec,
       count: rows.length,
@@ -68,7 +63,6 @@ describe("online store", () => {
       eventTimesUs: (row) => rows[row]?.eventTimeUs ?? 0,
       generation: rows[0]?.generation ?? 0,
       ordinals: (row) => rows[row]?.ordinal ?? 0,
-      mark,
     });
   }
   async function read(namespace: Namespace, keys: readonly (readonly string[])[], head?: Mark) {
@@ -162,9 +156,8 @@ describe("online store", () => {
         const generations = [...new Set(part.map(({ generation }) => generation))];
         const batches = generations.map((generation) => {
           const rows = part.filter((item) => item.text !== null && item.generation === generation);
-          const mark = { endMs: 5, generation };
           const given = rows.map((item) => row(item.key, item.text ?? "", item));
-          return write(namespace, given, mark, own);
+          return write(namespace, given, own);
         });
         const deletes = part
           .filter(({ text }) => text === null)
@@ -236,12 +229,13 @@ describe("online store", () => {
   it("writes batches of many rows and calls, and a repeat changes nothing", async () => {
     const namespace = await open(16);
     const count = 30_000;
+    const texts = Array.from({ length: count }, (_, i) => `text ${i}`);
     const batch = {
       codec,
       count,
       keys: [Array.from({ length: count }, (_, i) => `entity-${i % 25_000}`)],
       columns: [
-        { kind: "texts", values: Array.from({ length: count }, (_, i) => `text ${i}`) },
+        { kind: "utf8", ...toUtf8(texts, "text") },
         { kind: "words", words: new Int32Array(count * 2).fill(1), nulls: new Uint8Array(count) },
       ],
       eventTimesUs: 5,
@@ -260,6 +254,40 @@ describe("online store", () => {
     const report = await store.verifyNamespace(namespace, { memory: true });
     assert.equal(report.rows, 25_000);
     assert.ok((report.memoryBytes ?? 0) > 25_000 * 40);
+  });
+
+  it("takes batches one after the other, and keeps the newest over all of them", async () => {
+    const namespace = await open(2);
+    async function* batches() {
+      for (const [generation, text] of ["old", "new", "mid"].entries())
+        yield {
+          codec,
+          count: 5000,
+          keys: [Array.from({ length: 5000 }, (_, i) => `entity-${i}`)],
+          columns: columnsOfRows(columns, Array<Value[]>(5000).fill([text, generation])),
+          eventTimesUs: text === "new" ? 2 : 1,
+          generation,
+          ordinals: 0,
+        };
+    }
+    assert.deepEqual(await store.writeRows(namespace, batches()), {
+      read: 15_000,
+      written: 5000,
+      superseded: 10_000,
+    });
+    const found = await read(namespace, [["entity-0"], ["entity-4999"]]);
+    assert.deepEqual(
+      found?.map((stored) => stored?.values),
+      [
+        ["new", 1],
+        ["new", 1],
+      ],
+    );
+    async function* broken() {
+      yield* batches();
+      throw new Error("the file is gone");
+    }
+    await assert.rejects(store.writeRows(namespace, broken()), /the file is gone/);
   });
 
   it("remembers a deletion against older rows only", async () => {
@@ -323,7 +351,8 @@ describe("online store", () => {
     const keys = createKeys(redis.prefix);
     const record = `8 ${namespace.epoch} new`;
     await client.hset(keys.pointers(view.view), `namespace:${view.fingerprint}`, record);
-    await client.unlink(keys.bucket(view.view, view.fingerprint, 5));
+    await client.unlink(keys.bucket(view.view, view.fingerprint, 5, 5));
+    await client.unlink(keys.shard(view.view, view.fingerprint, 6));
     assert.deepEqual(await store.listNamespaces(view.view), []);
     assert.deepEqual(await store.openNamespace(view, { buckets: 16 }), namespace);
     assert.equal((await store.verifyNamespace(namespace)).present, 8);
@@ -331,28 +360,36 @@ describe("online store", () => {
 
   it("says STORE_LOST for a bucket that is gone or foreign, to readers and writers", async () => {
     const namespace = await open(1);
-    const key = createKeys(redis.prefix).bucket(namespace.view, namespace.fingerprint, 0);
+    const names = createKeys(redis.prefix);
+    const key = names.bucket(namespace.view, namespace.fingerprint, 0, 0);
+    const shard = names.shard(namespace.view, namespace.fingerprint, 0);
     await write(namespace, [row("a", "x")]);
     await client.unlink(key);
     const lost = { code: "STORE_LOST", message: new RegExp(`"${namespace.view}": bucket 0 `) };
     await assert.rejects(read(namespace, [["a"]]), lost);
     await assert.rejects(write(namespace, [row("a", "x")]), lost);
-    await assert.rejects(store.sealNamespace(namespace, { endMs: 1, generation: 1 }), lost);
     // Opening again must not hide the loss.
     await store.openNamespace({ ...namespace, columns }, { buckets: 1 });
     await assert.rejects(read(namespace, [["a"]]), lost);
-    await client.hset(key, "", Buffer.alloc(20, 1));
+    await client.hset(key, "", Buffer.alloc(8, 1));
     await assert.rejects(read(namespace, [["a"]]), /belongs to another epoch/);
     await assert.rejects(write(namespace, [row("a", "x")]), /belongs to another epoch/);
     const report = await store.verifyNamespace(namespace);
     assert.deepEqual([report.present, report.missing, report.foreign], [0, 0, 1]);
+    const seal = () => store.sealNamespace(namespace, { endMs: 1, generation: 1 });
+    await client.hset(shard, "", Buffer.alloc(20, 1));
+    await assert.rejects(seal(), /belongs to another epoch/);
+    await client.unlink(shard);
+    await assert.rejects(seal(), lost);
+    const head = { endMs: 0, generation: 0 };
+    assert.equal((await store.verifyNamespace(namespace, { head })).behind, 1);
   });
 
   it("says STORE_LOST when every key of the prefix has gone", async () => {
     const prefix = `${redis.prefix}:${randomPrefix()}`;
     const own = createOnlineStore(connection, { prefix });
     const namespace = await own.openNamespace(newView(), { buckets: 16 });
-    await write(namespace, [row("a", "x")], undefined, own);
+    await write(namespace, [row("a", "x")], own);
     await client.unlink(...(await scanKeys(client, prefix)));
     const reading = own.readRows([{ namespace, keys: [encodeEntityKey(["a"])], decode: readAll }]);
     await assert.rejects(reading, { code: "STORE_LOST", message: /materialize the view again/ });
@@ -378,8 +415,8 @@ describe("online store", () => {
   it("tells a bucket that lost its last writes by its mark", async () => {
     const namespace = await open(4);
     const mark = { endMs: 1000, generation: 2 };
-    await write(namespace, [row("a", "x", { generation: 2 })], mark);
-    assert.equal((await store.verifyNamespace(namespace, { head: mark })).behind, 3);
+    await write(namespace, [row("a", "x", { generation: 2 })]);
+    assert.equal((await store.verifyNamespace(namespace, { head: mark })).behind, 4);
     await store.sealNamespace(namespace, mark);
     assert.equal((await store.verifyNamespace(namespace, { head: mark })).behind, 0);
     await store.sealNamespace(namespace, { endMs: 1000, generation: 1 });
@@ -391,6 +428,6 @@ describe("online store", () => {
 
   it("suggests a power of two of buckets with at most 128 rows each", () => {
     const suggested = [0, 2048, 2049, 1_000_000, 10 ** 12].map(chooseBuckets);
-    assert.deepEqual(suggested, [16, 16, 32, 8192, 2 ** 20]);
+    assert.deepEqual(suggested, [16, 16, 32, 8192, 2 ** 24]);
   });
 });

@@ -4,10 +4,11 @@ import type { Value } from "../../engine/dtypes.ts";
 import { dtypes } from "../../engine/dtypes.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import { toInt64 } from "../../engine/int64.ts";
-import { createByteWriter } from "../../store/bytes.ts";
 import type { Column, ColumnData } from "../../store/column-data.ts";
-import { wordsOfBigInt64 } from "../../store/column-data.ts";
-import { createRowCodec, rowLimitBytes, valueLimitBytes } from "../../store/row-codec.ts";
+import { toUtf8, wordsOfBigInt64 } from "../../store/column-data.ts";
+import { createRowCodec } from "../../store/row-codec.ts";
+import { rowLimitBytes, valueLimitBytes } from "../../store/row-encoder.ts";
+import { encodeRow, encodeRows } from "../support/encode-row.ts";
 
 const int64s = fc.oneof(
   fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
@@ -47,9 +48,7 @@ const rows = fc.array(fc.constantFrom(...dtypes), { maxLength: 20 }).chain((chos
 );
 
 function encode(columns: readonly Column[], values: readonly Value[]): Buffer {
-  const writer = createByteWriter(16);
-  createRowCodec(columns).encode(values, writer);
-  return writer.bytes.subarray(0, writer.length);
+  return encodeRow(createRowCodec(columns), values);
 }
 
 const names = (columns: readonly Column[]) => columns.map(({ name }) => name);
@@ -133,16 +132,21 @@ describe("row codec", () => {
               nulls: nulls(1),
             },
             { kind: "floats", values: Float64Array.from(given, (r) => r.x), nulls: nulls(2) },
-            { kind: "texts", values: given.map((r) => r.text), nulls: nulls(3) },
+            {
+              kind: "utf8",
+              ...toUtf8(
+                given.map((r) => r.text),
+                "text",
+              ),
+              nulls: nulls(3),
+            },
           ];
-          const encodeRow = createRowCodec(columns).encoder(data);
+          const encoded = encodeRows(createRowCodec(columns), data, given.length);
           given.forEach((row, i) => {
-            const writer = createByteWriter(16);
-            encodeRow(i, writer);
             const values = [row.flag, toInt64(row.n), row.x, row.text].map((value, column) =>
               row.null[column] ? null : value,
             );
-            assert.deepEqual(writer.bytes.subarray(0, writer.length), encode(columns, values));
+            assert.deepEqual(encoded[i], encode(columns, values));
           });
         },
       ),
@@ -199,9 +203,8 @@ describe("row codec", () => {
   it("writes every NaN alike", () => {
     const columns: Column[] = [{ name: "x", dtype: "float64" }];
     const other = new Float64Array(new BigUint64Array([0xfff8000000000001n]).buffer);
-    const writer = createByteWriter();
-    createRowCodec(columns).encoder([{ kind: "floats", values: other }])(0, writer);
-    assert.deepEqual(writer.bytes.subarray(0, writer.length), encode(columns, [NaN]));
+    const [encoded] = encodeRows(createRowCodec(columns), [{ kind: "floats", values: other }], 1);
+    assert.deepEqual(encoded, encode(columns, [NaN]));
   });
 
   it("refuses a value or a row above its limit, naming column and limit", () => {
@@ -244,7 +247,10 @@ describe("row codec", () => {
       );
     assert.throws(() => createRowCodec([]).decoder(["x"]), codeIs("INTERNAL", /"x"/));
     assert.throws(
-      () => createRowCodec([{ name: "c", dtype: "bool" }]).encoder([{ kind: "texts", values: [] }]),
+      () =>
+        createRowCodec([{ name: "c", dtype: "bool" }]).encoder([
+          { kind: "utf8", ...toUtf8([], "") },
+        ]),
       codeIs("INTERNAL", /"c" is bool/),
     );
   });

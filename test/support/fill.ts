@@ -67,7 +67,6 @@ export async function fillView(
     eventTimesUs: (row) => rows[row]?.eventTimeUs ?? endMs * 1000,
     generation,
     ordinals: 0,
-    mark,
   });
   await store.sealNamespace(namespace, mark);
   const snapshot = aggregates && {

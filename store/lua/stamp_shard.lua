@@ -1,0 +1,19 @@
+-- Makes a shard and its buckets belong to a namespace: what another epoch left in them goes.
+--
+-- KEYS[1]  the shard (hash)
+-- KEYS[2…] its buckets (hashes)
+-- ARGV[1]  epoch of the namespace, 8 bytes
+-- ARGV[2]  the zero mark, 12 bytes
+-- returns  the count of keys that were made anew
+-- cost     O(buckets); what it drops is freed in the background
+
+local made = 0
+for i, key in ipairs(KEYS) do
+  local held = redis.call('HGET', key, '')
+  if not held or string.sub(held, 1, 8) ~= ARGV[1] then
+    redis.call('UNLINK', key)
+    redis.call('HSET', key, '', i == 1 and ARGV[1] .. ARGV[2] or ARGV[1])
+    made = made + 1
+  end
+end
+return made

@@ -1,0 +1,215 @@
+/**
+ * Encoded entries, none of an entity twice, laid out as the script write_rows.lua reads them: each
+ * begins at a multiple of four bytes, so that it is copied word by word.
+ */
+import { hashKey } from "./entity-key.ts";
+import { bucketsPerShard, type Namespace } from "./namespace.ts";
+
+/** Where the bytes of a slab are; valid until it grows. */
+export interface SlabBytes {
+  readonly bytes: Buffer;
+  readonly view: DataView;
+  readonly words: Int32Array;
+}
+
+/** Entries of one call: those of each bucket behind their count. */
+export interface RowCall {
+  readonly buckets: readonly number[];
+  readonly rows: Buffer;
+}
+
+export type Slab = ReturnType<typeof createSlab>;
+
+const rowsPerSlab = 1 << 20;
+const bytesPerSlab = 96 * 1024 * 1024;
+/** Rows of a call: Redis serves nobody else meanwhile. */
+const rowsPerCall = 512;
+const bytesPerCall = 256 * 1024;
+const headerBytes = 8;
+
+export function createSlab() {
+  let { bytes, view, words } = bytesOf(4096);
+  let length = 0;
+  let count = 0;
+  let offsets = new Uint32Array(64);
+  let hashes = new Uint32Array(64);
+  /** Open addressing by hash: entry + 1, or 0. */
+  let table = new Int32Array(256);
+
+  const reserve = (rows: number, more: number): void => {
+    if (length + more > bytes.length) {
+      const grown = bytesOf(Math.max(length + more, bytes.length * 2));
+      grown.words.set(words.subarray(0, length >> 2));
+      ({ bytes, view, words } = grown);
+    }
+    if (count + rows <= offsets.length) return;
+    const capacity = Math.max(count + rows, offsets.length * 2);
+    offsets = grow(offsets, capacity);
+    hashes = grow(hashes, capacity);
+    table = new Int32Array(2 ** Math.ceil(Math.log2(capacity * 2)));
+    for (let entry = 0; entry < count; entry++)
+      table[freeSlot(hashes[entry] as number)] = entry + 1;
+  };
+
+  const freeSlot = (hash: number): number => {
+    const mask = table.length - 1;
+    let slot = hash & mask;
+    while (table[slot] !== 0) slot = (slot + 1) & mask;
+    return slot;
+  };
+
+  /** Makes an entry of encoded bytes; of two of one entity the newer stays. */
+  const keep = (start: number): void => {
+    const key = start + headerBytes;
+    const value = key + view.getUint16(start, true);
+    const hash = hashKey(bytes, key, value);
+    const mask = table.length - 1;
+    let slot = hash & mask;
+    for (let held = table[slot] as number; held !== 0; held = table[slot] as number) {
+      const other = offsets[held - 1] as number;
+      const otherKey = other + headerBytes;
+      const otherValue = otherKey + view.getUint16(other, true);
+      if (
+        hashes[held - 1] === hash &&
+        bytes.compare(bytes, otherKey, otherValue, key, value) === 0
+      ) {
+        const end = value + view.getUint32(start + 4, true);
+        const otherEnd = otherValue + view.getUint32(other + 4, true);
+        // Versions are ordered as their bytes are, and a full tie is decided by the row's bytes.
+        if (bytes.compare(bytes, otherValue, otherEnd, value, end) > 0) offsets[held - 1] = start;
+        return;
+      }
+      slot = (slot + 1) & mask;
+    }
+    hashes[count] = hash;
+    offsets[count++] = start;
+    table[slot] = count;
+  };
+
+  return {
+    clear(): void {
+      table.fill(0);
+      length = 0;
+      count = 0;
+    },
+    isFull: (): boolean => count >= rowsPerSlab || length >= bytesPerSlab,
+    /**
+     * Adds `rows` entries of these sizes of key and value; `write` gets the place of each, at its
+     * key, in `places`.
+     */
+    addBlock(
+      rows: number,
+      keySizes: Uint32Array,
+      valueSizes: Uint32Array,
+      places: Uint32Array,
+      write: (into: SlabBytes) => void,
+    ): void {
+      let end = length;
+      for (let i = 0; i < rows; i++)
+        end += entryBytes((keySizes[i] as number) + (valueSizes[i] as number));
+      reserve(rows, end - length);
+      const first = length;
+      for (let i = 0; i < rows; i++) {
+        const keySize = keySizes[i] as number;
+        const valueSize = valueSizes[i] as number;
+        view.setUint32(length, keySize, true);
+        view.setUint32(length + 4, valueSize, true);
+        places[i] = length + headerBytes;
+        length += entryBytes(keySize + valueSize);
+        // The entry's last bytes are written no further.
+        words[(length >> 2) - 1] = 0;
+      }
+      write({ bytes, view, words });
+      let start = first;
+      for (let i = 0; i < rows; i++) {
+        keep(start);
+        start += entryBytes((keySizes[i] as number) + (valueSizes[i] as number));
+      }
+    },
+    /** What is held now. */
+    held: () => ({ words, count, offsets, hashes }),
+  };
+}
+
+/** Bytes of an entry whose key and value have `size` bytes. */
+function entryBytes(size: number): number {
+  return (headerBytes + size + 3) & ~3;
+}
+
+function bytesOf(size: number): SlabBytes {
+  const buffer = new ArrayBuffer((size + 3) & ~3);
+  return {
+    bytes: Buffer.from(buffer),
+    view: new DataView(buffer),
+    words: new Int32Array(buffer),
+  };
+}
+
+function grow(values: Uint32Array, capacity: number): Uint32Array<ArrayBuffer> {
+  const grown = new Uint32Array(capacity);
+  grown.set(values);
+  return grown;
+}
+
+/** The script calls of a slab, by shard and bucket. */
+export function* callsOf(slab: Slab, namespace: Namespace): Generator<RowCall> {
+  const { words, count, offsets, hashes } = slab.held();
+  const order = sortByBucket(hashes, count, namespace.buckets);
+  const perShard = bucketsPerShard(namespace);
+  const bucketAt = (place: number) =>
+    (hashes[order[place] as number] as number) % namespace.buckets;
+  const sizeAt = (place: number) => {
+    const header = (offsets[order[place] as number] as number) >> 2;
+    return entryBytes((words[header] as number) + (words[header + 1] as number));
+  };
+  for (let from = 0; from < count;) {
+    const shard = Math.floor(bucketAt(from) / perShard);
+    const buckets: number[] = [];
+    let size = 0;
+    let to = from;
+    for (; to < count && to - from < rowsPerCall && size < bytesPerCall; to++) {
+      const bucket = bucketAt(to);
+      if (bucket !== buckets.at(-1)) {
+        if (Math.floor(bucket / perShard) !== shard) break;
+        buckets.push(bucket);
+        size += 4;
+      }
+      size += sizeAt(to);
+    }
+    const rows = bytesOf(size);
+    let at = 0;
+    let counted = -1;
+    let last = -1;
+    for (let place = from; place < to; place++) {
+      const bucket = bucketAt(place);
+      if (bucket !== last) {
+        last = bucket;
+        counted = at++;
+      }
+      rows.words[counted] = (rows.words[counted] as number) + 1;
+      const start = (offsets[order[place] as number] as number) >> 2;
+      const end = start + (sizeAt(place) >> 2);
+      for (let word = start; word < end; word++) rows.words[at++] = words[word] as number;
+    }
+    yield { buckets, rows: rows.bytes };
+    from = to;
+  }
+}
+
+/** The entries in the order of their buckets. */
+function sortByBucket(hashes: Uint32Array, count: number, buckets: number): Uint32Array {
+  const next = new Uint32Array(buckets + 1);
+  for (let i = 0; i < count; i++) {
+    const after = ((hashes[i] as number) % buckets) + 1;
+    next[after] = (next[after] as number) + 1;
+  }
+  for (let i = 1; i <= buckets; i++) next[i] = (next[i] as number) + (next[i - 1] as number);
+  const order = new Uint32Array(count);
+  for (let i = 0; i < count; i++) {
+    const bucket = (hashes[i] as number) % buckets;
+    const place = next[bucket] as number;
+    order[place] = i;
+    next[bucket] = place + 1;
+  }
+  return order;
+}
