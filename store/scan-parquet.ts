@@ -1,9 +1,27 @@
 /** Reads parquet: the schema is compared first, then the declared columns are decoded. */
+import type { promises as fs } from "node:fs";
 import pl from "nodejs-polars";
-import { describeType, dtypeOf, polarsType, toColumns, toSeries } from "../engine/compile/frame.ts";
+import {
+  columnNamed,
+  describeType,
+  dtypeOf,
+  heightOf,
+  lazyOf,
+  polarsType,
+  sideBySide,
+  toColumns,
+} from "../engine/compile/frame.ts";
 import type { Dtype } from "../engine/dtypes.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
-import { toInt64 } from "../engine/int64.ts";
+import {
+  layOut,
+  type ParquetFooter,
+  readFooter,
+  readRowGroup,
+  readTrailer,
+  type RowGroup,
+  trailerBytes,
+} from "./parquet-footer.ts";
 import {
   assertColumns,
   type Chunk,
@@ -18,43 +36,206 @@ import {
   unreadable,
 } from "./source-chunk.ts";
 
-/** What Node reads into one buffer. */
-const parquetBytes = 2 ** 31 - 1;
-
-/** The declared columns of a parquet file, as one chunk. */
+/**
+ * The declared columns of a parquet file, in chunks of rows.
+ *
+ * Row groups are read one by one, small ones several at once, so memory does not grow with the
+ * file. Of a large one a few columns are decoded at a time, and other work goes on in between.
+ */
 export async function* readParquet(input: Input): AsyncGenerator<Chunk> {
-  if (input.file.sizeBytes > parquetBytes)
-    throw fault("SOURCE_CORRUPT", input, "is larger than 2 GiB; write it as several files");
   const handle = await openFile(input);
-  const bytes = await handle
-    .readFile()
-    .catch((cause: unknown) => {
-      throw unreadable(input, cause);
-    })
-    .finally(() => handle.close());
-  const place = (row: number) => `row ${row + 1}`;
-  const columns = declared(input.source).map(([name]) => name);
-  const types = decode(input, () => {
-    const head = pl.readParquet(bytes, { numRows: 0 });
-    return new Map(head.getColumns().map(({ name, dtype }) => [name, dtype as pl.DataType]));
+  try {
+    const footer = await openFooter(input, handle);
+    assertColumns(input, [...new Set(footer.columns)]);
+    const names = declared(input.source).map(([name]) => name);
+    const empty = decode(input, () => {
+      const { bytes } = layOut(footer, [], new Set());
+      return project(pl.readParquet(bytes, { columns: names }), input.source);
+    });
+    const types = new Map(
+      names.map((name) => [name, empty.getColumn(name).dtype as pl.DataType] as const),
+    );
+    assertTypes(input, types);
+    let firstRow = 0;
+    for (const groups of batchesOf(input, footer)) {
+      const frame = await readGroups(input, handle, footer, groups);
+      const rows = heightOf(frame);
+      const size = chunkSize(groups, rows);
+      for (let from = 0; from < rows; from += size) {
+        const isWhole = size >= rows;
+        const part = isWhole ? frame : lazyOf(frame).slice(from, size).collectSync();
+        yield toChunk(input, part, types, firstRow + from);
+      }
+      firstRow += rows;
+    }
+    if (firstRow !== footer.rows)
+      throw damaged(input, `it has ${firstRow} rows, and ${footer.rows} by its footer`);
+    // A file without rows still gives one frame, so that its schema is known.
+    if (firstRow === 0) yield toChunk(input, empty, types, 0);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Rows of a chunk, at most. */
+const chunkRows = 131_072;
+/** Values of a chunk, about: long lists make its rows fewer. */
+const chunkValues = 4 * 1024 * 1024;
+/** What one synchronous step decodes, about: a column of a row group is never divided. */
+const stepValues = 1024 * 1024;
+const stepBytes = 16 * 1024 * 1024;
+/** What small row groups are read together up to, beside their rows. */
+const batchBytes = 64 * 1024 * 1024;
+const batchColumnChunks = 16_384;
+/** What Node reads into one buffer. */
+const maxBytes = 2 ** 31 - 1;
+/** Far beyond any real footer: a damaged length must not make us allocate gigabytes. */
+const maxFooterBytes = 256 * 1024 * 1024;
+/** Read at first from a file's end: most footers are smaller. */
+const tailBytes = 64 * 1024;
+/** So that every ordinal of a file is its own. */
+const maxRows = 2 ** 32;
+
+async function openFooter(input: Input, handle: fs.FileHandle): Promise<ParquetFooter> {
+  const { size } = await handle.stat().catch((cause: unknown) => {
+    throw unreadable(input, cause);
   });
-  assertTypes(input, types);
-  const frame = decode(input, () => project(pl.readParquet(bytes, { columns }), input.source));
-  for (const [index, [name, dtype]] of declared(input.source).entries()) {
+  if (size < 3 * 4) throw damaged(input, `it has ${size} bytes`);
+  let tail = Buffer.allocUnsafe(Math.min(size, tailBytes));
+  await read(input, handle, size - tail.length, tail);
+  const length = decode(input, () => readTrailer(tail.subarray(-trailerBytes), size));
+  if (length > maxFooterBytes) throw damaged(input, `its footer would have ${length} bytes`);
+  if (length + trailerBytes > tail.length) {
+    tail = Buffer.allocUnsafe(length + trailerBytes);
+    await read(input, handle, size - tail.length, tail);
+  }
+  const bytes = tail.subarray(-trailerBytes - length, -trailerBytes);
+  const footer = decode(input, () => readFooter(bytes, size - trailerBytes - length));
+  if (footer.rows > maxRows) throw damaged(input, `it has ${footer.rows} rows`);
+  return footer;
+}
+
+/** Fills `into` from `start` on: a file that has become shorter is no longer what its footer says. */
+async function read(input: Input, handle: fs.FileHandle, start: number, into: Buffer) {
+  for (let done = 0; done < into.length;) {
+    const { bytesRead } = await handle
+      .read(into, done, into.length - done, start + done)
+      .catch((cause: unknown) => {
+        throw unreadable(input, cause);
+      });
+    if (bytesRead === 0) throw damaged(input, `it ends at byte ${start + done}`);
+    done += bytesRead;
+  }
+}
+
+/** The row groups that have rows, in turn: each alone, or as many as are small together. */
+function* batchesOf(input: Input, footer: ParquetFooter): Generator<RowGroup[]> {
+  const wanted = new Set(declared(input.source).map(([name]) => name));
+  const maxGroups = Math.max(1, Math.floor(batchColumnChunks / footer.columns.length));
+  let batch: RowGroup[] = [];
+  let [rows, bytes] = [0, 0];
+  for (const index of footer.rowGroups.keys()) {
+    const group = decode(input, () => readRowGroup(footer, index, wanted));
+    if (group.rows === 0) continue;
+    const groupBytes = sum(group.chunks, ({ bytes }) => bytes);
+    if (groupBytes > maxBytes)
+      throw fault(
+        "SOURCE_CORRUPT",
+        input,
+        `row group ${index + 1} holds ${groupBytes} bytes of the columns read, and at most 2 GiB are decoded at once`,
+        { fix: "Write it in smaller row groups." },
+      );
+    rows += group.rows;
+    bytes += groupBytes;
+    const isFull = rows > chunkRows || bytes > batchBytes || batch.length === maxGroups;
+    if (isFull && batch.length > 0) {
+      yield batch;
+      [batch, rows, bytes] = [[], group.rows, groupBytes];
+    }
+    batch.push(group);
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** Decodes the declared columns of row groups, some at a time. */
+async function readGroups(
+  input: Input,
+  handle: fs.FileHandle,
+  footer: ParquetFooter,
+  groups: readonly RowGroup[],
+): Promise<pl.DataFrame> {
+  const rows = sum(groups, (group) => group.rows);
+  const frames: pl.DataFrame[] = [];
+  for (const columns of stepsOf(input, groups)) {
+    const { bytes, reads } = layOut(footer, groups, new Set(columns));
+    for (const { start, into } of reads) await read(input, handle, start, into);
+    const frame = decode(input, () => pl.readParquet(bytes, { columns }));
+    const height = heightOf(frame);
+    if (height !== rows) throw damaged(input, `${height} of ${rows} rows are in a row group`);
+    frames.push(frame);
+  }
+  return project(sideBySide(frames), input.source);
+}
+
+/** Divides the declared columns into those that are decoded in one step. */
+function stepsOf(input: Input, groups: readonly RowGroup[]): string[][] {
+  const chunks = groups.flatMap((group) => group.chunks);
+  const sizes = new Map(declared(input.source).map(([name]) => [name, { values: 0, bytes: 0 }]));
+  for (const { column, values, decodedBytes } of chunks) {
+    const size = sizes.get(column);
+    if (size === undefined) continue;
+    size.values += values;
+    size.bytes += decodedBytes;
+  }
+  const steps: string[][] = [[]];
+  let [values, bytes] = [0, 0];
+  for (const [name, size] of sizes) {
+    values += size.values;
+    bytes += size.bytes;
+    if ((values > stepValues || bytes > stepBytes) && steps.at(-1)?.length !== 0) {
+      steps.push([]);
+      ({ values, bytes } = size);
+    }
+    steps.at(-1)?.push(name);
+  }
+  return steps;
+}
+
+/** Rows of each chunk that row groups of so many rows are handed on in, about equal in size. */
+function chunkSize(groups: readonly RowGroup[], rows: number): number {
+  const values = sum(groups, ({ chunks }) => sum(chunks, (chunk) => chunk.values));
+  const chunks = Math.ceil(Math.max(rows / chunkRows, values / chunkValues));
+  return Math.max(1, Math.ceil(rows / chunks));
+}
+
+function sum<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((total, item) => total + of(item), 0);
+}
+
+/** Widens what was decoded to the dtypes of ours. */
+function toChunk(
+  input: Input,
+  frame: pl.DataFrame,
+  types: ReadonlyMap<string, pl.DataType>,
+  firstRow: number,
+): Chunk {
+  const place = (row: number) => `row ${firstRow + row + 1}`;
+  const columns = declared(input.source);
+  for (const [index, [name, dtype]] of columns.entries()) {
     const type = types.get(name);
     if (type !== undefined && isExactly(type, dtype)) continue;
     frame.replaceAtIdx(
       index,
-      decode(input, () => widen(input, frame.getColumn(name), dtype)),
+      decode(input, () => widen(input, frame.getColumn(name), dtype, place)),
     );
   }
   const times = new Map(
-    declared(input.source).flatMap(([name, dtype]) => {
+    columns.flatMap(([name, dtype]) => {
       const [column] = dtype === "timestamp" ? toColumns(frame, [name]) : [];
       return column?.dtype === "timestamp" ? [[name, column.data] as const] : [];
     }),
   );
-  yield { frame: () => frame, nulls: nullsOf(frame), times, firstRow: 0, place };
+  return { frame: () => frame, nulls: nullsOf(frame), times, firstRow, place };
 }
 
 /** Runs polars over a file's bytes: what it throws, panics included, means that they are damaged. */
@@ -63,14 +244,18 @@ function decode<T>(input: Input, run: () => T): T {
     return run();
   } catch (cause) {
     if (cause instanceof OnceflowError) throw cause;
-    throw fault(
-      "SOURCE_CORRUPT",
-      input,
-      `is no whole parquet file: ${cut(messageOf(cause), 200)}`,
-      { fix: "Write it again, under another name, and rename it into place." },
-      cause,
-    );
+    throw damaged(input, cut(messageOf(cause), 200), cause);
   }
+}
+
+function damaged(input: Input, problem: string, cause?: unknown): OnceflowError {
+  return fault(
+    "SOURCE_CORRUPT",
+    input,
+    `is no whole parquet file: ${problem}`,
+    { fix: "Write it again, under another name, and rename it into place." },
+    cause,
+  );
 }
 
 const smallIntegers = ["Int8", "Int16", "Int32", "UInt8", "UInt16", "UInt32"];
@@ -100,7 +285,6 @@ function isAccepted(type: pl.DataType, dtype: Dtype, isKey: boolean): boolean {
 }
 
 function assertTypes(input: Input, types: ReadonlyMap<string, pl.DataType>) {
-  assertColumns(input, [...types.keys()]);
   const wrong = declared(input.source).filter(([name, dtype]) => {
     const type = types.get(name);
     const isKey = input.source.entity.keys.includes(name);
@@ -129,42 +313,60 @@ function isExactly(type: pl.DataType, dtype: Dtype): boolean {
 }
 
 /** Casts an accepted column to the polars dtype of ours, without loss. */
-function widen(input: Input, column: pl.Series, dtype: Dtype): pl.Series {
-  if (dtype === "timestamp") return toMicroseconds(input, column);
+function widen(input: Input, column: pl.Series, dtype: Dtype, place: Place): pl.Series {
+  if (dtype === "timestamp") return toMicroseconds(input, column, place);
   const type = column.dtype as pl.DataType;
   const cast = dtypeOf(type) === dtype ? column : column.cast(polarsType(dtype));
-  if (dtype === "list_float64") assertNoNullElement(input, cast);
+  if (dtype === "list_float64") assertNoNullElement(input, cast, place);
   return cast;
 }
 
+type Place = Chunk["place"];
+
+const value = columnNamed("value");
+const integer = (text: string) => pl.lit(text).cast(pl.Int64);
+
+/** By unit: the µs of a count of it, and whether that is inexact; integer sums wrap in polars. */
+const conversions = {
+  ns: [value.div(integer("1000")), value.modulo(integer("1000")).neq(integer("0"))],
+  ms: [
+    value.mul(integer("1000")),
+    value.gt(integer("9223372036854775")).or(value.lt(integer("-9223372036854775"))),
+  ],
+} as const;
+
 /** Instants as µs; the zone of a column names how people see it, the instants are UTC. */
-function toMicroseconds(input: Input, column: pl.Series): pl.Series {
+function toMicroseconds(input: Input, column: pl.Series, place: Place): pl.Series {
   const unit = /^Datetime\((\w+)/.exec(describeType(column.dtype as pl.DataType))?.[1];
-  const time = column.cast(pl.Int64);
-  if (unit === "us") return time.cast(polarsType("timestamp"));
-  const [counts] = toColumns(pl.DataFrame([time]));
-  if (counts?.dtype !== "int64") return time;
-  const us = BigInt64Array.from(counts.data, (count) =>
-    unit === "ms" ? BigInt.asIntN(64, count * 1000n) : count / 1000n,
+  const counts = column.cast(pl.Int64);
+  if (unit !== "ns" && unit !== "ms") return counts.cast(polarsType("timestamp"));
+  const [us, isInexact] = conversions[unit];
+  const converted = pl
+    .DataFrame([counts.alias("value")])
+    .select(us.cast(polarsType("timestamp")).alias("us"), isInexact.cast(pl.UInt8).alias("lossy"));
+  const lossy = converted.getColumn("lossy");
+  if (lossy.sum() === 0) return converted.getColumn("us").alias(column.name);
+  const row = (lossy.toArray() as (number | null)[]).indexOf(1);
+  const [read] = toColumns(pl.DataFrame([counts]));
+  throw unparsable(
+    input,
+    place(row),
+    column.name,
+    "timestamp",
+    `${read?.dtype === "int64" ? read.data[row] : ""} ${unit}, which is no whole number of µs within 64 bits`,
   );
-  const lossy = counts.data.findIndex((count, row) =>
-    unit === "ms" ? us[row] !== count * 1000n : count % 1000n !== 0n,
-  );
-  if (lossy >= 0)
-    throw unparsable(
-      input,
-      `row ${lossy + 1}`,
-      column.name,
-      "timestamp",
-      `${counts.data[lossy]} ${unit}, which is no whole number of µs within 64 bits`,
-    );
-  const values = Array.from(us, (count, row) =>
-    counts.nulls?.[row] === 1 ? null : toInt64(count),
-  );
-  return toSeries(column.name, "timestamp", values);
 }
 
-function assertNoNullElement(input: Input, lists: pl.Series): void {
+const count = (condition: pl.Expr) => condition.cast(pl.Int64).sum();
+
+/** Null elements of lists: exploded, each null and each empty list gives a null as well. */
+const nullElements = count(value.explode().isNull())
+  .sub(count(value.lst.lengths().fillNull(pl.lit(0)).eq(pl.lit(0))))
+  .alias("nulls");
+
+function assertNoNullElement(input: Input, lists: pl.Series, place: Place): void {
+  const counted = pl.DataFrame([lists.alias("value")]).select(nullElements);
+  if (counted.getColumn("nulls").sum() === 0) return;
   const [column] = toColumns(pl.DataFrame([lists]));
   if (column?.dtype !== "list_float64") return;
   const row = column.data.findIndex((list) => list.some((x: number | null) => x === null));
@@ -172,7 +374,7 @@ function assertNoNullElement(input: Input, lists: pl.Series): void {
     throw fault(
       "NULL_NOT_ALLOWED",
       input,
-      `row ${row + 1}: an element of the list "${lists.name}" is null`,
+      `${place(row)}: an element of the list "${lists.name}" is null`,
       { column: lists.name },
     );
 }

@@ -30,8 +30,9 @@ const csvChunkBytes = 16 * 1024 * 1024;
  * + the row's number in the file, given before the rows outside [start, end) are dropped. A source
  * without event time keeps all rows. Undeclared columns of the file are ignored.
  *
- * CSV comes in chunks of about 16 MiB, a parquet file as one. Decoding blocks the event loop:
- * about 0.1 s for a chunk of CSV.
+ * CSV comes in chunks of about 16 MiB, parquet in chunks of at most 131 072 rows. Decoding blocks
+ * the event loop: about 0.1 s for a chunk of CSV, 25 ms for a million values of parquet; a column
+ * of a row group of parquet is decoded at once.
  *
  * @throws SOURCE_MISSING, SOURCE_CORRUPT, SCHEMA_MISMATCH, VALUE_UNPARSABLE, NULL_NOT_ALLOWED, each
  *   naming source and file, and row and column where there is one
@@ -56,13 +57,15 @@ export async function* readChunks(
 function select(chunk: Chunk, input: Input, interval: Interval): pl.DataFrame {
   const { eventTime } = input.source;
   assertNulls(chunk, input);
-  for (const [name, times] of chunk.times) assertInDomain(chunk, name, times, input);
-  const kept = eventTime === undefined ? "all" : keptOf(chunk.times.get(eventTime), interval);
+  const ranges = new Map([...chunk.times].map(([name, times]) => [name, rangeOf(times)]));
+  for (const [name, range] of ranges) assertInDomain(chunk, name, range, input);
+  const kept = eventTime === undefined ? "all" : keptOf(ranges.get(eventTime), interval);
   if (kept === "none") return emptyFrame(input.source);
   const frame = chunk.frame();
   // A double holds every ordinal exactly, and fills far faster than bigints do.
   const first = input.file.index * rowsPerFile + chunk.firstRow;
-  const ordinals = Float64Array.from({ length: heightOf(frame) }, (_, row) => first + row);
+  const ordinals = new Float64Array(heightOf(frame));
+  for (let row = 0; row < ordinals.length; row++) ordinals[row] = first + row;
   frame.insertAtIdx(
     declared(input.source).length,
     pl.Series(ordinals).cast(pl.Int64).alias(ordinalColumn),
@@ -105,17 +108,12 @@ function assertNulls({ frame, nulls, place }: Chunk, input: Input): void {
 }
 
 /** Which rows lie in the interval. A file of a partition is mostly all inside, or all outside. */
-function keptOf(
-  times: BigInt64Array | undefined,
-  { startMs, endMs }: Interval,
-): "all" | "none" | "some" {
-  if (times === undefined) return "some";
-  if (times.length === 0) return "none";
-  const [start, end] = [BigInt(startMs) * 1000n, BigInt(endMs) * 1000n];
+function keptOf(range: TimeRange | undefined, { startMs, endMs }: Interval) {
   // An event time is never null.
-  const isInside = (us: bigint) => us >= start && us < end;
-  if (times.every(isInside)) return "all";
-  return times.some(isInside) ? "some" : "none";
+  if (range === undefined) return "none";
+  const [start, end] = [BigInt(startMs) * 1000n, BigInt(endMs) * 1000n];
+  if (range.min >= start && range.max < end) return "all";
+  return range.max < start || range.min >= end ? "none" : "some";
 }
 
 /** A literal in µs, through text: a JS number would become a double, which is exact only for ms. */
@@ -123,8 +121,39 @@ function microseconds(ms: number): pl.Expr {
   return pl.lit(String(BigInt(ms) * 1000n)).cast(pl.Int64);
 }
 
+interface TimeRange {
+  readonly min: bigint;
+  readonly max: bigint;
+}
+
+/** The first and last of some times, or undefined where there are none. */
+function rangeOf(times: BigInt64Array): TimeRange | undefined {
+  // A bigint for each time would cost ten times as much as its two words.
+  const words = new Int32Array(times.buffer, times.byteOffset, 2 * times.length);
+  let [min, max] = [0, 0];
+  for (let at = 2; at < words.length; at += 2) {
+    if (isBefore(words, at, min)) min = at;
+    else if (isBefore(words, max, at)) max = at;
+  }
+  const [first, last] = [times[min / 2], times[max / 2]];
+  return first === undefined || last === undefined ? undefined : { min: first, max: last };
+}
+
+/** Whether one integer is less than another, by the places of their words, low before high. */
+function isBefore(words: Int32Array, a: number, b: number): boolean {
+  const [highA, highB] = [words[a + 1] ?? 0, words[b + 1] ?? 0];
+  return highA === highB ? (words[a] ?? 0) >>> 0 < (words[b] ?? 0) >>> 0 : highA < highB;
+}
+
 /** @throws VALUE_UNPARSABLE beyond year 9999 */
-function assertInDomain({ place }: Chunk, name: string, times: BigInt64Array, input: Input): void {
-  const row = times.findIndex((us) => us < timestampMin || us > timestampMax);
-  if (row >= 0) throw unparsable(input, place(row), name, "timestamp", `${times[row]} µs`);
+function assertInDomain(
+  { place, times }: Chunk,
+  name: string,
+  range: TimeRange | undefined,
+  input: Input,
+): void {
+  if (range === undefined || (range.min >= timestampMin && range.max <= timestampMax)) return;
+  const column = times.get(name) ?? new BigInt64Array();
+  const row = column.findIndex((us) => us < timestampMin || us > timestampMax);
+  throw unparsable(input, place(row), name, "timestamp", `${column[row]} µs`);
 }

@@ -85,6 +85,16 @@ export function lazyOf(frame: pl.DataFrame): pl.LazyDataFrame {
     .select(...names.map((name, i) => pl.col(`column_${i}`).alias(name)));
 }
 
+/** The columns of frames of as many rows, in one frame; no two have a name in common. */
+export function sideBySide(frames: readonly pl.DataFrame[]): pl.DataFrame {
+  const [first] = frames;
+  if (first !== undefined && frames.length === 1) return first;
+  // A column "inner" hides what `concat` asks each frame for.
+  if (frames.some((frame) => columnNamesOf(frame).includes("inner")))
+    return pl.DataFrame(frames.flatMap((frame) => frame.getColumns()));
+  return pl.concat([...frames], { how: "horizontal" });
+}
+
 const namedColumns = new Map<string, pl.Expr>();
 
 /** The expression of a column: one costs more to build than to run, so each is built once. */
