@@ -1,5 +1,6 @@
 /** Reads parquet: the schema is compared first, then the declared columns are decoded. */
 import type { promises as fs } from "node:fs";
+import { setImmediate as turn } from "node:timers/promises";
 import pl from "nodejs-polars";
 import {
   columnNamed,
@@ -62,6 +63,7 @@ export async function* readParquet(input: Input): AsyncGenerator<Chunk> {
       const rows = heightOf(frame);
       const size = chunkSize(groups, rows);
       for (let from = 0; from < rows; from += size) {
+        if (from > 0) await turn();
         const isWhole = size >= rows;
         const part = isWhole ? frame : lazyOf(frame).slice(from, size).collectSync();
         yield toChunk(input, part, types, firstRow + from);
@@ -86,7 +88,7 @@ const stepValues = 1024 * 1024;
 const stepBytes = 16 * 1024 * 1024;
 /** What small row groups are read together up to, beside their rows. */
 const batchBytes = 64 * 1024 * 1024;
-const batchColumnChunks = 16_384;
+const batchColumnChunks = 2048;
 /** What Node reads into one buffer. */
 const maxBytes = 2 ** 31 - 1;
 /** Far beyond any real footer: a damaged length must not make us allocate gigabytes. */

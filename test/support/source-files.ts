@@ -9,7 +9,7 @@ import type { Source } from "../../engine/definitions.ts";
 import type { Value } from "../../engine/dtypes.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import { type Interval, interval } from "../../engine/interval.ts";
-import { readChunks } from "../../store/scan.ts";
+import { readChunks, type ReadOptions } from "../../store/scan.ts";
 import type { SourceFile } from "../../store/source-files.ts";
 
 /** An interval for sources without event time. */
@@ -42,7 +42,7 @@ export async function readAll(
   source: Source,
   file: SourceFile,
   selected: Interval = anyInterval,
-  options: { chunkBytes?: number } = {},
+  options: ReadOptions = {},
 ): Promise<Record<string, Value[]>> {
   const all = new Map<string, Value[]>();
   for await (const frame of readChunks(source, file, selected, options)) {
