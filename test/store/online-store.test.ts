@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
 import { Redis } from "ioredis";
 import type { Value } from "../../engine/dtypes.ts";
 import type { Column, StoredView } from "../../store/column-data.ts";
@@ -15,7 +14,6 @@ import { connectRedis } from "../../store/redis.ts";
 import { createRowCodec } from "../../store/row-codec.ts";
 import type { WriteCounts } from "../../store/row-writer.ts";
 import type { Mark, Version } from "../../store/version.ts";
-import { dumpStore } from "../support/dump-store.ts";
 import type { TestRedis } from "../support/redis.ts";
 import { randomPrefix, scanKeys, testRedis } from "../support/redis.ts";
 
@@ -124,53 +122,6 @@ describe("online store", () => {
     assert.deepEqual(
       found?.map((stored) => stored?.values[0]),
       keys.map((key) => `of ${key}`),
-    );
-  });
-
-  it("ends in the same bytes whatever the order, repetition and batching of writes", async () => {
-    const write1 = fc.record({
-      // Few of each, so that full ties are frequent.
-      eventTimeUs: fc.constantFrom(-1, 1),
-      generation: fc.constantFrom(1, 256),
-      ordinal: fc.constant(0),
-      key: fc.constantFrom("a", "b", "{c}"),
-      // A null is a delete.
-      text: fc.option(fc.constantFrom("", "x", "y", "x\0"), { freq: 4 }),
-    });
-    const cases = fc.array(write1, { minLength: 1, maxLength: 12 }).chain((given) =>
-      fc.record({
-        given: fc.constant(given),
-        again: fc.shuffledSubarray([...given, ...given], { minLength: given.length * 2 }),
-        batch: fc.integer({ min: 1, max: 5 }),
-      }),
-    );
-    type Write = (typeof write1 extends fc.Arbitrary<infer T> ? T : never) & Version;
-    const view = newView();
-    const apply = async (writes: readonly Write[], batch: number) => {
-      const prefix = `${redis.prefix}:${randomPrefix()}`;
-      const own = createOnlineStore(connection, { prefix });
-      const namespace = await own.openNamespace(view, { buckets: 2 });
-      for (let i = 0; i < writes.length; i += batch) {
-        const part = writes.slice(i, i + batch);
-        // Rows of one batch share a generation, as rows of one run do.
-        const generations = [...new Set(part.map(({ generation }) => generation))];
-        const batches = generations.map((generation) => {
-          const rows = part.filter((item) => item.text !== null && item.generation === generation);
-          const given = rows.map((item) => row(item.key, item.text ?? "", item));
-          return write(namespace, given, own);
-        });
-        const deletes = part
-          .filter(({ text }) => text === null)
-          .map((item) => own.deleteRows(namespace, [encodeEntityKey([item.key])], item));
-        await Promise.all([...batches, ...deletes]);
-      }
-      return dumpStore(client, prefix);
-    };
-    await fc.assert(
-      fc.asyncProperty(cases, async ({ given, again, batch }) => {
-        assert.equal(await apply(again, batch), await apply(given, given.length));
-      }),
-      { numRuns: 100 },
     );
   });
 

@@ -40,11 +40,9 @@ async function dumpHash(
   key: string,
   shown: ReadonlySet<string> | null,
 ): Promise<string[]> {
-  const flat = (await client.callBuffer("HGETALL", key)) as Buffer[];
   const lines: string[] = [];
-  for (let i = 0; i + 1 < flat.length; i += 2) {
-    const field = flat[i] as Buffer;
-    let value = flat[i + 1] as Buffer;
+  for (const [field, bytes] of await readHash(client, key)) {
+    let value = bytes;
     if (key.includes(":rows:{") && field.length === 0)
       value = Buffer.concat([Buffer.alloc(8), value.subarray(8)]);
     else if (key.endsWith("}:pointers")) {
@@ -56,6 +54,18 @@ async function dumpHash(
     lines.push(`  ${showBytes(field)} = ${showBytes(value)}`);
   }
   return lines.sort();
+}
+
+/** The fields of a hash and their values, as bytes. */
+export async function readHash(
+  client: Redis,
+  key: string,
+): Promise<[field: Buffer, value: Buffer][]> {
+  const flat = (await client.callBuffer("HGETALL", key)) as Buffer[];
+  return Array.from({ length: flat.length / 2 }, (_, i) => [
+    flat[2 * i] as Buffer,
+    flat[2 * i + 1] as Buffer,
+  ]);
 }
 
 /** Printable ASCII as text in quotes, all else in hexadecimal. */
