@@ -49,7 +49,7 @@ function boundary(folder, sees) {
 }
 
 export default tseslint.config(
-  { ignores: ["dist", "node_modules", ".onceflow"] },
+  { ignores: ["dist", "node_modules", ".onceflow", "bench/peers/.venv"] },
   ...tseslint.configs.recommendedTypeChecked.map((c) => ({ ...c, files: ["**/*.ts"] })),
   {
     files: ["**/*.ts"],
