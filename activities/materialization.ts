@@ -262,7 +262,7 @@ export function createMaterialization(
     async openStore(run: RunRef, rows: number): Promise<OpenedStore> {
       const view = viewOfRun(catalogue, run);
       await redis.assertNoEviction();
-      const redisRunId = await runIdOf(redis);
+      const redisRunId = await runIdsOf(redis);
       const buckets = chooseBuckets(Math.max(rows, view.expectedEntities));
       const namespace = await online.openNamespace(storedView(view), { buckets });
       return { namespace, redisRunId };
@@ -292,7 +292,7 @@ export function createMaterialization(
         const { endMs } = intervalOfRun(view, run);
         await online.sealNamespace(namespace, { endMs, generation: run.generation });
         // A Redis that restarted may have lost rows that it had acknowledged.
-        if ((await runIdOf(redis)) !== redisRunId)
+        if (!areOf(await runIdsOf(redis), redisRunId))
           throw new OnceflowError(
             "STORE_RESTARTED",
             `Redis at ${redis.address} restarted while the run wrote rows of view "${view.name}"; they are written again.`,
@@ -424,10 +424,20 @@ function filesOf(files: readonly SourceFile[]): CoveredFiles {
   };
 }
 
-/** Identifies the Redis process: another id means that it restarted, or is another one. */
-async function runIdOf(redis: RedisConnection): Promise<string> {
-  const info = String(await redis.send(["info", "server"]));
-  return /^run_id:(\S+)/m.exec(info)?.[1] ?? "";
+/** Identifies the process of each Redis that has keys: another id means that one restarted, or is new. */
+async function runIdsOf(redis: RedisConnection): Promise<string> {
+  const masters = await redis.masters();
+  const infos = await Promise.all(masters.map(({ send }) => send(["info", "server"])));
+  return infos
+    .map((info) => /^run_id:(\S+)/m.exec(String(info))?.[1] ?? "")
+    .sort()
+    .join(",");
+}
+
+/** Whether all were there before; one of a Cluster that has gone had its slots moved away. */
+function areOf(now: string, before: string): boolean {
+  const known = before.split(",");
+  return now.split(",").every((id) => known.includes(id));
 }
 
 /** Whether the same files were read, as they were then. */

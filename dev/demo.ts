@@ -311,20 +311,15 @@ async function demoSettings(
 async function removeKeys(settings: Settings): Promise<void> {
   const redis = connectRedis(settings.redisUrl, "writing");
   try {
-    let cursor = "0";
-    do {
-      const reply = await redis.send([
-        "scan",
-        cursor,
-        "match",
-        `${settings.prefix}*`,
-        "count",
-        1000,
-      ]);
-      const [next, keys] = reply as [Buffer, Buffer[]];
-      if (keys.length > 0) await redis.send(["unlink", ...keys]);
-      cursor = next.toString();
-    } while (cursor !== "0");
+    for (const { send } of await redis.masters()) {
+      let cursor = "0";
+      do {
+        const reply = await send(["scan", cursor, "match", `${settings.prefix}*`, "count", 1000]);
+        const [next, keys] = reply as [Buffer, Buffer[]];
+        await redis.pipeline(keys.map((key) => ["unlink", key] as const));
+        cursor = next.toString();
+      } while (cursor !== "0");
+    }
   } finally {
     await redis.close();
   }
@@ -393,7 +388,8 @@ async function versionsOf(settings: Settings) {
   ) as { version: string; dependencies: Record<string, string> };
   const redis = connectRedis(settings.redisUrl, "serving");
   await redis.ready();
-  const info = String(await redis.send(["info", "server"]));
+  const [master] = await redis.masters();
+  const info = String(await master?.send(["info", "server"]));
   await redis.close();
   return {
     onceflow: manifest.version,

@@ -182,7 +182,7 @@ export function createLookup({
       }));
     try {
       const { views } = await pointers.current();
-      await redis.send(["ping"]);
+      await Promise.all((await redis.masters()).map(({ send }) => send(["ping"])));
       const lost = [...views].flatMap(([view, each]) => (each.lost ? lostView(view).message : []));
       const reason = counters.lastRefreshError ?? lost.join(" ");
       if (reason !== "") return { ready: false, reason, views: describe() };

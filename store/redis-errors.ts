@@ -33,7 +33,14 @@ export const redisErrorTable: readonly Meaning[] = [
   misconfigured(/\bWRONGPASS\b|invalid password/, "Correct the user or password in REDIS_URL."),
   misconfigured(/\bNOPERM\b/, "Grant the Redis user the commands and keys that onceflow uses."),
   misconfigured(/unknown command/i, "Use Redis 6.2 or later, and rename none of its commands."),
-  misconfigured(/\bCROSSSLOT\b|\bMOVED\b|\bASK\b/, "Give the URL of a Redis that is no Cluster."),
+  misconfigured(
+    /^(CROSSSLOT|MOVED|ASK)\b|in cluster mode/,
+    "It is a node of a Cluster: write REDIS_URL as redis+cluster://host:port,host:port.",
+  ),
+  misconfigured(
+    /cluster support disabled/,
+    "It is no Cluster: write REDIS_URL as redis://host:port.",
+  ),
   unavailable(/\bLOADING\b/, "It reads its data set; wait until it has."),
   unavailable(/\bREADONLY\b/, "It is a replica; give the URL of the master."),
   unavailable(/\bMASTERDOWN\b/, "It is a replica without its master; start the master."),

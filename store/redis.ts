@@ -3,10 +3,11 @@
  *
  * Values travel as bulk strings and arrive as buffers; integer replies are small counts only.
  */
-import { readFileSync } from "node:fs";
-import { Redis } from "ioredis";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
-import { mapRedisError } from "./redis-errors.ts";
+import { OnceflowError } from "../engine/errors.ts";
+import type { ClusterConnection, ClusterTarget } from "./redis-cluster.ts";
+import { connectCluster } from "./redis-cluster.ts";
+import type { NodeOptions } from "./redis-node.ts";
+import { openNode } from "./redis-node.ts";
 
 /**
  * What a connection is for.
@@ -37,25 +38,17 @@ const deadlines: Readonly<Record<RedisRole, RedisDeadlines>> = {
   writing: { commandTimeoutMs: 15_000, connectTimeoutMs: 5_000, socketTimeoutMs: 20_000 },
 };
 
-/** Every script: the count of its keys, where that is fixed. A name here is a command. */
-const scriptKeys = {
-  writeRows: undefined,
-  stampShard: undefined,
-  sealShard: 1,
-  inspectShard: undefined,
-  swapField: 1,
-  resetNamespace: undefined,
-  beginRun: 2,
-  recordOutcome: 1,
-  commitRun: undefined,
-  readHashes: undefined,
-  sweepView: undefined,
-} as const satisfies Readonly<Record<string, number | undefined>>;
+/** A Redis that holds keys: the one, or each master of a Cluster. */
+export interface RedisMaster {
+  readonly address: string;
+  /** Sends one command, which may name no key. */
+  readonly send: (command: RedisCommand) => Promise<RedisReply>;
+}
 
-/** A connection to one Redis that reconnects by itself. */
+/** A connection to one Redis, or to a Cluster, that reconnects by itself. */
 export interface RedisConnection {
   readonly role: RedisRole;
-  /** `host:port`, for messages. */
+  /** `host:port`, of a Cluster several with a comma between, for messages. */
   readonly address: string;
   /**
    * Resolves once Redis answers.
@@ -63,16 +56,23 @@ export interface RedisConnection {
    * @throws STORE_UNAVAILABLE within the connect deadline, CONFIG_INVALID for wrong credentials
    */
   readonly ready: () => Promise<void>;
-  /** Sends one command, or a script by its name: [name, keys…, arguments…]. */
+  /** Sends one command with a key, or a script by its name: [name, keys…, arguments…]. */
   readonly send: (command: RedisCommand) => Promise<RedisReply>;
   /**
-   * Sends commands in one round trip; where any fails, the whole rejects, though others may have
-   * been carried out. A script whose count of keys varies takes that count first.
+   * Sends commands in one round trip, of a Cluster one per node at the same time; where any fails,
+   * the whole rejects, though others may have been carried out. A script whose count of keys varies
+   * takes that count first. The keys of one command have one hash tag. While slots of a Cluster
+   * move, commands of different keys may be carried out in another order.
    *
    * @throws STORE_FULL, STORE_UNAVAILABLE, CONFIG_INVALID
    */
   readonly pipeline: (commands: readonly RedisCommand[]) => Promise<RedisReply[]>;
-  /** Calls `listener` each time the connection has come back after a loss. */
+  /**
+   * The Redis itself, or every master of the Cluster that holds slots now, by address: for commands
+   * that name no key. Of a Cluster it asks anew. Cost: one round trip there.
+   */
+  readonly masters: () => Promise<readonly RedisMaster[]>;
+  /** Calls `listener` each time a connection has come back after a loss, or a master has joined. */
   readonly onReconnect: (listener: () => void) => void;
   /**
    * Refuses a Redis that may evict keys.
@@ -90,7 +90,8 @@ export interface RedisConnection {
 }
 
 /**
- * Connects to the Redis of a `redis://` or `rediss://` URL; returns at once, see `ready`.
+ * Connects to the Redis of a `redis://` or `rediss://` URL, or to the Cluster of a
+ * `redis+cluster://` or `rediss+cluster://` one; returns at once, see `ready`.
  *
  * @throws CONFIG_INVALID where the URL cannot be read
  */
@@ -99,103 +100,78 @@ export function connectRedis(
   role: RedisRole,
   overrides: Partial<RedisDeadlines> = {},
 ): RedisConnection {
-  const address = addressOf(url);
-  const limits = { ...deadlines[role], ...overrides };
-  const client = new Redis(url, {
-    protocol: 2,
-    scripts: loadScripts(),
-    connectionName: `onceflow-${role}`,
-    disableClientInfo: true,
-    commandTimeout: limits.commandTimeoutMs,
-    connectTimeout: limits.connectTimeoutMs,
-    socketTimeout: limits.socketTimeoutMs,
-    // A command whose reply was lost may have been carried out: the caller decides on a repeat.
-    autoResendUnfulfilledCommands: false,
-    // With 0, a lost connection rejects what it left unanswered at once.
-    maxRetriesPerRequest: 0,
-    enableOfflineQueue: role === "writing",
-    retryStrategy: (attempt) => Math.min(20 * 2 ** Math.min(attempt, 6), 1_000),
-  });
-
-  let failure: Error | undefined;
-  let connected = false;
-  const listeners: (() => void)[] = [];
-  // Without a listener an 'error' event would end the process.
-  client.on("error", (error: Error) => {
-    failure = error;
-  });
-  client.on("ready", () => {
-    failure = undefined;
-    if (connected) for (const listener of listeners) listener();
-    connected = true;
-  });
-
-  async function pipeline(commands: readonly RedisCommand[]): Promise<RedisReply[]> {
-    if (commands.length === 0) return [];
-    let outcomes: [error: Error | null, reply: unknown][] | null;
-    try {
-      outcomes = await client
-        .pipeline(commands.map(([name, ...args]) => [`${name}Buffer`, ...args]))
-        .exec();
-    } catch (error) {
-      throw mapRedisError(error, address, nameOf(commands[0]), failure);
-    }
-    return commands.map((command, i) => {
-      const [error, reply] = outcomes?.[i] ?? [new Error("Connection is closed"), null];
-      if (error !== null) throw mapRedisError(error, address, nameOf(command), failure);
-      return reply as RedisReply;
-    });
-  }
-
-  async function send(command: RedisCommand): Promise<RedisReply> {
-    const [reply] = await pipeline([command]);
-    return reply ?? null;
-  }
-
-  async function ready(): Promise<void> {
-    const deadline = Date.now() + limits.connectTimeoutMs;
-    while (client.status !== "ready") {
-      const remaining = deadline - Date.now();
-      if (remaining <= 0 || client.status === "end")
-        throw mapRedisError(new Error("connect ETIMEDOUT"), address, "connect", failure);
-      await nextEvent(client, ["ready", "error", "end"], remaining);
-      const refused = failure && mapRedisError(failure, address, "connect");
-      if (refused?.code === "CONFIG_INVALID") throw refused;
-    }
-  }
-
+  const options = { role, limits: { ...deadlines[role], ...overrides } };
+  const target = targetOf(url);
+  const connection =
+    typeof target === "string" ? connectOne(url, target, options) : connectCluster(target, options);
+  const { pipeline, masters } = connection;
   return {
     role,
-    address,
-    ready,
-    send,
-    pipeline,
-    onReconnect: (listener) => void listeners.push(listener),
+    ...connection,
+    async send(command) {
+      const [reply] = await pipeline([command]);
+      return reply ?? null;
+    },
     async assertNoEviction() {
-      const policy = await readEvictionPolicy(send);
-      if (policy !== "noeviction")
-        throw new OnceflowError(
-          "STORE_EVICTS",
-          `Redis at ${address} has maxmemory-policy ${policy}, so it may drop rows in silence. ` +
-            "Set it to noeviction: CONFIG SET maxmemory-policy noeviction.",
-          { address, policy },
-        );
+      await Promise.all((await masters()).map(assertKeepsKeys));
     },
     async assertClock() {
-      const [seconds] = (await send(["time"])) as RedisReply[];
-      const skewMs = Date.now() - Number(textOf(seconds)) * 1000;
-      if (Math.abs(skewMs) > longestSkewMs)
-        throw new OnceflowError(
-          "CLOCK_SKEW",
-          `the clock of this machine is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? "ahead of" : "behind"} that of Redis at ${address}. Set the clocks of both by NTP.`,
-          { address, skew_ms: skewMs },
-        );
-    },
-    async close() {
-      if (client.status === "ready") await client.quit().catch(() => undefined);
-      client.disconnect();
+      await Promise.all((await masters()).map(assertSameClock));
     },
   };
+}
+
+/** One Redis, which must be no node of a Cluster. */
+function connectOne(url: string, address: string, options: NodeOptions): ClusterConnection {
+  const listeners: (() => void)[] = [];
+  const node = openNode(url, address, {
+    ...options,
+    onReady(again) {
+      if (again) for (const listener of listeners) listener();
+    },
+  });
+  return {
+    address,
+    async ready() {
+      await node.ready();
+      const [info] = await node.exec([["info", "cluster"]]);
+      if (/^cluster_enabled:1/m.test(String(info)))
+        throw node.explain(new Error("it is in cluster mode"), ["connect"]);
+    },
+    async pipeline(commands) {
+      if (commands.length === 0) return [];
+      const outcomes = await node.exec(commands);
+      return outcomes.map((outcome, i) => {
+        if (outcome instanceof Error) throw node.explain(outcome, commands[i]);
+        return outcome;
+      });
+    },
+    masters: () => Promise.resolve([node]),
+    onReconnect: (listener) => void listeners.push(listener),
+    close: node.close,
+  };
+}
+
+async function assertKeepsKeys({ address, send }: RedisMaster): Promise<void> {
+  const policy = await readEvictionPolicy(send);
+  if (policy !== "noeviction")
+    throw new OnceflowError(
+      "STORE_EVICTS",
+      `Redis at ${address} has maxmemory-policy ${policy}, so it may drop rows in silence. ` +
+        "Set it to noeviction: CONFIG SET maxmemory-policy noeviction.",
+      { address, policy },
+    );
+}
+
+async function assertSameClock({ address, send }: RedisMaster): Promise<void> {
+  const [seconds] = (await send(["time"])) as RedisReply[];
+  const skewMs = Date.now() - Number(textOf(seconds)) * 1000;
+  if (Math.abs(skewMs) > longestSkewMs)
+    throw new OnceflowError(
+      "CLOCK_SKEW",
+      `the clock of this machine is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? "ahead of" : "behind"} that of Redis at ${address}. Set the clocks of both by NTP.`,
+      { address, skew_ms: skewMs },
+    );
 }
 
 /** The text of a reply that is a bulk string. */
@@ -212,7 +188,7 @@ export function pairsOf(reply: RedisReply | undefined): [field: string, value: B
   return pairs;
 }
 
-async function readEvictionPolicy(send: RedisConnection["send"]): Promise<string> {
+async function readEvictionPolicy(send: RedisMaster["send"]): Promise<string> {
   try {
     const reply = await send(["config", "GET", "maxmemory-policy"]);
     const policy = Array.isArray(reply) ? textOf((reply as RedisReply[])[1]) : null;
@@ -225,58 +201,29 @@ async function readEvictionPolicy(send: RedisConnection["send"]): Promise<string
   return /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? "unknown";
 }
 
-function nameOf(command: RedisCommand | undefined): string {
-  return command?.[0] ?? "";
-}
-
-function addressOf(url: string): string {
+/** The address of one Redis, or where to find a Cluster. */
+function targetOf(url: string): string | ClusterTarget {
   const invalid = (why: string) =>
     // The URL may hold a password, so it is not shown.
     new OnceflowError(
       "CONFIG_INVALID",
-      `the Redis URL ${why}: write redis://host:port or rediss://user:password@host:port.`,
+      `the Redis URL ${why}: write redis://host:port or rediss://user:password@host:port, ` +
+        "or redis+cluster://host:port,host:port for a Cluster.",
     );
-  let parsed: URL;
-  try {
-    parsed = new URL(url);
-  } catch {
-    throw invalid("cannot be parsed");
-  }
-  if (parsed.protocol !== "redis:" && parsed.protocol !== "rediss:")
-    throw invalid(`begins with ${parsed.protocol}`);
-  return `${parsed.hostname || "localhost"}:${parsed.port || "6379"}`;
-}
-
-type LoadedScript = { readonly lua: string; readonly numberOfKeys?: number };
-let loaded: Record<string, LoadedScript> | undefined;
-
-/** Reads the Lua files beside this one, once a process. */
-function loadScripts(): Record<string, LoadedScript> {
-  loaded ??= Object.fromEntries(
-    Object.entries(scriptKeys).map(([name, numberOfKeys]) => {
-      const file = `./lua/${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}.lua`;
-      try {
-        const lua = readFileSync(new URL(file, import.meta.url), "utf8");
-        return [name, numberOfKeys === undefined ? { lua } : { lua, numberOfKeys }];
-      } catch (error) {
-        throw new OnceflowError(
-          "SETUP_FAILED",
-          `the script ${file} is missing beside store/redis: ${messageOf(error)}. Build again.`,
-        );
-      }
-    }),
-  );
-  return loaded;
-}
-
-function nextEvent(client: Redis, events: readonly string[], timeoutMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    const settle = () => {
-      clearTimeout(timer);
-      for (const event of events) client.off(event, settle);
-      resolve();
-    };
-    const timer = setTimeout(settle, timeoutMs);
-    for (const event of events) client.on(event, settle);
+  const [, scheme, credentials = "", hosts = ""] =
+    /^(rediss?)\+cluster:\/\/([^@/?#]*@)?([^@/?#]*)\/?$/.exec(url) ?? [];
+  // Each node has a URL of its own, so each must be one.
+  const urlStart = `${scheme ?? ""}://${credentials}`;
+  const parsed = (scheme === undefined ? [url] : hosts.split(",")).map((host) => {
+    try {
+      return new URL(scheme === undefined ? url : urlStart + host);
+    } catch {
+      throw invalid("cannot be parsed");
+    }
   });
+  const addresses = parsed.map(({ protocol, hostname, port }) => {
+    if (protocol !== "redis:" && protocol !== "rediss:") throw invalid(`begins with ${protocol}`);
+    return `${hostname || "localhost"}:${port || "6379"}`;
+  });
+  return scheme === undefined ? (addresses[0] as string) : { urlStart, seeds: addresses };
 }

@@ -6,13 +6,22 @@
 -- ARGV[2]  the zero mark, 12 bytes
 -- returns  the count of keys that were made anew
 -- cost     O(buckets); what it drops is freed in the background
+--
+-- Where a Cluster is moving the slot, what was dropped can only be made at its new place: TRYAGAIN
+-- has the call sent again, and there it finds nothing to drop.
 
 local made = 0
 for i, key in ipairs(KEYS) do
   local held = redis.call('HGET', key, '')
   if not held or string.sub(held, 1, 8) ~= ARGV[1] then
     redis.call('UNLINK', key)
-    redis.call('HSET', key, '', i == 1 and ARGV[1] .. ARGV[2] or ARGV[1])
+    local done = redis.pcall('HSET', key, '', i == 1 and ARGV[1] .. ARGV[2] or ARGV[1])
+    if type(done) == 'table' and done.err then
+      if string.find(done.err, 'non local key', 1, true) then
+        return redis.error_reply('TRYAGAIN the slot of the shard is moving')
+      end
+      return done
+    end
     made = made + 1
   end
 end

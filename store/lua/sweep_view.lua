@@ -16,8 +16,9 @@ for i = removed + 2, #KEYS do
     redis.call('HINCRBY', KEYS[i], interval, 1)
   end
 end
-for i = 3, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
 local revision = redis.call('HGET', KEYS[1], 'revision') or '0'
 local count = tonumber(string.match(revision, '^%d+')) + 1
 redis.call('HSET', KEYS[1], 'revision', count .. '.' .. ARGV[2])
+-- Last: in a slot that a Cluster is moving, a key without fields could not be written again.
+for i = 3, #ARGV do redis.call('HDEL', KEYS[1], ARGV[i]) end
 return removed

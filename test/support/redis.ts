@@ -109,14 +109,17 @@ export async function scanKeys(client: Redis, prefix: string): Promise<string[]>
   return [...keys].sort();
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port was free");
-  return address.port;
+/** A port that nothing listens on, at most the highest. */
+export async function freePort(highest = 65_535): Promise<number> {
+  for (;;) {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    server.close();
+    await once(server, "close");
+    if (address === null || typeof address === "string") throw new Error("no port was free");
+    if (address.port <= highest) return address.port;
+  }
 }
 
 function untilReady(server: ChildProcess): Promise<void> {

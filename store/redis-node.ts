@@ -1,0 +1,172 @@
+/** One Redis process: a client that reconnects by itself, its deadlines, and the Lua scripts. */
+import { readFileSync } from "node:fs";
+import { Redis } from "ioredis";
+import { messageOf, OnceflowError } from "../engine/errors.ts";
+import type { RedisCommand, RedisDeadlines, RedisMaster, RedisReply, RedisRole } from "./redis.ts";
+import { mapRedisError } from "./redis-errors.ts";
+
+/** Every script: the count of its keys, where that is fixed. A name here is a command. */
+export const scriptKeys = {
+  writeRows: undefined,
+  stampShard: undefined,
+  sealShard: 1,
+  inspectShard: undefined,
+  swapField: 1,
+  resetNamespace: undefined,
+  beginRun: 2,
+  recordOutcome: 1,
+  commitRun: undefined,
+  readHashes: undefined,
+  sweepView: undefined,
+} as const satisfies Readonly<Record<string, number | undefined>>;
+
+/** How a connection behaves. */
+export interface NodeOptions {
+  readonly role: RedisRole;
+  readonly limits: RedisDeadlines;
+  /** Called each time it has connected; `again` where it had been before. */
+  readonly onReady?: (again: boolean) => void;
+  /** Called each time the connection is lost, and each time an attempt to connect fails. */
+  readonly onClose?: () => void;
+}
+
+/** A connection to one Redis process. */
+export interface RedisNode extends RedisMaster {
+  /** See `RedisConnection`. */
+  readonly ready: () => Promise<void>;
+  readonly isReady: () => boolean;
+  /** Whether it has ever connected. */
+  readonly wasReady: () => boolean;
+  /** Sends commands in one round trip; each has a reply, or the error that it failed with. */
+  readonly exec: (commands: readonly RedisCommand[]) => Promise<(RedisReply | Error)[]>;
+  /** What an error of `exec` means. */
+  readonly explain: (error: unknown, command: RedisCommand | undefined) => OnceflowError;
+  readonly close: () => Promise<void>;
+}
+
+/** Connects to the Redis of a `redis://` or `rediss://` URL; returns at once, see `ready`. */
+export function openNode(
+  url: string,
+  address: string,
+  { role, limits, onReady, onClose }: NodeOptions,
+): RedisNode {
+  const client = new Redis(url, {
+    protocol: 2,
+    scripts: loadScripts(),
+    connectionName: `onceflow-${role}`,
+    disableClientInfo: true,
+    commandTimeout: limits.commandTimeoutMs,
+    connectTimeout: limits.connectTimeoutMs,
+    socketTimeout: limits.socketTimeoutMs,
+    // A command whose reply was lost may have been carried out: the caller decides on a repeat.
+    autoResendUnfulfilledCommands: false,
+    // With 0, a lost connection rejects what it left unanswered at once.
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: role === "writing",
+    retryStrategy: (attempt) => Math.min(20 * 2 ** Math.min(attempt, 6), 1_000),
+  });
+
+  let failure: Error | undefined;
+  let connected = false;
+  // Without a listener an 'error' event would end the process.
+  client.on("error", (error: Error) => {
+    failure = error;
+  });
+  client.on("ready", () => {
+    const again = connected;
+    failure = undefined;
+    connected = true;
+    onReady?.(again);
+  });
+  client.on("close", () => onClose?.());
+
+  const explain: RedisNode["explain"] = (error, command) =>
+    mapRedisError(error, address, command?.[0] ?? "", failure);
+
+  async function exec(commands: readonly RedisCommand[]): Promise<(RedisReply | Error)[]> {
+    let outcomes: [error: Error | null, reply: unknown][] | null;
+    try {
+      outcomes = await client
+        .pipeline(commands.map(([name, ...args]) => [`${name}Buffer`, ...args]))
+        .exec();
+    } catch (error) {
+      const failed = error instanceof Error ? error : new Error(messageOf(error));
+      return commands.map(() => failed);
+    }
+    return commands.map((_, i) => {
+      const [error, reply] = outcomes?.[i] ?? [new Error("Connection is closed"), null];
+      return error ?? (reply as RedisReply);
+    });
+  }
+
+  return {
+    address,
+    isReady: () => client.status === "ready",
+    wasReady: () => connected,
+    exec,
+    explain,
+    async send(command) {
+      const [outcome = null] = await exec([command]);
+      if (outcome instanceof Error) throw explain(outcome, command);
+      return outcome;
+    },
+    async ready() {
+      const deadline = Date.now() + limits.connectTimeoutMs;
+      while (client.status !== "ready") {
+        const remaining = deadline - Date.now();
+        if (remaining <= 0 || client.status === "end")
+          throw mapRedisError(new Error("connect ETIMEDOUT"), address, "connect", failure);
+        await nextEvent(client, ["ready", "error", "end"], remaining);
+        const refused = failure && mapRedisError(failure, address, "connect");
+        if (refused?.code === "CONFIG_INVALID") throw refused;
+      }
+    },
+    async close() {
+      if (client.status === "ready") await client.quit().catch(() => undefined);
+      client.disconnect();
+    },
+  };
+}
+
+type LoadedScript = { readonly lua: string; readonly numberOfKeys?: number };
+let loaded: Record<string, LoadedScript> | undefined;
+
+/** Reads the Lua files beside this one, once a process. */
+function loadScripts(): Record<string, LoadedScript> {
+  loaded ??= Object.fromEntries(
+    Object.entries(scriptKeys).map(([name, numberOfKeys]) => {
+      const file = `./lua/${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}.lua`;
+      try {
+        const lua = readFileSync(new URL(file, import.meta.url), "utf8");
+        return [name, numberOfKeys === undefined ? { lua } : { lua, numberOfKeys }];
+      } catch (error) {
+        throw new OnceflowError(
+          "SETUP_FAILED",
+          `the script ${file} is missing beside store/redis: ${messageOf(error)}. Build again.`,
+        );
+      }
+    }),
+  );
+  return loaded;
+}
+
+/** A script as a plain EVAL; any other command as it is. */
+export function withoutCache(command: RedisCommand): RedisCommand {
+  const [name, ...args] = command;
+  const script = loadScripts()[name];
+  if (script === undefined) return command;
+  const { lua, numberOfKeys } = script;
+  return numberOfKeys === undefined ? ["eval", lua, ...args] : ["eval", lua, numberOfKeys, ...args];
+}
+
+function nextEvent(client: Redis, events: readonly string[], timeoutMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = () => {
+      clearTimeout(timer);
+      for (const event of events) client.off(event, settle);
+      resolve();
+    };
+    const timer = setTimeout(settle, timeoutMs);
+    for (const event of events) client.on(event, settle);
+  });
+}

@@ -1,0 +1,168 @@
+/** A real Redis Cluster for tests: masters on free ports, and resharding as redis-cli does it. */
+import { rm } from "node:fs/promises";
+import { Redis } from "ioredis";
+import { slotOf } from "../../store/redis-cluster.ts";
+import { dumpStore } from "./dump-store.ts";
+import type { RedisServer } from "./redis.ts";
+import { freePort, startRedis } from "./redis.ts";
+import { until } from "./until.ts";
+
+const slotCount = 16_384;
+
+/** One master, and a plain client of it. */
+export interface ClusterNode {
+  readonly id: string;
+  readonly port: number;
+  readonly client: Redis;
+  /** Ends the process as `kill -9` does, and starts it again as the same node, empty. */
+  readonly restart: () => Promise<void>;
+}
+
+/** A Cluster without replicas. */
+export interface TestCluster {
+  /** `redis+cluster://`, naming the first node alone. */
+  readonly url: string;
+  readonly nodes: readonly ClusterNode[];
+  /** Starts another master, which has no slots yet. */
+  readonly join: () => Promise<ClusterNode>;
+  readonly ownerOf: (slot: number) => Promise<ClusterNode>;
+  /** Moves a slot key by key; `between` is called while some of its keys have moved. */
+  readonly moveSlot: (
+    slot: number,
+    from: ClusterNode,
+    to: ClusterNode,
+    between?: () => Promise<void>,
+  ) => Promise<void>;
+  /** How often nodes have refused a command with this error since they started. */
+  readonly refusals: (error: "MOVED" | "ASK" | "TRYAGAIN") => Promise<number>;
+  /** Every key under a prefix, as `dumpStore` shows those of one Redis. */
+  readonly dump: (prefix: string) => Promise<string>;
+  readonly stop: () => Promise<void>;
+}
+
+/** Starts three masters that share the slots evenly. */
+export async function startCluster(): Promise<TestCluster> {
+  const nodes: ClusterNode[] = [];
+  const stops: (() => Promise<void>)[] = [];
+
+  async function start(): Promise<ClusterNode> {
+    // A node's bus listens 10000 above its port.
+    const port = await freePort(55_535);
+    const args = [
+      ...["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"],
+      ...["--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "yes"],
+    ];
+    let server: RedisServer = await startRedis({ port, args });
+    const { directory } = server;
+    const client = new Redis(server.url, { protocol: 2 });
+    client.on("error", () => undefined);
+    stops.push(async () => {
+      client.disconnect();
+      await server.stop();
+      await rm(directory, { recursive: true, force: true });
+    });
+    await client.cluster("SET-CONFIG-EPOCH", nodes.length + 1);
+    const node = {
+      id: String(await client.cluster("MYID")),
+      port,
+      client,
+      async restart() {
+        await server.kill();
+        server = await startRedis({ port, args: [...args, "--dir", directory] });
+        await untilOk();
+      },
+    };
+    await nodes[0]?.client.cluster("MEET", "127.0.0.1", port);
+    nodes.push(node);
+    return node;
+  }
+
+  /** Waits until every node knows all others, and serves. */
+  async function untilOk(): Promise<void> {
+    await until("the Cluster is up", async () => {
+      const known = await Promise.all(
+        nodes.map(async ({ client }) => {
+          const info = String(await client.cluster("INFO"));
+          const links = String(await client.cluster("NODES")).match(/ connected/g)?.length;
+          return info.includes("cluster_state:ok") && links === nodes.length;
+        }),
+      );
+      return known.every(Boolean);
+    });
+  }
+
+  async function moveSlot(
+    slot: number,
+    from: ClusterNode,
+    to: ClusterNode,
+    between?: () => Promise<void>,
+  ): Promise<void> {
+    await to.client.cluster("SETSLOT", slot, "IMPORTING", from.id);
+    await from.client.cluster("SETSLOT", slot, "MIGRATING", to.id);
+    for (let moved = 0; ; moved++) {
+      const [key] = (await from.client.cluster("GETKEYSINSLOT", slot, 1)) as string[];
+      if (key === undefined) break;
+      await from.client.migrate("127.0.0.1", to.port, key, 0, 5_000);
+      if (moved === 0) await between?.();
+    }
+    // The new owner first, else for a moment the slot would have none.
+    for (const { client } of [to, from, ...nodes.filter((node) => node !== to && node !== from)])
+      await client.cluster("SETSLOT", slot, "NODE", to.id);
+  }
+
+  const stop = async () => void (await Promise.all(stops.map((each) => each())));
+  try {
+    for (let i = 0; i < 3; i++) await start();
+    const [first, last] = [(i: number) => Math.ceil((i * slotCount) / 3), (i: number) => first(i + 1)];
+    for (const [i, { client }] of nodes.entries())
+      await client.cluster(
+        "ADDSLOTS",
+        ...Array.from({ length: last(i) - first(i) }, (_, j) => first(i) + j),
+      );
+    await untilOk();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+
+  return {
+    url: `redis+cluster://127.0.0.1:${nodes[0]?.port}`,
+    nodes,
+    async join() {
+      const node = await start();
+      await untilOk();
+      return node;
+    },
+    async ownerOf(slot) {
+      const table = (await nodes[0]?.client.cluster("SLOTS")) as [number, number, [string, number]][];
+      const range = table.find(([first, last]) => first <= slot && slot <= last);
+      const owner = nodes.find(({ port }) => port === range?.[2][1]);
+      if (owner === undefined) throw new Error(`no node has slot ${slot}`);
+      return owner;
+    },
+    moveSlot,
+    async refusals(error) {
+      const counts = await Promise.all(
+        nodes.map(async ({ client }) => {
+          const info = await client.info("errorstats");
+          return Number(new RegExp(`errorstat_${error}:count=(\\d+)`).exec(info)?.[1] ?? 0);
+        }),
+      );
+      return counts.reduce((sum, count) => sum + count, 0);
+    },
+    async dump(prefix) {
+      const dumps = await Promise.all(nodes.map(({ client }) => dumpStore(client, prefix)));
+      // A key's name is at the start of a line, its fields are indented below it.
+      return dumps
+        .flatMap((dump) => dump.split(/^(?=\S)/m))
+        .sort()
+        .join("");
+    },
+    stop,
+  };
+}
+
+/** The slots of keys, each once. */
+export function slotsOf(keys: readonly string[]): ReadonlySet<number> {
+  return new Set(keys.map(slotOf));
+}
