@@ -27,6 +27,7 @@ import { chooseBuckets } from "../store/namespace.ts";
 import type { OfflineStore, PartRef } from "../store/offline-store.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
+import { isSameRun, readRunId } from "../store/run-id.ts";
 import { readChunks } from "../store/scan.ts";
 import {
   assertUnchanged,
@@ -262,7 +263,7 @@ export function createMaterialization(
     async openStore(run: RunRef, rows: number): Promise<OpenedStore> {
       const view = viewOfRun(catalogue, run);
       await redis.assertNoEviction();
-      const redisRunId = await runIdsOf(redis);
+      const redisRunId = await readRunId(redis);
       const buckets = chooseBuckets(Math.max(rows, view.expectedEntities));
       const namespace = await online.openNamespace(storedView(view), { buckets });
       return { namespace, redisRunId };
@@ -292,7 +293,7 @@ export function createMaterialization(
         const { endMs } = intervalOfRun(view, run);
         await online.sealNamespace(namespace, { endMs, generation: run.generation });
         // A Redis that restarted may have lost rows that it had acknowledged.
-        if (!areOf(await runIdsOf(redis), redisRunId))
+        if (!isSameRun(redisRunId, await readRunId(redis)))
           throw new OnceflowError(
             "STORE_RESTARTED",
             `Redis at ${redis.address} restarted while the run wrote rows of view "${view.name}"; they are written again.`,
@@ -422,22 +423,6 @@ function filesOf(files: readonly SourceFile[]): CoveredFiles {
     as_of: Math.floor(files.reduce((newest, { mtimeMs }) => Math.max(newest, mtimeMs), 0)),
     hash: hash(files.map(({ sizeBytes, mtimeMs }) => [sizeBytes, mtimeMs])).slice(0, 12),
   };
-}
-
-/** Identifies the process of each Redis that has keys: another id means that one restarted, or is new. */
-async function runIdsOf(redis: RedisConnection): Promise<string> {
-  const masters = await redis.masters();
-  const infos = await Promise.all(masters.map(({ send }) => send(["info", "server"])));
-  return infos
-    .map((info) => /^run_id:(\S+)/m.exec(String(info))?.[1] ?? "")
-    .sort()
-    .join(",");
-}
-
-/** Whether all were there before; one of a Cluster that has gone had its slots moved away. */
-function areOf(now: string, before: string): boolean {
-  const known = before.split(",");
-  return now.split(",").every((id) => known.includes(id));
 }
 
 /** Whether the same files were read, as they were then. */

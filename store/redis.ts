@@ -223,6 +223,7 @@ function targetOf(url: string): string | ClusterTarget {
   });
   const addresses = parsed.map(({ protocol, hostname, port }) => {
     if (protocol !== "redis:" && protocol !== "rediss:") throw invalid(`begins with ${protocol}`);
+    if (scheme !== undefined && hostname === "") throw invalid("names no host");
     return `${hostname || "localhost"}:${port || "6379"}`;
   });
   return scheme === undefined ? (addresses[0] as string) : { urlStart, seeds: addresses };

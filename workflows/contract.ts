@@ -357,7 +357,7 @@ export interface OpenedStore {
     readonly buckets: number;
     readonly epoch: string;
   };
-  /** Changes when Redis restarts. */
+  /** Changes when Redis, or a master of the Cluster, restarts. */
   readonly redisRunId: string;
 }
 

@@ -1,7 +1,6 @@
 /** A real Redis Cluster for tests: masters on free ports, and resharding as redis-cli does it. */
 import { rm } from "node:fs/promises";
 import { Redis } from "ioredis";
-import { slotOf } from "../../store/redis-cluster.ts";
 import { dumpStore } from "./dump-store.ts";
 import type { RedisServer } from "./redis.ts";
 import { freePort, startRedis } from "./redis.ts";
@@ -14,8 +13,18 @@ export interface ClusterNode {
   readonly id: string;
   readonly port: number;
   readonly client: Redis;
+  /** Halts the process without closing its connections; `SIGCONT` wakes it. */
+  readonly signal: (signal: NodeJS.Signals) => void;
   /** Ends the process as `kill -9` does, and starts it again as the same node, empty. */
   readonly restart: () => Promise<void>;
+}
+
+/** Which way slots move. */
+export interface SlotMove {
+  readonly from: ClusterNode;
+  readonly to: ClusterNode;
+  /** Called before each key of a slot moves and when all have, with how many have moved. */
+  readonly during?: (slot: number, moved: number) => Promise<void>;
 }
 
 /** A Cluster without replicas. */
@@ -26,13 +35,9 @@ export interface TestCluster {
   /** Starts another master, which has no slots yet. */
   readonly join: () => Promise<ClusterNode>;
   readonly ownerOf: (slot: number) => Promise<ClusterNode>;
-  /** Moves a slot key by key; `between` is called while some of its keys have moved. */
-  readonly moveSlot: (
-    slot: number,
-    from: ClusterNode,
-    to: ClusterNode,
-    between?: () => Promise<void>,
-  ) => Promise<void>;
+  readonly slotsOf: (node: ClusterNode) => Promise<number[]>;
+  /** Moves slots, key by key. */
+  readonly moveSlots: (slots: readonly number[], move: SlotMove) => Promise<void>;
   /** How often nodes have refused a command with this error since they started. */
   readonly refusals: (error: "MOVED" | "ASK" | "TRYAGAIN") => Promise<number>;
   /** Every key under a prefix, as `dumpStore` shows those of one Redis. */
@@ -66,6 +71,7 @@ export async function startCluster(): Promise<TestCluster> {
       id: String(await client.cluster("MYID")),
       port,
       client,
+      signal: (signal: NodeJS.Signals) => server.signal(signal),
       async restart() {
         await server.kill();
         server = await startRedis({ port, args: [...args, "--dir", directory] });
@@ -91,29 +97,49 @@ export async function startCluster(): Promise<TestCluster> {
     });
   }
 
-  async function moveSlot(
-    slot: number,
-    from: ClusterNode,
-    to: ClusterNode,
-    between?: () => Promise<void>,
+  /** Which node has which slots, as the first node says. */
+  async function rangesOf() {
+    type Range = [first: number, last: number, master: [host: string, port: number]];
+    const table = (await nodes[0]?.client.cluster("SLOTS")) as unknown as Range[];
+    return table.map(([first, last, [, port]]) => ({
+      first,
+      last,
+      node: nodes.find((node) => node.port === port),
+    }));
+  }
+
+  async function moveSlots(
+    slots: readonly number[],
+    { from, to, during }: SlotMove,
   ): Promise<void> {
-    await to.client.cluster("SETSLOT", slot, "IMPORTING", from.id);
-    await from.client.cluster("SETSLOT", slot, "MIGRATING", to.id);
-    for (let moved = 0; ; moved++) {
-      const [key] = (await from.client.cluster("GETKEYSINSLOT", slot, 1)) as string[];
-      if (key === undefined) break;
-      await from.client.migrate("127.0.0.1", to.port, key, 0, 5_000);
-      if (moved === 0) await between?.();
-    }
-    // The new owner first, else for a moment the slot would have none.
-    for (const { client } of [to, from, ...nodes.filter((node) => node !== to && node !== from)])
-      await client.cluster("SETSLOT", slot, "NODE", to.id);
+    const setEach = async ({ client }: ClusterNode, ...state: [string, string]) => {
+      const commands = slots.map((slot) => ["cluster", "SETSLOT", slot, ...state]);
+      for (const [error] of (await client.pipeline(commands).exec()) ?? []) if (error) throw error;
+    };
+    await setEach(to, "IMPORTING", from.id);
+    await setEach(from, "MIGRATING", to.id);
+    await Promise.all(
+      slots.map(async (slot) => {
+        for (let moved = 0; ; moved++) {
+          await during?.(slot, moved);
+          const [key] = (await from.client.cluster("GETKEYSINSLOT", slot, 1)) as string[];
+          if (key === undefined) break;
+          await from.client.migrate("127.0.0.1", to.port, key, 0, 5_000);
+        }
+      }),
+    );
+    // The new owner first, else for a moment the slots would have none.
+    for (const node of [to, from, ...nodes.filter((each) => each !== to && each !== from)])
+      await setEach(node, "NODE", to.id);
   }
 
   const stop = async () => void (await Promise.all(stops.map((each) => each())));
   try {
     for (let i = 0; i < 3; i++) await start();
-    const [first, last] = [(i: number) => Math.ceil((i * slotCount) / 3), (i: number) => first(i + 1)];
+    const [first, last] = [
+      (i: number) => Math.ceil((i * slotCount) / 3),
+      (i: number) => first(i + 1),
+    ];
     for (const [i, { client }] of nodes.entries())
       await client.cluster(
         "ADDSLOTS",
@@ -134,13 +160,20 @@ export async function startCluster(): Promise<TestCluster> {
       return node;
     },
     async ownerOf(slot) {
-      const table = (await nodes[0]?.client.cluster("SLOTS")) as [number, number, [string, number]][];
-      const range = table.find(([first, last]) => first <= slot && slot <= last);
-      const owner = nodes.find(({ port }) => port === range?.[2][1]);
+      const owner = (await rangesOf()).find(
+        ({ first, last }) => first <= slot && slot <= last,
+      )?.node;
       if (owner === undefined) throw new Error(`no node has slot ${slot}`);
       return owner;
     },
-    moveSlot,
+    async slotsOf(node) {
+      return (await rangesOf())
+        .filter((range) => range.node === node)
+        .flatMap(({ first, last }) =>
+          Array.from({ length: last - first + 1 }, (_, i) => first + i),
+        );
+    },
+    moveSlots,
     async refusals(error) {
       const counts = await Promise.all(
         nodes.map(async ({ client }) => {
@@ -160,9 +193,4 @@ export async function startCluster(): Promise<TestCluster> {
     },
     stop,
   };
-}
-
-/** The slots of keys, each once. */
-export function slotsOf(keys: readonly string[]): ReadonlySet<number> {
-  return new Set(keys.map(slotOf));
 }
