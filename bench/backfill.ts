@@ -2,24 +2,19 @@
  * `backfill`: intervals/s of a backfill over intervals without rows, by the whole commit protocol,
  * against empty child workflows with as many empty activities, at the same parallelism.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/worker";
-import { createOfflineActivities } from "../activities/offline.ts";
 import { connectRuns, type Runs } from "../cli/temporal.ts";
 import type { Progress } from "../dev/progress.ts";
-import { startServices } from "../dev/services.ts";
+import { startTemporal } from "../dev/temporal.ts";
 import { buildCatalogue } from "../engine/catalogue.ts";
 import { count, entity, featureView, int64, source, string, timestamp } from "../engine/index.ts";
-import { readSettings, type Settings } from "../settings.ts";
-import { createLedger } from "../store/ledger.ts";
-import { createOfflineStore } from "../store/offline-store.ts";
-import { createOnlineStore } from "../store/online-store.ts";
-import { connectRedis } from "../store/redis.ts";
+import type { Settings } from "../settings.ts";
 import { idsOf, queuesOf } from "../workflows/contract.ts";
-import { type Pair, reportLine } from "./report.ts";
+import { activitiesOf, type Environment, offlineWorker } from "./environment.ts";
+import { type BenchOptions, measurePairs } from "./pairs.ts";
+import { type Line, lineOf } from "./report.ts";
 
 const msPerHour = 3_600_000;
 const firstMs = Date.parse("2020-01-01T00:00:00Z");
@@ -43,67 +38,45 @@ const catalogue = buildCatalogue({
   },
 });
 
-/** Runs `pairs` pairs of a backfill and its limit, over `partitions` intervals each. */
-export async function benchBackfill(
-  { partitions, pairs }: { readonly partitions: number; readonly pairs: number },
+/** Backfills 2000 intervals at full scale. */
+export async function* benchBackfill(
+  environment: Environment,
+  { pairs, scale }: BenchOptions,
   progress: Progress,
-): Promise<string> {
+): AsyncGenerator<Line> {
   Runtime.install({ logger: new DefaultLogger("ERROR") });
-  const folder = mkdtempSync(join(tmpdir(), "onceflow-bench-"));
-  const services = await startServices({ progress });
-  const settings: Settings = {
-    ...readSettings({}),
-    redisUrl: services.redisUrl,
-    temporalAddress: services.temporalAddress,
-    queue: "bench",
-    prefix: "bench",
-    dataDir: join(folder, "data"),
-    offlineDir: join(folder, "offline"),
-  };
+  const partitions = 2000 / scale;
+  const temporal = await startTemporal({ progress });
+  const settings = { ...environment.settings, temporalAddress: temporal.address };
   mkdirSync(settings.dataDir);
   // One row long ago: every interval of the backfill is empty.
   writeFileSync(join(settings.dataDir, "ticks.csv"), "id,at,value\na,2001-01-01T00:00:00Z,1\n");
-  const redis = connectRedis(settings.redisUrl, "writing");
   const connection = await NativeConnection.connect({ address: settings.temporalAddress });
-  const worker = await Worker.create({
-    connection,
-    taskQueue: queuesOf(settings.queue).offline,
-    workflowsPath: fileURLToPath(new URL("./workflows/", import.meta.url)),
-    activities: {
-      ...createOfflineActivities({
-        catalogue,
-        redis,
-        online: createOnlineStore(redis, settings),
-        ledger: createLedger(redis, settings),
-        offline: createOfflineStore({ root: settings.offlineDir }),
-        sources: { dataDir: settings.dataDir },
-        tasks: {},
-        folders: settings,
-        webhooks: settings.webhooks,
-      }),
+  const worker = await Worker.create(
+    offlineWorker(connection, settings, {
+      ...activitiesOf(environment, catalogue, {}),
       nothing: () => Promise.resolve(),
-    },
-  });
+    }),
+  );
   const runs = await connectRuns(settings);
   const running = worker.run();
   try {
-    const measured: Pair[] = [];
+    let next = 0;
     let activities = 0;
     let longest: HistorySize = { events: 0, payloadBytes: 0 };
-    for (let pair = 0; pair < pairs; pair++) {
-      const from = firstMs + pair * partitions * msPerHour;
-      await progress.step(`pair ${pair + 1} of ${pairs}`, async (detail) => {
-        detail(`backfill of ${partitions} intervals`);
-        const { seconds, workflowId } = await backfillSeconds(runs, from, partitions);
-        const figure = partitions / seconds;
-        longest = await longestHistory(runs, workflowId, longest);
-        activities ||= await countActivities(runs, settings, from);
-        detail(`${partitions} empty children with ${activities} activities`);
-        const limit = partitions / (await limitSeconds(runs, partitions, activities, pair));
-        measured.push({ figure, limit });
-      });
-    }
-    return reportLine(
+    const measured = await progress.step(`backfills of ${partitions} intervals`, (detail) =>
+      measurePairs(pairs, detail, {
+        async figure() {
+          const from = firstMs + next++ * partitions * msPerHour;
+          const { seconds, workflowId } = await backfillSeconds(runs, from, partitions);
+          longest = await longestHistory(runs, workflowId, longest);
+          activities = await countActivities(runs, settings, from);
+          return partitions / seconds;
+        },
+        limit: async () => partitions / (await limitSeconds(runs, partitions, activities, next)),
+      }),
+    );
+    yield lineOf(
       {
         bench: "backfill",
         case: `${partitions} intervals without rows`,
@@ -124,11 +97,9 @@ export async function benchBackfill(
   } finally {
     worker.shutdown();
     await running;
-    await redis.close();
     await runs.close();
     await connection.close();
-    await services.stop();
-    rmSync(folder, { recursive: true, force: true });
+    await temporal.stop();
   }
 }
 

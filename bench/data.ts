@@ -20,6 +20,8 @@ export interface DataSet {
   readonly entities?: number;
   /** Columns of `wide`; 500 by default. */
   readonly columns?: number;
+  /** Draws other values; the count of rows by default. */
+  readonly seed?: number;
 }
 
 /** Rows that are drawn at once. */
@@ -58,11 +60,11 @@ export function floatColumns(count: number): string[] {
 
 /** Writes the files where they are not there yet, and returns the pattern that names them. */
 export async function writeDataSet(folder: string, data: DataSet): Promise<string> {
-  const name = Object.values(data).join("-");
+  const name = Object.entries(data).flat().join("-");
   const place = join(folder, name);
   if (!existsSync(place)) {
     mkdirSync(place, { recursive: true });
-    const random = createRandom(data.rows);
+    const random = createRandom(data.seed ?? data.rows);
     for (let file = 0; file < data.files; file++) {
       const from = Math.floor((data.rows * file) / data.files);
       const to = Math.floor((data.rows * (file + 1)) / data.files);

@@ -2,7 +2,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { MockActivityEnvironment } from "@temporalio/testing";
+import type { NativeConnection, WorkerOptions } from "@temporalio/worker";
 import { createOfflineActivities } from "../activities/offline.ts";
 import type { Progress } from "../dev/progress.ts";
 import { startRedis } from "../dev/redis.ts";
@@ -12,14 +14,7 @@ import { createLedger } from "../store/ledger.ts";
 import { createOfflineStore } from "../store/offline-store.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import { connectRedis, type RedisConnection } from "../store/redis.ts";
-import {
-  type OpenedStore,
-  type RowsRead,
-  type RowsWritten,
-  type RunPlan,
-  slicesOf,
-  type Waiting,
-} from "../workflows/contract.ts";
+import { queuesOf, type RowsWritten, slicesOf } from "../workflows/contract.ts";
 
 /** Where a benchmark works. */
 export interface Environment {
@@ -72,6 +67,21 @@ export function activitiesOf(
   });
 }
 
+/** Options of a worker of the offline queue, with the workflows and these activities. */
+export function offlineWorker(
+  connection: NativeConnection,
+  { queue }: Pick<Settings, "queue">,
+  activities: object,
+): WorkerOptions {
+  return {
+    connection,
+    taskQueue: queuesOf(queue).offline,
+    workflowsPath: fileURLToPath(new URL("./workflows/", import.meta.url)),
+    activities,
+    maxConcurrentActivityTaskExecutions: 2,
+  };
+}
+
 /** What a direct run took, in seconds. */
 export interface DirectRun extends RowsWritten {
   readonly passOneSeconds: number;
@@ -79,23 +89,18 @@ export interface DirectRun extends RowsWritten {
   readonly seconds: number;
 }
 
-/** Calls the activities of `materialize` in their order, without Temporal. */
-export async function materializeDirectly(
-  environment: Pick<Environment, "redis" | "settings">,
+type Activities = ReturnType<typeof activitiesOf>;
+
+/** Begins a run that nobody has done, and says in which slices of files. */
+export async function planRun(
+  { planRun }: Activities,
   catalogue: Catalogue,
-  sources: Readonly<Record<string, string>>,
-  {
-    view: name,
-    start = "",
-    end,
-  }: { readonly view: string; readonly start?: string; readonly end: string },
-): Promise<DirectRun> {
-  const activities = activitiesOf(environment, catalogue, sources);
+  { view: name, end }: { readonly view: string; readonly end: string },
+) {
   const view = viewNamed(catalogue, name);
-  const attempt = new MockActivityEnvironment();
   const request = {
     view: name,
-    start,
+    start: "",
     end,
     fingerprint: view.fingerprint,
     definition: view.runFingerprint,
@@ -103,32 +108,45 @@ export async function materializeDirectly(
     reprocess: false,
     sensed: true,
   };
-  const startedAtMs = performance.now();
-  const plan = (await attempt.run(activities.planRun, request)) as RunPlan | Waiting;
+  const plan = await call(planRun, request);
   if (plan.due !== "rows") throw new Error(`${name} has ${plan.due} to do, not rows`);
-  const run = { ...request, generation: plan.generation };
-  const slices = slicesOf(plan.files);
+  return { run: { ...request, generation: plan.generation }, slices: slicesOf(plan.files) };
+}
+
+/** Calls an activity as a worker does. */
+export function call<A extends unknown[], R>(
+  activity: (...args: A) => Promise<R>,
+  ...args: A
+): Promise<R> {
+  return new MockActivityEnvironment().run(activity, ...args) as Promise<R>;
+}
+
+/** Calls the activities of `materialize` in their order, without Temporal. */
+export async function materializeDirectly(
+  environment: Pick<Environment, "redis" | "settings">,
+  catalogue: Catalogue,
+  sources: Readonly<Record<string, string>>,
+  request: { readonly view: string; readonly end: string },
+): Promise<DirectRun> {
+  const activities = activitiesOf(environment, catalogue, sources);
+  const startedAtMs = performance.now();
+  const { run, slices } = await planRun(activities, catalogue, request);
   let rows = 0;
-  for (const slice of slices)
-    rows += ((await attempt.run(activities.readSlice, run, slice)) as RowsRead).rows;
-  await attempt.run(activities.validateRun, run);
+  for (const slice of slices) rows += (await call(activities.readSlice, run, slice)).rows;
+  await call(activities.validateRun, run);
   const passOneAtMs = performance.now();
-  const store = (await attempt.run(activities.openStore, run, rows)) as OpenedStore;
+  const store = await call(activities.openStore, run, rows);
   const counts = { read: 0, written: 0, superseded: 0 };
   for (const slice of slices) {
-    const done = (await attempt.run(activities.writeSlice, run, slice, store)) as RowsWritten;
+    const done = await call(activities.writeSlice, run, slice, store);
     counts.read += done.read;
     counts.written += done.written;
     counts.superseded += done.superseded;
   }
-  await attempt.run(activities.commitRun, run, store);
+  await call(activities.commitRun, run, store);
   const passTwoAtMs = performance.now();
-  await attempt.run(activities.publishRun, run, true, {
-    rows,
-    written: counts.written,
-    superseded: counts.superseded,
-    warnings: [],
-  });
+  const { written, superseded } = counts;
+  await call(activities.publishRun, run, true, { rows, written, superseded, warnings: [] });
   return {
     ...counts,
     passOneSeconds: (passOneAtMs - startedAtMs) / 1000,

@@ -1,4 +1,4 @@
-/** The one line of JSON that a benchmark prints. */
+/** The one line of JSON that a benchmark prints for each case. */
 import { cpus, totalmem } from "node:os";
 
 /** Figure and limit are in the same unit and of the same run. */
@@ -7,34 +7,84 @@ export interface Pair {
   readonly limit: number;
 }
 
-/** What a benchmark measured. */
+/** What a case measured. */
 export interface Report {
   readonly bench: string;
   readonly case: string;
   readonly unit: string;
-  readonly target: { readonly min: number } | { readonly max: number };
+  /** What the ratio of figure and limit must be; or, as `budget`, the most that the figure may be. */
+  readonly target:
+    { readonly min: number } | { readonly max: number } | { readonly budget: number };
   readonly rows: number;
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-/** The line: medians over the pairs, and the range of the ratios. */
-export function reportLine(report: Report, pairs: readonly Pair[]): string {
-  if (pairs.length === 0) throw new Error(`${report.bench}: a figure without a limit is no result`);
+/** A case with its figures: medians over the pairs, and the range of the ratios. */
+export interface Line extends Omit<Report, "target"> {
+  readonly figure: number;
+  readonly limit: number;
+  readonly ratio: number;
+  readonly ratio_range: readonly [least: number, most: number];
+  readonly pairs: number;
+  readonly target: { readonly min: number } | { readonly max: number };
+  readonly budget?: number;
+  readonly machine: Readonly<Record<string, unknown>>;
+}
+
+/** @throws where a figure comes without a limit that was measured beside it */
+export function lineOf({ target, ...report }: Report, pairs: readonly Pair[]): Line {
+  const isMeasured = ({ figure, limit }: Pair) => figure > 0 && limit > 0 && Number.isFinite(limit);
+  if (pairs.length === 0 || !pairs.every(isMeasured))
+    throw new Error(`${report.bench}, ${report.case}: a figure without a limit is no result`);
   const ratios = pairs.map(({ figure, limit }) => figure / limit).sort((a, b) => a - b);
-  return JSON.stringify({
+  const limit = median(pairs.map((pair) => pair.limit));
+  return {
     ...report,
     figure: rounded(median(pairs.map(({ figure }) => figure))),
-    limit: rounded(median(pairs.map(({ limit }) => limit))),
+    limit: rounded(limit),
     ratio: rounded(median(ratios)),
-    ratio_range: [ratios.at(0), ratios.at(-1)].map((ratio) => rounded(ratio ?? 0)),
+    ratio_range: [rounded(ratios[0] ?? NaN), rounded(ratios.at(-1) ?? NaN)],
     pairs: pairs.length,
+    ...("budget" in target
+      ? { target: { max: rounded(target.budget / limit) }, budget: target.budget }
+      : { target }),
     machine: {
       cpu: cpus()[0]?.model,
       cores: cpus().length,
       memory_gb: Math.round(totalmem() / 2 ** 30),
       node: process.version,
     },
-  });
+  };
+}
+
+/** Whether the ratio is what it must be. */
+export function holds({ ratio, target }: Pick<Line, "ratio" | "target">): boolean {
+  return "min" in target ? ratio >= target.min : ratio <= target.max;
+}
+
+/** A table of lines for people. */
+export function tableOf(lines: readonly Line[]): string {
+  const head = ["bench", "case", "figure", "limit", "unit", "ratio", "range", "target", ""];
+  const rows = lines.map((line) => [
+    line.bench,
+    line.case,
+    String(line.figure),
+    String(line.limit),
+    line.unit,
+    String(line.ratio),
+    line.ratio_range.join(" – "),
+    "min" in line.target ? `≥ ${line.target.min}` : `≤ ${line.target.max}`,
+    holds(line) ? "✓" : "✗",
+  ]);
+  const widths = head.map((_, i) => Math.max(...[head, ...rows].map((row) => row[i]?.length ?? 0)));
+  return [head, ...rows]
+    .map((row) =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
 }
 
 function median(values: readonly number[]): number {

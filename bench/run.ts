@@ -1,28 +1,75 @@
-/** `npm run --silent bench -- NAME`: measures, and prints one line of JSON for each result. */
+/** `npm run --silent bench -- [NAME]`: measures, and prints a line of JSON for each case. */
 import { Command } from "commander";
+import { openProgress, type Progress } from "../dev/progress.ts";
 import { messageOf } from "../engine/errors.ts";
-import { openProgress } from "../dev/progress.ts";
 import { benchBackfill } from "./backfill.ts";
+import { benchBatch } from "./batch.ts";
+import { type Environment, openEnvironment } from "./environment.ts";
+import { benchMaterialize } from "./materialize.ts";
+import { benchMemory } from "./memory.ts";
+import type { BenchOptions } from "./pairs.ts";
+import { type Line, tableOf } from "./report.ts";
+import { benchShapes } from "./shapes.ts";
+import { benchWorkflow } from "./workflow.ts";
+
+type Bench = (
+  environment: Environment,
+  options: BenchOptions,
+  progress: Progress,
+) => AsyncIterable<Line>;
+
+const benches: Readonly<Record<string, Bench>> = {
+  batch: benchBatch,
+  materialize: benchMaterialize,
+  memory: benchMemory,
+  workflow: benchWorkflow,
+  shapes: benchShapes,
+  backfill: benchBackfill,
+};
 
 interface Options {
-  readonly partitions: string;
   readonly pairs: string;
+  readonly scale: string;
+  readonly json?: true;
 }
 
+const names = Object.keys(benches).join(", ");
 const command = new Command("npm run --silent bench --")
   .description(
-    "Measures against a limit of the same run. `backfill`: intervals/s of a backfill over intervals " +
-      "without rows, against empty child workflows with as many empty activities. Prints one line " +
-      "of JSON; progress goes to standard error.",
+    "Measures against limits of the same run and prints one line of JSON for each case; progress " +
+      "goes to standard error. Without a name it runs all and shows a table. docs/benchmarks.md " +
+      "says what each measures.",
   )
-  .argument("<name>", "backfill")
-  .option("--partitions <count>", "intervals of each measurement", "2000")
-  .option("--pairs <count>", "how often figure and limit are measured in turn", "3")
-  .action(async (name: string, { partitions, pairs }: Options) => {
-    if (name !== "backfill") throw new Error(`no benchmark is called "${name}"; give backfill`);
-    const options = { partitions: Number(partitions), pairs: Number(pairs) };
-    process.stdout.write(`${await benchBackfill(options, openProgress())}\n`);
+  .argument("[names...]", `${names}; all by default`)
+  .option("--pairs <count>", "how often figure and limit are measured in turn", "7")
+  .option("--scale <divisor>", "divides the rows of every case, to try a benchmark out", "1")
+  .option("--json", "lines of JSON, also where all are run")
+  .action(async (wanted: readonly string[], { pairs, scale, json }: Options) => {
+    const unknown = wanted.find((name) => !(name in benches));
+    if (unknown !== undefined)
+      throw new Error(`no benchmark is called "${unknown}"; give one of ${names}`);
+    const options = { pairs: countOf("--pairs", pairs), scale: countOf("--scale", scale) };
+    const showsTable = wanted.length === 0 && json !== true;
+    const progress = openProgress();
+    const lines: Line[] = [];
+    for (const name of wanted.length === 0 ? Object.keys(benches) : wanted) {
+      const environment = await openEnvironment(progress);
+      try {
+        for await (const line of (benches[name] as Bench)(environment, options, progress)) {
+          lines.push(line);
+          if (!showsTable) process.stdout.write(`${JSON.stringify(line)}\n`);
+        }
+      } finally {
+        await environment.stop();
+      }
+    }
+    if (showsTable) process.stdout.write(`${tableOf(lines)}\n`);
   });
+
+function countOf(option: string, text: string): number {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+  throw new Error(`${option} is "${text}"; give a whole number from 1`);
+}
 
 try {
   await command.parseAsync();

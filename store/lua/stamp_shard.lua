@@ -5,22 +5,25 @@
 -- ARGV[1]  epoch of the namespace, 8 bytes
 -- ARGV[2]  the zero mark, 12 bytes
 -- returns  the count of keys that were made anew
--- cost     O(buckets); what it drops is freed in the background
+-- cost     O(buckets), and O(rows) of what another epoch left
 --
--- Where a Cluster is moving the slot, what was dropped can only be made at its new place: TRYAGAIN
--- has the call sent again, and there it finds nothing to drop.
+-- A key that is there is emptied, not dropped: in a slot that a Cluster is moving it could not be
+-- made again. One that is not there can only be made at the slot's new place: TRYAGAIN has the call
+-- sent again until the slot has moved.
 
 local made = 0
 for i, key in ipairs(KEYS) do
   local held = redis.call('HGET', key, '')
   if not held or string.sub(held, 1, 8) ~= ARGV[1] then
-    redis.call('UNLINK', key)
     local done = redis.pcall('HSET', key, '', i == 1 and ARGV[1] .. ARGV[2] or ARGV[1])
     if type(done) == 'table' and done.err then
       if string.find(done.err, 'non local key', 1, true) then
         return redis.error_reply('TRYAGAIN the slot of the shard is moving')
       end
       return done
+    end
+    for _, field in ipairs(redis.call('HKEYS', key)) do
+      if field ~= '' then redis.call('HDEL', key, field) end
     end
     made = made + 1
   end

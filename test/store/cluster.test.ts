@@ -69,7 +69,6 @@ function writeBatch(
     eventTimesUs: (row) => rows[row]?.eventTimeUs ?? 0,
     generation: 1 + (batch % 3),
     ordinals: (row) => rows[row]?.ordinal ?? 0,
-    mark: { endMs: 5, generation: 1 + (batch % 3) },
   });
 }
 
@@ -156,7 +155,7 @@ describe("redis cluster", () => {
       "{a}{b}",
       "é{😀}",
     ];
-    for (let i = 0; i < 200; i++) keys.push(createKeys().bucket("users", "ab12", i));
+    for (let i = 0; i < 200; i++) keys.push(createKeys().bucket("users", "ab12", i, i + 7));
     for (const key of keys) assert.equal(slotOf(key), await client.cluster("KEYSLOT", key), key);
   });
 
@@ -215,7 +214,7 @@ describe("redis cluster", () => {
     const keys = createKeys(prefix);
     const ledgerSlot = slotOf(keys.pointers(stored.view));
     const bucketSlots = new Set(
-      Array.from({ length: 1024 }, (_, i) => slotOf(keys.bucket("users", "ab12", i))),
+      Array.from({ length: 1024 }, (_, i) => slotOf(keys.shard("users", "ab12", i))),
     );
     const from = await cluster.ownerOf(ledgerSlot);
     const [near] = cluster.nodes.filter((node) => node !== from) as [ClusterNode];
@@ -294,12 +293,12 @@ describe("redis cluster", () => {
     assert.equal(await cluster.dump(prefix), await dumpOfOne(small, days, 1024));
   });
 
-  it("begins a bucket anew whose slot is moving, and reads and writes it there", async () => {
+  it("begins a namespace anew whose slot is moving, and reads and writes it meanwhile", async () => {
     const redis = connect();
     const store = createOnlineStore(redis, { prefix });
     const old = await open(redis, 1);
     await writeBatch(redis, prefix, old, 1);
-    const slot = slotOf(createKeys(prefix).bucket("users", "ab12", 0));
+    const slot = slotOf(createKeys(prefix).shard("users", "ab12", 0));
     const from = await cluster.ownerOf(slot);
     const [to] = cluster.nodes.filter((node) => node !== from) as [ClusterNode];
     const during = async (_: number, moved: number) => {
@@ -309,8 +308,6 @@ describe("redis cluster", () => {
       await writeBatch(redis, prefix, fresh, 2);
       await failsWith(writeBatch(redis, prefix, old, 3), "STORE_LOST");
       assert.ok((await readEntities(redis, prefix, fresh)).some((row) => row !== null));
-      const left = (await from.client.cluster("GETKEYSINSLOT", slot, 1_000)) as string[];
-      assert.ok(!left.some((key) => key.startsWith(prefix)), "it was made where it cannot stay");
     };
     await cluster.moveSlots([slot], { from, to, during });
     assert.equal((await store.verifyNamespace(await open(redis, 1))).rows, rowsPerBatch);
@@ -361,7 +358,7 @@ describe("redis cluster", () => {
     redis.onReconnect(() => reconnects++);
     const namespace = await open(redis, 256);
     const before = await readRunId(redis);
-    const slot = slotOf(createKeys(prefix).bucket("users", "ab12", 0));
+    const slot = slotOf(createKeys(prefix).shard("users", "ab12", 0));
     const from = await cluster.ownerOf(slot);
     const [to] = cluster.nodes.filter((node) => node !== from) as [ClusterNode];
     await cluster.moveSlots([slot], { from, to });

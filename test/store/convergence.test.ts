@@ -237,6 +237,10 @@ describe("The online store converges", function () {
         return fields.sort();
       },
       dump: () => dumpStore(client, prefix),
+      /** Looking for keys costs by the keys of the whole server. */
+      async remove(): Promise<void> {
+        await client.unlink(await scanKeys(client, prefix));
+      },
     };
   }
 
@@ -261,6 +265,7 @@ describe("The online store converges", function () {
         const keys = newest.map(({ key }) => key);
         const values = newest.map((row) => row.values);
         assert.deepStrictEqual(await other.read(keys), values);
+        await Promise.all([canonical.remove(), other.remove()]);
       }),
       runsOf(500),
     );

@@ -1,0 +1,92 @@
+/** `workflow`: rows/s of `materialize` through Temporal, against the activities called directly. */
+import { NativeConnection, Worker } from "@temporalio/worker";
+import { connectRuns } from "../cli/temporal.ts";
+import type { Progress } from "../dev/progress.ts";
+import { startTemporal } from "../dev/temporal.ts";
+import { viewNamed } from "../engine/catalogue.ts";
+import { queuesOf } from "../workflows/contract.ts";
+import { example } from "./catalogues.ts";
+import { writeDataSet } from "./data.ts";
+import {
+  activitiesOf,
+  type Environment,
+  materializeDirectly,
+  offlineWorker,
+} from "./environment.ts";
+import { type BenchOptions, measurePairs, secondsOf } from "./pairs.ts";
+import { type Line, lineOf } from "./report.ts";
+
+export async function* benchWorkflow(
+  environment: Environment,
+  { pairs, scale }: BenchOptions,
+  progress: Progress,
+): AsyncGenerator<Line> {
+  const { folder, redis } = environment;
+  const rows = 10_000_000 / scale;
+  const files = 16;
+  const pattern = await progress.step(`${rows} rows of data set (a) in ${files} files`, () =>
+    writeDataSet(folder, { kind: "a", rows, files }),
+  );
+  const sources = { absences: pattern };
+  const temporal = await startTemporal({ progress });
+  const settings = { ...environment.settings, temporalAddress: temporal.address };
+  const connection = await NativeConnection.connect({ address: settings.temporalAddress });
+  const activities = activitiesOf(environment, example, sources);
+  const worker = await Worker.create(offlineWorker(connection, settings, activities));
+  const runs = await connectRuns(settings);
+  const running = worker.run();
+  let run = 0;
+  const nextEnd = () => new Date(Date.UTC(2026, 0, 1) + run++ * 86_400_000).toISOString();
+  const view = viewNamed(example, "absences");
+  try {
+    const measured = await progress.step("workflow and direct calls", (detail) =>
+      measurePairs(pairs, detail, {
+        async figure() {
+          await redis.send(["flushall"]);
+          const end = nextEnd();
+          const seconds = await secondsOf(async () => {
+            const handle = await runs.client.workflow.start("materialize", {
+              args: [
+                {
+                  view: view.name,
+                  start: "1970-01-01T00:00:00.000Z",
+                  end,
+                  fingerprint: view.fingerprint,
+                  definition: view.runFingerprint,
+                },
+              ],
+              taskQueue: queuesOf(settings.queue).offline,
+              workflowId: `bench/${end}`,
+            });
+            const { written } = (await handle.result()) as { written: number };
+            if (written !== rows) throw new Error(`${written} of ${rows} rows were written`);
+          });
+          return rows / seconds;
+        },
+        async limit() {
+          await redis.send(["flushall"]);
+          const request = { view: view.name, end: nextEnd() };
+          const { seconds } = await materializeDirectly(environment, example, sources, request);
+          return rows / seconds;
+        },
+      }),
+    );
+    yield lineOf(
+      {
+        bench: "workflow",
+        case: `${files} partitions of data set (a), 1 worker`,
+        unit: "rows/s",
+        target: { min: 0.85 },
+        rows,
+        config: { files, workers: 1, limit: "the activities called one after the other" },
+      },
+      measured,
+    );
+  } finally {
+    worker.shutdown();
+    await running;
+    await runs.close();
+    await connection.close();
+    await temporal.stop();
+  }
+}
