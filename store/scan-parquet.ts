@@ -4,8 +4,10 @@ import { setImmediate as turn } from "node:timers/promises";
 import pl from "nodejs-polars";
 import {
   columnNamed,
+  columnNamesOf,
   describeType,
   dtypeOf,
+  dtypesOf,
   heightOf,
   lazyOf,
   polarsType,
@@ -37,6 +39,25 @@ import {
   unreadable,
 } from "./source-chunk.ts";
 
+/** Rows of a chunk, at most. */
+const chunkRows = 131_072;
+/** Values of a chunk, about: long lists make its rows fewer. */
+const chunkValues = 4 * 1024 * 1024;
+/** What one synchronous step decodes, about: a column of a row group is never divided. */
+const stepValues = 1024 * 1024;
+const stepBytes = 16 * 1024 * 1024;
+/** What small row groups are read together up to, beside their rows. */
+const batchBytes = 64 * 1024 * 1024;
+const batchColumnChunks = 2048;
+/** What Node reads into one buffer. */
+const maxBytes = 2 ** 31 - 1;
+/** Far beyond any real footer: a damaged length must not make us allocate gigabytes. */
+const maxFooterBytes = 256 * 1024 * 1024;
+/** Read at first from a file's end: most footers are smaller. */
+const tailBytes = 64 * 1024;
+/** So that every ordinal of a file is its own. */
+const maxRows = 2 ** 32;
+
 /**
  * The declared columns of a parquet file, in chunks of rows.
  *
@@ -53,9 +74,8 @@ export async function* readParquet(input: Input): AsyncGenerator<Chunk> {
       const { bytes } = layOut(footer, [], new Set());
       return project(pl.readParquet(bytes, { columns: names }), input.source);
     });
-    const types = new Map(
-      names.map((name) => [name, empty.getColumn(name).dtype as pl.DataType] as const),
-    );
+    const dtypes = dtypesOf(empty);
+    const types = new Map(columnNamesOf(empty).map((name, i) => [name, dtypes[i]]));
     assertTypes(input, types);
     let firstRow = 0;
     for (const groups of batchesOf(input, footer)) {
@@ -78,25 +98,6 @@ export async function* readParquet(input: Input): AsyncGenerator<Chunk> {
     await handle.close();
   }
 }
-
-/** Rows of a chunk, at most. */
-const chunkRows = 131_072;
-/** Values of a chunk, about: long lists make its rows fewer. */
-const chunkValues = 4 * 1024 * 1024;
-/** What one synchronous step decodes, about: a column of a row group is never divided. */
-const stepValues = 1024 * 1024;
-const stepBytes = 16 * 1024 * 1024;
-/** What small row groups are read together up to, beside their rows. */
-const batchBytes = 64 * 1024 * 1024;
-const batchColumnChunks = 2048;
-/** What Node reads into one buffer. */
-const maxBytes = 2 ** 31 - 1;
-/** Far beyond any real footer: a damaged length must not make us allocate gigabytes. */
-const maxFooterBytes = 256 * 1024 * 1024;
-/** Read at first from a file's end: most footers are smaller. */
-const tailBytes = 64 * 1024;
-/** So that every ordinal of a file is its own. */
-const maxRows = 2 ** 32;
 
 async function openFooter(input: Input, handle: fs.FileHandle): Promise<ParquetFooter> {
   const { size } = await handle.stat().catch((cause: unknown) => {
@@ -218,7 +219,7 @@ function sum<T>(items: readonly T[], of: (item: T) => number): number {
 function toChunk(
   input: Input,
   frame: pl.DataFrame,
-  types: ReadonlyMap<string, pl.DataType>,
+  types: ReadonlyMap<string, pl.DataType | undefined>,
   firstRow: number,
 ): Chunk {
   const place = (row: number) => `row ${firstRow + row + 1}`;
@@ -286,7 +287,7 @@ function isAccepted(type: pl.DataType, dtype: Dtype, isKey: boolean): boolean {
   }
 }
 
-function assertTypes(input: Input, types: ReadonlyMap<string, pl.DataType>) {
+function assertTypes(input: Input, types: ReadonlyMap<string, pl.DataType | undefined>) {
   const wrong = declared(input.source).filter(([name, dtype]) => {
     const type = types.get(name);
     const isKey = input.source.entity.keys.includes(name);

@@ -75,6 +75,13 @@ export function columnNamesOf(frame: pl.DataFrame): string[] {
   return nativeOf(frame).columns;
 }
 
+/** The dtypes of a frame's columns, in order: a series for each would cost 0.3 ms. */
+export function dtypesOf(frame: pl.DataFrame): pl.DataType[] {
+  return nativeOf(frame)
+    .dtypes()
+    .map((dtype) => pl.DataType.deserialize(dtype));
+}
+
 /** A frame as a lazy one, whose properties no column hides. */
 export function lazyOf(frame: pl.DataFrame): pl.LazyDataFrame {
   const names = columnNamesOf(frame);
@@ -105,8 +112,14 @@ export function columnNamed(name: string): pl.Expr {
 }
 
 /** What lies below the proxy of a frame; no column's name begins with one underscore. */
-function nativeOf(frame: pl.DataFrame): { readonly height: number; readonly columns: string[] } {
-  return (frame as unknown as { _df: { height: number; columns: string[] } })._df;
+function nativeOf(frame: pl.DataFrame): NativeFrame {
+  return (frame as unknown as { _df: NativeFrame })._df;
+}
+
+interface NativeFrame {
+  readonly height: number;
+  readonly columns: string[];
+  dtypes(): unknown[];
 }
 
 /** One row's place in a mask: 1 where the value is null; null where no value of the column is. */
