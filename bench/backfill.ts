@@ -4,7 +4,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/worker";
+import { NativeConnection, Worker } from "@temporalio/worker";
 import { connectRuns, type Runs } from "../cli/temporal.ts";
 import type { Progress } from "../dev/progress.ts";
 import { startTemporal } from "../dev/temporal.ts";
@@ -44,7 +44,6 @@ export async function* benchBackfill(
   { pairs, scale }: BenchOptions,
   progress: Progress,
 ): AsyncGenerator<Line> {
-  Runtime.install({ logger: new DefaultLogger("ERROR") });
   const partitions = 2000 / scale;
   const temporal = await startTemporal({ progress });
   const settings = { ...environment.settings, temporalAddress: temporal.address };

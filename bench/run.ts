@@ -1,4 +1,5 @@
 /** `npm run --silent bench -- [NAME]`: measures, and prints a line of JSON for each case. */
+import { DefaultLogger, Runtime } from "@temporalio/worker";
 import { Command } from "commander";
 import { openProgress, type Progress } from "../dev/progress.ts";
 import { messageOf } from "../engine/errors.ts";
@@ -71,6 +72,7 @@ function countOf(option: string, text: string): number {
   throw new Error(`${option} is "${text}"; give a whole number from 1`);
 }
 
+Runtime.install({ logger: new DefaultLogger("ERROR") });
 try {
   await command.parseAsync();
 } catch (error) {

@@ -67,12 +67,13 @@ export function connectCluster(
   const listeners: (() => void)[] = [];
   let failure: unknown = new Error("connect ETIMEDOUT");
   let loading: Promise<void> | undefined;
+  let isLoaded = false;
   let isFresh = false;
   const closing = new AbortController();
 
   function open(at: string): RedisNode {
     // A master that comes later, as after a failover, may lack what its predecessor had.
-    const isLate = slots.length > 0;
+    const isLate = isLoaded;
     const node = openNode(urlStart + at, at, {
       role,
       limits,
@@ -80,10 +81,9 @@ export function connectCluster(
         if (again || isLate) for (const listener of listeners) listener();
       },
       onClose() {
-        if (nodes.get(at) !== node || closing.signal.aborted) return;
-        if (slots.includes(at)) return refreshSoon();
-        nodes.delete(at);
-        void node.close();
+        if (nodes.get(at) !== node || !isLoaded || closing.signal.aborted) return;
+        if (slots.includes(at)) refreshSoon();
+        else drop(at, node);
       },
     });
     return node;
@@ -113,25 +113,22 @@ export function connectCluster(
   async function readTable(knows?: RedisNode): Promise<void> {
     let ranges = knows && (await rangesOf(knows).catch(() => undefined));
     ranges ??= await firstOf(owners().filter((node) => node.isReady())).catch(() => undefined);
-    if (ranges === undefined) {
-      const opened = seeds.map((seed) => open(seed));
-      try {
-        ranges = await firstOf(opened);
-      } finally {
-        for (const node of opened) void node.close();
-      }
-    }
+    const fromSeeds = ranges === undefined;
+    ranges ??= await firstOf(seeds.map(nodeAt));
     const table = new Array<string | undefined>(slotCount).fill(undefined);
     for (const { first, last, at } of ranges) table.fill(at, first, last + 1);
     if (closing.signal.aborted) return;
     failure = new Error("connect ETIMEDOUT");
     slots = table;
     owners();
-    for (const [at, node] of nodes)
-      if (!slots.includes(at) && !node.isReady() && node.wasReady()) {
-        nodes.delete(at);
-        void node.close();
-      }
+    isLoaded = true;
+    // A seed may be another name of a master, or a replica.
+    if (fromSeeds) for (const seed of seeds) if (!slots.includes(seed)) drop(seed, nodeAt(seed));
+  }
+
+  function drop(at: string, node: RedisNode): void {
+    nodes.delete(at);
+    void node.close();
   }
 
   function refreshSoon(knows?: RedisNode): void {
@@ -147,14 +144,10 @@ export function connectCluster(
   }
 
   async function connect(): Promise<void> {
-    while (slots.length === 0 && !closing.signal.aborted) {
-      const isLoaded = await load().then(
-        () => true,
-        () => false,
-      );
-      if (!isLoaded)
-        await pause(connectPauseMs, undefined, { signal: closing.signal }).catch(() => undefined);
-    }
+    while (!isLoaded && !closing.signal.aborted)
+      await load()
+        .catch(() => pause(connectPauseMs, undefined, { signal: closing.signal }))
+        .catch(() => undefined);
   }
   void connect();
 
@@ -231,8 +224,8 @@ export function connectCluster(
       place,
       slot: slotOf(keyOf(command)),
     }));
-    if (slots.length === 0 && role === "serving") throw mapRedisError(failure, address, "connect");
-    if (slots.length === 0) await load();
+    if (!isLoaded && role === "serving") throw mapRedisError(failure, address, "connect");
+    if (!isLoaded) await load();
     for (let attempts = 0; ; attempts++) {
       const refused = await attempt(pending, replies);
       const [first] = refused;
@@ -250,7 +243,7 @@ export function connectCluster(
     address,
     async ready() {
       const connected = async () => {
-        if (slots.length === 0) await load();
+        if (!isLoaded) await load();
         await Promise.all(owners().map((node) => node.ready()));
       };
       // The reason of the node that is not ready says more, so it comes first.
@@ -268,7 +261,7 @@ export function connectCluster(
       // What was read before knows nothing of a failover since.
       await load();
       const masters = owners();
-      await Promise.all(masters.map((node) => (node.wasReady() ? undefined : node.ready())));
+      await Promise.all(masters.filter((node) => !node.wasReady()).map((node) => node.ready()));
       return masters;
     },
     onReconnect: (listener) => void listeners.push(listener),

@@ -1,108 +1,31 @@
 import assert from "node:assert/strict";
 import { Redis } from "ioredis";
 import { OnceflowError } from "../../engine/errors.ts";
-import { formatInterval, interval } from "../../engine/interval.ts";
-import { columnsOfRows } from "../../store/column-data.ts";
-import { encodeEntityKey } from "../../store/entity-key.ts";
 import { createKeys } from "../../store/keys.ts";
 import { createLedger } from "../../store/ledger.ts";
-import type { Namespace } from "../../store/namespace.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import type { RedisConnection, RedisRole } from "../../store/redis.ts";
 import { connectRedis } from "../../store/redis.ts";
 import { slotOf } from "../../store/redis-cluster.ts";
-import { createRowCodec } from "../../store/row-codec.ts";
 import { isSameRun, readRunId } from "../../store/run-id.ts";
 import { planSweep, sweep } from "../../store/sweep.ts";
 import { dumpStore } from "../support/dump-store.ts";
 import { failsWith } from "../support/fails-with.ts";
+import {
+  commitDay,
+  entities,
+  readEntities,
+  rowsOf,
+  rowsPerBatch,
+  set,
+  stored,
+  writeBatch,
+} from "../support/numbered-writes.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { randomPrefix, startRedis } from "../support/redis.ts";
 import type { ClusterNode, TestCluster } from "../support/redis-cluster.ts";
 import { startCluster } from "../support/redis-cluster.ts";
 import { until } from "../support/until.ts";
-
-const stored = {
-  view: "users",
-  fingerprint: "ab12",
-  columns: [
-    { name: "text", dtype: "string" },
-    { name: "n", dtype: "int64" },
-  ],
-} as const;
-const codec = createRowCodec(stored.columns);
-const decode = codec.decoder(["text", "n"]);
-const entities = 4_000;
-const rowsPerBatch = 300;
-const set = "5e";
-
-/** Rows of a batch: entities, versions and values that follow from its number alone. */
-function rowsOf(batch: number, count = rowsPerBatch) {
-  return Array.from({ length: count }, (_, i) => {
-    const mixed = Math.imul(batch * rowsPerBatch + i + 1, 2_654_435_761) >>> 0;
-    return {
-      entity: `user-${mixed % entities}`,
-      // Few times, so that generations, ordinals and the bytes themselves often decide.
-      eventTimeUs: (mixed >>> 8) % 20,
-      ordinal: (mixed >>> 16) % 3,
-      text: `${batch}.${i}`,
-    };
-  });
-}
-
-function writeBatch(
-  redis: RedisConnection,
-  prefix: string,
-  namespace: Namespace,
-  batch: number,
-  count?: number,
-) {
-  const rows = rowsOf(batch, count);
-  return createOnlineStore(redis, { prefix }).writeRows(namespace, {
-    codec,
-    count: rows.length,
-    keys: [rows.map(({ entity }) => entity)],
-    columns: columnsOfRows(
-      stored.columns,
-      rows.map(({ text }, i) => [text, i]),
-    ),
-    eventTimesUs: (row) => rows[row]?.eventTimeUs ?? 0,
-    generation: 1 + (batch % 3),
-    ordinals: (row) => rows[row]?.ordinal ?? 0,
-  });
-}
-
-/** A run over the n-th day that commits coverage, a state and a snapshot. */
-async function commitDay(redis: RedisConnection, prefix: string, n: number): Promise<void> {
-  const ledger = createLedger(redis, { prefix });
-  const startMs = Date.UTC(2026, 0, 1 + n);
-  const day = interval(
-    new Date(startMs).toISOString(),
-    new Date(startMs + 86_400_000).toISOString(),
-  );
-  const run = { ...stored, interval: day, runId: `run ${n}` };
-  const generation = await ledger.beginRun(run);
-  const { revision } = await ledger.readLedger(stored.view, stored.fingerprint);
-  await ledger.commitRun({
-    ...run,
-    generation,
-    expectedRevision: revision,
-    coverage: { rows: n },
-    states: { aa: `state of ${n}` },
-    snapshot: { id: `${n}`, setFingerprint: set, asOfMs: day.endMs, body: `{"n":${n}}` },
-  });
-  const { coverage } = await ledger.readLedger(stored.view, stored.fingerprint);
-  assert.equal(coverage.get(formatInterval(day))?.rows, n);
-}
-
-function readEntities(redis: RedisConnection, prefix: string, namespace: Namespace, from = 0) {
-  const keys = Array.from({ length: 50 }, (_, i) =>
-    encodeEntityKey([`user-${(from + i) % entities}`]),
-  );
-  return createOnlineStore(redis, { prefix })
-    .readRows([{ namespace, keys, decode }])
-    .then(({ rows }) => rows[0] ?? []);
-}
 
 describe("redis cluster", () => {
   let cluster: TestCluster;
@@ -163,7 +86,11 @@ describe("redis cluster", () => {
     const [writing, serving] = [connect(), connect("serving")];
     const namespace = await open(writing, 2048);
     const batches = Array.from({ length: 20 }, (_, i) => i);
-    for (const batch of batches) await writeBatch(writing, prefix, namespace, batch);
+    for (const batch of batches) {
+      // No node may rely on a script that it was given before.
+      if (batch === 10) for (const { client } of cluster.nodes) await client.script("FLUSH");
+      await writeBatch(writing, prefix, namespace, batch);
+    }
     for (let n = 0; n < 3; n++) await commitDay(writing, prefix, n);
 
     await serving.ready();
@@ -208,6 +135,8 @@ describe("redis cluster", () => {
 
   it("shows no error while thousands of slots move, some to a new master, and loses nothing", async () => {
     const setup = connect();
+    let joins = 0;
+    setup.onReconnect(() => joins++);
     const namespace = await open(setup, 1024);
     await writeBatch(setup, prefix, namespace, 0, entities * 3);
     await commitDay(setup, prefix, 0);
@@ -283,7 +212,8 @@ describe("redis cluster", () => {
     for (const error of ["MOVED", "ASK", "TRYAGAIN"] as const)
       assert.ok((await cluster.refusals(error)) > 0, `no node said ${error}`);
     assert.ok(batches.length > 20 && days > 5 && reads > 20, "little was done meanwhile");
-    assert.ok(!isSameRun(runId, await readRunId(setup)), "a master has joined");
+    assert.ok(!isSameRun(runId, await readRunId(setup)), "the new master is not asked");
+    assert.equal(joins, 1);
     assert.notEqual(await cluster.ownerOf(ledgerSlot), from);
     const [big, ...small] = batches;
     assert.equal(big, 0);
@@ -301,8 +231,14 @@ describe("redis cluster", () => {
     const slot = slotOf(createKeys(prefix).shard("users", "ab12", 0));
     const from = await cluster.ownerOf(slot);
     const [to] = cluster.nodes.filter((node) => node !== from) as [ClusterNode];
+    // The connection has used its scripts there.
+    await createOnlineStore(redis, { prefix }).openNamespace(
+      { ...stored, fingerprint: "cd34" },
+      { buckets: 64 },
+    );
     const during = async (_: number, moved: number) => {
       if (moved > 0) return;
+      await to.client.script("FLUSH");
       const reset = { buckets: 1, aggregates: [], setFingerprint: set };
       const fresh = await store.resetNamespace(stored, reset);
       await writeBatch(redis, prefix, fresh, 2);
@@ -311,6 +247,55 @@ describe("redis cluster", () => {
     };
     await cluster.moveSlots([slot], { from, to, during });
     assert.equal((await store.verifyNamespace(await open(redis, 1))).rows, rowsPerBatch);
+  });
+
+  it("learns of all slots that have moved from one that has", async () => {
+    const redis = connect();
+    await redis.ready();
+    const from = cluster.nodes[2] as ClusterNode;
+    const slots = (await cluster.slotsOf(from)).slice(0, 1_000);
+    const moved = new Set(slots);
+    await cluster.moveSlots(slots, { from, to: cluster.nodes[0] as ClusterNode });
+    const keys = Array.from({ length: 2_000 }, (_, i) => `${prefix}:${i}`).filter((key) =>
+      moved.has(slotOf(key)),
+    );
+    const before = await cluster.refusals("MOVED");
+    await until("a command is not refused", async () => {
+      const refusals = await cluster.refusals("MOVED");
+      await redis.send(["get", keys.pop() ?? assert.fail("each slot was refused once")]);
+      return (await cluster.refusals("MOVED")) === refusals;
+    });
+    assert.ok((await cluster.refusals("MOVED")) > before);
+  });
+
+  it("waits for a slot that has no node, and gives one up that stays half moved", async () => {
+    const [redis, serving] = [connect(), connect("serving")];
+    await serving.ready();
+    await open(redis, 1);
+    await commitDay(redis, prefix, 0);
+    const keys = createKeys(prefix);
+    const slot = slotOf(keys.pointers("users"));
+    const from = await cluster.ownerOf(slot);
+    const [to] = cluster.nodes.filter((node) => node !== from) as [ClusterNode];
+    const hashes = [keys.pointers("users"), keys.snapshots("users")];
+    const during = async (_: number, moved: number) => {
+      if (moved !== 3) return;
+      const start = Date.now();
+      const all = [keys.coverage("users", "ab12"), keys.generations("users", "ab12")];
+      all.push(keys.begun("users", "ab12"), keys.states("users", "aa"));
+      const failed = serving.send(["readHashes", 2 + all.length, ...hashes, ...all]);
+      await failsWith(failed, "STORE_UNAVAILABLE", /TRYAGAIN.*Cluster is moving/);
+      assert.ok(Date.now() - start < 1_000, "the answer came after the deadline");
+    };
+    await cluster.moveSlots([slot], { from, to, during });
+
+    await to.client.cluster("DELSLOTS", slot);
+    const refused = await cluster.refusals("CLUSTERDOWN");
+    const committed = commitDay(redis, prefix, 1);
+    await until("a node is down", async () => (await cluster.refusals("CLUSTERDOWN")) > refused);
+    await to.client.cluster("ADDSLOTS", slot);
+    await committed;
+    await cluster.untilOk();
   });
 
   it("asks every master what names no key", async () => {

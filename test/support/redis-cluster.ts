@@ -39,9 +39,11 @@ export interface TestCluster {
   /** Moves slots, key by key. */
   readonly moveSlots: (slots: readonly number[], move: SlotMove) => Promise<void>;
   /** How often nodes have refused a command with this error since they started. */
-  readonly refusals: (error: "MOVED" | "ASK" | "TRYAGAIN") => Promise<number>;
+  readonly refusals: (error: "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN") => Promise<number>;
   /** Every key under a prefix, as `dumpStore` shows those of one Redis. */
   readonly dump: (prefix: string) => Promise<string>;
+  /** Waits until every node knows all others, and serves. */
+  readonly untilOk: () => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
@@ -83,7 +85,6 @@ export async function startCluster(): Promise<TestCluster> {
     return node;
   }
 
-  /** Waits until every node knows all others, and serves. */
   async function untilOk(): Promise<void> {
     await until("the Cluster is up", async () => {
       const known = await Promise.all(
@@ -122,7 +123,7 @@ export async function startCluster(): Promise<TestCluster> {
       slots.map(async (slot) => {
         for (let moved = 0; ; moved++) {
           await during?.(slot, moved);
-          const [key] = (await from.client.cluster("GETKEYSINSLOT", slot, 1)) as string[];
+          const [key] = await from.client.cluster("GETKEYSINSLOT", slot, 1);
           if (key === undefined) break;
           await from.client.migrate("127.0.0.1", to.port, key, 0, 5_000);
         }
@@ -191,6 +192,7 @@ export async function startCluster(): Promise<TestCluster> {
         .sort()
         .join("");
     },
+    untilOk,
     stop,
   };
 }
