@@ -137,7 +137,7 @@ describe("redis cluster", () => {
     const setup = connect();
     let joins = 0;
     setup.onReconnect(() => joins++);
-    const namespace = await open(setup, 1024);
+    const namespace = await open(setup, 2048);
     await writeBatch(setup, prefix, namespace, 0, entities * 3);
     await commitDay(setup, prefix, 0);
     const keys = createKeys(prefix);
@@ -218,9 +218,9 @@ describe("redis cluster", () => {
     const [big, ...small] = batches;
     assert.equal(big, 0);
     const redis = connect("writing", single.url);
-    const alone = await open(redis, 1024);
+    const alone = await open(redis, 2048);
     await writeBatch(redis, prefix, alone, 0, entities * 3);
-    assert.equal(await cluster.dump(prefix), await dumpOfOne(small, days, 1024));
+    assert.equal(await cluster.dump(prefix), await dumpOfOne(small, days, 2048));
   });
 
   it("begins a namespace anew whose slot is moving, and reads and writes it meanwhile", async () => {
