@@ -24,7 +24,7 @@ const rowsPerSlab = 1 << 20;
 const bytesPerSlab = 96 * 1024 * 1024;
 /** Rows of a call: Redis serves nobody else meanwhile. */
 const rowsPerCall = 512;
-const bytesPerCall = 256 * 1024;
+const wordsPerCall = 64 * 1024;
 const headerBytes = 8;
 
 export function createSlab() {
@@ -153,63 +153,66 @@ function grow(values: Uint32Array, capacity: number): Uint32Array<ArrayBuffer> {
 
 /** The script calls of a slab, by shard and bucket. */
 export function* callsOf(slab: Slab, namespace: Namespace): Generator<RowCall> {
-  const { words, count, offsets, hashes } = slab.held();
-  const order = sortByBucket(hashes, count, namespace.buckets);
+  const { words, count, offsets } = slab.held();
+  const { order, buckets } = sortByBucket(slab, namespace.buckets);
   const perShard = bucketsPerShard(namespace);
-  const bucketAt = (place: number) =>
-    (hashes[order[place] as number] as number) % namespace.buckets;
-  const sizeAt = (place: number) => {
-    const header = (offsets[order[place] as number] as number) >> 2;
-    return entryBytes((words[header] as number) + (words[header + 1] as number));
-  };
   for (let from = 0; from < count;) {
-    const shard = Math.floor(bucketAt(from) / perShard);
-    const buckets: number[] = [];
+    const nextShard = (Math.floor((buckets[from] as number) / perShard) + 1) * perShard;
+    const called: number[] = [];
     let size = 0;
     let to = from;
-    for (; to < count && to - from < rowsPerCall && size < bytesPerCall; to++) {
-      const bucket = bucketAt(to);
-      if (bucket !== buckets.at(-1)) {
-        if (Math.floor(bucket / perShard) !== shard) break;
-        buckets.push(bucket);
-        size += 4;
+    for (; to < count && to - from < rowsPerCall && size < wordsPerCall; to++) {
+      const bucket = buckets[to] as number;
+      if (bucket >= nextShard) break;
+      if (bucket !== called.at(-1)) {
+        called.push(bucket);
+        size++;
       }
-      size += sizeAt(to);
+      size += wordsAt(words, offsets[order[to] as number] as number);
     }
-    const rows = bytesOf(size);
+    const rows = bytesOf(size * 4);
     let at = 0;
-    let counted = -1;
-    let last = -1;
-    for (let place = from; place < to; place++) {
-      const bucket = bucketAt(place);
-      if (bucket !== last) {
-        last = bucket;
-        counted = at++;
+    let place = from;
+    for (const bucket of called) {
+      const counted = at++;
+      const first = place;
+      for (; place < to && buckets[place] === bucket; place++) {
+        const offset = offsets[order[place] as number] as number;
+        const end = (offset >> 2) + wordsAt(words, offset);
+        for (let word = offset >> 2; word < end; word++) rows.words[at++] = words[word] as number;
       }
-      rows.words[counted] = (rows.words[counted] as number) + 1;
-      const start = (offsets[order[place] as number] as number) >> 2;
-      const end = start + (sizeAt(place) >> 2);
-      for (let word = start; word < end; word++) rows.words[at++] = words[word] as number;
+      rows.words[counted] = place - first;
     }
-    yield { buckets, rows: rows.bytes };
+    yield { buckets: called, rows: rows.bytes };
     from = to;
   }
 }
 
-/** The entries in the order of their buckets. */
-function sortByBucket(hashes: Uint32Array, count: number, buckets: number): Uint32Array {
-  const next = new Uint32Array(buckets + 1);
+/** Words of the entry at an offset. */
+function wordsAt(words: Int32Array, offset: number): number {
+  const header = offset >> 2;
+  return entryBytes((words[header] as number) + (words[header + 1] as number)) >> 2;
+}
+
+/** The entries in the order of their buckets, and the bucket of each in that order. */
+function sortByBucket(slab: Slab, bucketCount: number) {
+  const { hashes, count } = slab.held();
+  // As unsigned integers: the remainder of doubles takes many times as long.
+  const modulus = bucketCount >>> 0;
+  const next = new Uint32Array(bucketCount + 1);
   for (let i = 0; i < count; i++) {
-    const after = ((hashes[i] as number) % buckets) + 1;
+    const after = ((hashes[i] as number) % modulus) + 1;
     next[after] = (next[after] as number) + 1;
   }
-  for (let i = 1; i <= buckets; i++) next[i] = (next[i] as number) + (next[i - 1] as number);
+  for (let i = 1; i <= bucketCount; i++) next[i] = (next[i] as number) + (next[i - 1] as number);
   const order = new Uint32Array(count);
+  const buckets = new Uint32Array(count);
   for (let i = 0; i < count; i++) {
-    const bucket = (hashes[i] as number) % buckets;
+    const bucket = (hashes[i] as number) % modulus;
     const place = next[bucket] as number;
     order[place] = i;
+    buckets[place] = bucket;
     next[bucket] = place + 1;
   }
-  return order;
+  return { order, buckets };
 }
