@@ -67,6 +67,14 @@ describe("Thrift's compact protocol", () => {
     );
   });
 
+  it("reads lists around the length from which it is written apart", () => {
+    for (const length of [0, 14, 15, 16, 127, 128]) {
+      const list = writeList(Array.from({ length }, () => writeStruct(new Map())));
+      assert.equal(readList(list).length, length);
+      assert.equal(list.bytes.length, length + (length < 15 ? 1 : length < 128 ? 2 : 3));
+    }
+  });
+
   it("reads integers exactly, and none that a double would round", () => {
     const limit = 2 ** 52 - 1;
     fc.assert(
@@ -98,6 +106,7 @@ describe("Thrift's compact protocol", () => {
     const damaged: [Buffer, RegExp][] = [
       [deep, /nests too deep/],
       [Buffer.from([0x19, ...sizes]), /ends early/],
+      [Buffer.from([0x19, 0xf3, ...sizes.slice(1)]), /ends early/],
       [Buffer.from([0x18, ...sizes.slice(1)]), /ends early/],
       [Buffer.from([0x16, ...Array<number>(11).fill(255)]), /more than 64 bits/],
       [Buffer.from([0x1e]), /unknown type/],

@@ -20,6 +20,7 @@ export function editFooter(
 ): Buffer {
   const { data, footer } = partsOf(file);
   const { bytes } = edit(footer, path, change) ?? { bytes: Buffer.of(0) };
+  if (bytes.equals(footer.bytes)) throw new Error(`nothing changed at ${path.join(".")}`);
   return joinParts(data, bytes);
 }
 
