@@ -44,13 +44,14 @@ export function createTrainingSets(dependencies: OfflineDependencies) {
 
       const files = await listSourceFiles(view.source, range, sources);
       const frames: Frame[] = [];
+      const { eventTime } = view.source;
+      const carried = [...view.entity.keys, ...(eventTime === undefined ? [] : [eventTime])];
+      const names = service.outputs.map((output) => output.name);
+      const keep = carried.filter((name) => !names.includes(name));
+      const columns = [...new Set([...carried, ...program.columns])];
       for (const file of files)
-        for await (const chunk of readChunks(view.source, file, range)) {
+        for await (const chunk of readChunks(view.source, file, range, { columns })) {
           assertWanted();
-          const { eventTime } = view.source;
-          const names = service.outputs.map((output) => output.name);
-          const carried = [...view.entity.keys, ...(eventTime === undefined ? [] : [eventTime])];
-          const keep = carried.filter((name) => !names.includes(name));
           frames.push(await program.run(chunk, values, keep));
         }
       await assertUnchanged(files);

@@ -33,6 +33,8 @@ export function createSlab() {
   let count = 0;
   let offsets = new Uint32Array(64);
   let hashes = new Uint32Array(64);
+  /** In words. */
+  let sizes = new Uint32Array(64);
   /** Open addressing by hash: entry + 1, or 0. */
   let table = new Int32Array(256);
 
@@ -46,6 +48,7 @@ export function createSlab() {
     const capacity = Math.max(count + rows, offsets.length * 2);
     offsets = grow(offsets, capacity);
     hashes = grow(hashes, capacity);
+    sizes = grow(sizes, capacity);
     table = new Int32Array(2 ** Math.ceil(Math.log2(capacity * 2)));
     for (let entry = 0; entry < count; entry++)
       table[freeSlot(hashes[entry] as number)] = entry + 1;
@@ -59,29 +62,32 @@ export function createSlab() {
   };
 
   /** Makes an entry of encoded bytes; of two of one entity the newer stays. */
-  const keep = (start: number): void => {
+  const keep = (start: number, size: number): void => {
     const key = start + headerBytes;
     const value = key + view.getUint16(start, true);
     const hash = hashKey(bytes, key, value);
     const mask = table.length - 1;
     let slot = hash & mask;
     for (let held = table[slot] as number; held !== 0; held = table[slot] as number) {
+      slot = (slot + 1) & mask;
+      // Most others are told apart by their hashes, without a look at their bytes far away.
+      if (hashes[held - 1] !== hash) continue;
       const other = offsets[held - 1] as number;
       const otherKey = other + headerBytes;
       const otherValue = otherKey + view.getUint16(other, true);
-      if (
-        hashes[held - 1] === hash &&
-        bytes.compare(bytes, otherKey, otherValue, key, value) === 0
-      ) {
+      if (bytes.compare(bytes, otherKey, otherValue, key, value) === 0) {
         const end = value + view.getUint32(start + 4, true);
         const otherEnd = otherValue + view.getUint32(other + 4, true);
         // Versions are ordered as their bytes are, and a full tie is decided by the row's bytes.
-        if (bytes.compare(bytes, otherValue, otherEnd, value, end) > 0) offsets[held - 1] = start;
+        if (bytes.compare(bytes, otherValue, otherEnd, value, end) > 0) {
+          offsets[held - 1] = start;
+          sizes[held - 1] = size >> 2;
+        }
         return;
       }
-      slot = (slot + 1) & mask;
     }
     hashes[count] = hash;
+    sizes[count] = size >> 2;
     offsets[count++] = start;
     table[slot] = count;
   };
@@ -122,12 +128,13 @@ export function createSlab() {
       write({ bytes, view, words });
       let start = first;
       for (let i = 0; i < rows; i++) {
-        keep(start);
-        start += entryBytes((keySizes[i] as number) + (valueSizes[i] as number));
+        const size = entryBytes((keySizes[i] as number) + (valueSizes[i] as number));
+        keep(start, size);
+        start += size;
       }
     },
     /** What is held now. */
-    held: () => ({ words, count, offsets, hashes }),
+    held: () => ({ words, count, offsets, sizes, hashes }),
   };
 }
 
@@ -153,8 +160,8 @@ function grow(values: Uint32Array, capacity: number): Uint32Array<ArrayBuffer> {
 
 /** The script calls of a slab, by shard and bucket. */
 export function* callsOf(slab: Slab, namespace: Namespace): Generator<RowCall> {
-  const { words, count, offsets } = slab.held();
-  const { order, buckets } = sortByBucket(slab, namespace.buckets);
+  const { words, count } = slab.held();
+  const { starts, sizes, buckets } = sortByBucket(slab, namespace.buckets);
   const perShard = bucketsPerShard(namespace);
   for (let from = 0; from < count;) {
     const nextShard = (Math.floor((buckets[from] as number) / perShard) + 1) * perShard;
@@ -168,7 +175,7 @@ export function* callsOf(slab: Slab, namespace: Namespace): Generator<RowCall> {
         called.push(bucket);
         size++;
       }
-      size += wordsAt(words, offsets[order[to] as number] as number);
+      size += sizes[to] as number;
     }
     const rows = bytesOf(size * 4);
     let at = 0;
@@ -177,9 +184,9 @@ export function* callsOf(slab: Slab, namespace: Namespace): Generator<RowCall> {
       const counted = at++;
       const first = place;
       for (; place < to && buckets[place] === bucket; place++) {
-        const offset = offsets[order[place] as number] as number;
-        const end = (offset >> 2) + wordsAt(words, offset);
-        for (let word = offset >> 2; word < end; word++) rows.words[at++] = words[word] as number;
+        const start = starts[place] as number;
+        const end = start + (sizes[place] as number);
+        for (let word = start; word < end; word++) rows.words[at++] = words[word] as number;
       }
       rows.words[counted] = place - first;
     }
@@ -188,15 +195,9 @@ export function* callsOf(slab: Slab, namespace: Namespace): Generator<RowCall> {
   }
 }
 
-/** Words of the entry at an offset. */
-function wordsAt(words: Int32Array, offset: number): number {
-  const header = offset >> 2;
-  return entryBytes((words[header] as number) + (words[header + 1] as number)) >> 2;
-}
-
-/** The entries in the order of their buckets, and the bucket of each in that order. */
+/** The entries in the order of their buckets: the words they begin at and have, and the bucket. */
 function sortByBucket(slab: Slab, bucketCount: number) {
-  const { hashes, count } = slab.held();
+  const { hashes, offsets, sizes, count } = slab.held();
   // As unsigned integers: the remainder of doubles takes many times as long.
   const modulus = bucketCount >>> 0;
   const next = new Uint32Array(bucketCount + 1);
@@ -205,14 +206,18 @@ function sortByBucket(slab: Slab, bucketCount: number) {
     next[after] = (next[after] as number) + 1;
   }
   for (let i = 1; i <= bucketCount; i++) next[i] = (next[i] as number) + (next[i - 1] as number);
-  const order = new Uint32Array(count);
-  const buckets = new Uint32Array(count);
+  const ordered = {
+    starts: new Uint32Array(count),
+    sizes: new Uint32Array(count),
+    buckets: new Uint32Array(count),
+  };
   for (let i = 0; i < count; i++) {
     const bucket = (hashes[i] as number) % modulus;
     const place = next[bucket] as number;
-    order[place] = i;
-    buckets[place] = bucket;
     next[bucket] = place + 1;
+    ordered.starts[place] = (offsets[i] as number) >> 2;
+    ordered.sizes[place] = sizes[i] as number;
+    ordered.buckets[place] = bucket;
   }
-  return { order, buckets };
+  return ordered;
 }

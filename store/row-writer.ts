@@ -54,7 +54,7 @@ export interface WriteCounts {
 const rowsPerBlock = 4096;
 const bytesPerBlock = 4 * 1024 * 1024;
 const bytesPerPipeline = 256 * 1024;
-const pipelinesInFlight = 4;
+const pipelinesInFlight = 16;
 
 export function writeRows(
   redis: RedisConnection,
@@ -76,7 +76,7 @@ export function writeTombstones(
     {
       count: entityKeys.length,
       key: encodedKeys(entityKeys),
-      version: versionWriter({ eventTimesUs: eventTimeUs, generation, ordinals: () => ordinal }),
+      version: versionEncoder({ eventTimesUs: eventTimeUs, generation, ordinals: () => ordinal }),
       row: noRow,
     },
   ]);
@@ -86,7 +86,7 @@ export function writeTombstones(
 interface Entries {
   readonly count: number;
   readonly key: BlockEncoder;
-  readonly version: (row: number, view: DataView, place: number) => void;
+  readonly version: BlockEncoder["write"];
   readonly row: BlockEncoder;
 }
 
@@ -111,7 +111,7 @@ function entriesOf(batch: RowBatch): Entries {
     key: keyEncoder(
       batch.keys.map((column, i) => ("offsets" in column ? column : keysToUtf8(column, i))),
     ),
-    version: versionWriter(batch),
+    version: versionEncoder(batch),
     row: batch.codec.encoder(batch.columns),
   };
 }
@@ -159,31 +159,38 @@ function encodedKeys(keys: readonly Buffer[]): BlockEncoder {
   };
 }
 
-function versionWriter({
+const eventTimeWords = new Int32Array(2 * rowsPerBlock);
+const blockOrdinals = new Float64Array(rowsPerBlock);
+
+/** Gathers what differs by row, and then writes in one loop over numbers. */
+function versionEncoder({
   eventTimesUs,
   generation,
   ordinals,
-}: Pick<RowBatch, "eventTimesUs" | "generation" | "ordinals">): Entries["version"] {
+}: Pick<RowBatch, "eventTimesUs" | "generation" | "ordinals">): BlockEncoder["write"] {
   requireGeneration(generation);
-  const fixed =
-    typeof eventTimesUs === "object" || typeof eventTimesUs === "function"
-      ? null
-      : wordsOf(eventTimesUs);
-  return (row, view, place) => {
-    const ordinal =
-      typeof ordinals === "number"
-        ? ordinals + row
-        : typeof ordinals === "function"
-          ? ordinals(row)
-          : (ordinals[row] as number);
-    requireOrdinal(ordinal);
-    let [low, high] = fixed ?? [0, 0];
-    if (typeof eventTimesUs === "function") [low, high] = wordsOf(eventTimesUs(row));
-    else if (typeof eventTimesUs === "object") {
-      low = eventTimesUs[2 * row] as number;
-      high = eventTimesUs[2 * row + 1] as number;
+  return (from, to, { view, places }) => {
+    if (eventTimesUs instanceof Int32Array)
+      eventTimeWords.set(eventTimesUs.subarray(2 * from, 2 * to));
+    else
+      for (let row = from; row < to; row++)
+        eventTimeWords.set(
+          wordsOf(typeof eventTimesUs === "function" ? eventTimesUs(row) : eventTimesUs),
+          2 * (row - from),
+        );
+    if (ordinals instanceof Float64Array) blockOrdinals.set(ordinals.subarray(from, to));
+    else
+      for (let row = from; row < to; row++)
+        blockOrdinals[row - from] = typeof ordinals === "function" ? ordinals(row) : ordinals + row;
+    for (let i = 0; i < to - from; i++) {
+      const ordinal = blockOrdinals[i] as number;
+      requireOrdinal(ordinal);
+      const low = eventTimeWords[2 * i] as number;
+      const high = eventTimeWords[2 * i + 1] as number;
+      const place = places[i] as number;
+      writeVersion(view, place, low, high, generation, ordinal);
+      places[i] = place + versionBytes;
     }
-    writeVersion(view, place, low, high, generation, ordinal);
   };
 }
 
@@ -241,11 +248,7 @@ function addBlock(slab: Slab, { count, key, version, row }: Entries, from: numbe
   slab.addBlock(rows, keySizes, rowSizes, places, ({ bytes, view }) => {
     const block = { bytes, view, places };
     key.write(from, from + rows, block);
-    for (let i = 0; i < rows; i++) {
-      const place = places[i] as number;
-      version(from + i, view, place);
-      places[i] = place + versionBytes;
-    }
+    version(from, from + rows, block);
     row.write(from, from + rows, block);
   });
   return rows;

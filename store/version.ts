@@ -50,7 +50,8 @@ export function writeVersion(
   const high = Math.floor(ordinal / 0x100000000);
   view.setUint8(offset + 12, high >>> 16);
   view.setUint16(offset + 13, high & 0xffff);
-  view.setUint32(offset + 15, ordinal % 0x100000000);
+  // A remainder would be that of doubles, which takes ten times as long.
+  view.setUint32(offset + 15, ordinal - high * 0x100000000);
 }
 
 /**
