@@ -49,6 +49,7 @@ import {
 } from "../workflows/contract.ts";
 import { createCommittedViews } from "./committed-views.ts";
 import { judge } from "./judge.ts";
+import { overlap } from "./overlap.ts";
 import type { createReadiness } from "./readiness.ts";
 import { toRowBatch, withRowColumns } from "./rows.ts";
 import { assertWanted } from "./run-context.ts";
@@ -193,20 +194,24 @@ export function createMaterialization(
       const rows: number[][] = [];
       const states = new Map<string, string>();
       const compute = async (chunk: Frame, path: string): Promise<ComputedChunk> => {
+        const known = heightOf(chunk) === 0 ? empty.get(view.name) : undefined;
+        if (known !== undefined) return known;
         const frame = withRowColumns(chunk, view, run, startedAtMs);
-        judge(view, await program.checkRows(frame), path, warnings);
-        return { states: await program.states(frame), rows: await program.rows(frame) };
+        const [violations, states, rows] = await Promise.all([
+          program.checkRows(frame),
+          program.states(frame),
+          program.rows(frame),
+        ]);
+        judge(view, violations, path, warnings);
+        return { states, rows };
       };
       for (const [i, file] of files.slice(slice.from, slice.to).entries()) {
         const parts: number[] = [];
-        // A part is written while the next chunk is read.
+        // A part is written while the next chunks are read and computed.
         let writing = Promise.resolve();
-        for await (const chunk of readChunks(view.source, file, intervalOfRun(view, run))) {
+        const chunks = readChunks(view.source, file, intervalOfRun(view, run));
+        for await (const computed of overlap(chunks, (chunk) => compute(chunk, file.path))) {
           assertWanted();
-          const isEmpty = heightOf(chunk) === 0;
-          const computed =
-            (isEmpty ? empty.get(view.name) : undefined) ?? (await compute(chunk, file.path));
-          if (isEmpty) empty.set(view.name, computed);
           for (const aggregate of view.aggregates) {
             const { fingerprint } = aggregate;
             const before = states.get(fingerprint);
@@ -214,7 +219,10 @@ export function createMaterialization(
             if (before !== undefined) parts.unshift(decodeState(aggregate, before));
             states.set(fingerprint, encodeState(aggregate, mergeStates(aggregate, parts)));
           }
-          if (isEmpty) continue;
+          if (heightOf(computed.rows) === 0) {
+            empty.set(view.name, computed);
+            continue;
+          }
           await writing;
           const part = { file: slice.from + i, chunk: parts.length };
           writing = offline.writePart(partitionOf(view, run), part, computed.rows);

@@ -13,6 +13,7 @@ import { readChunks } from "../store/scan.ts";
 import { assertUnchanged, listSourceFiles } from "../store/source-files.ts";
 import type { TrainingSetInput, TrainingSetResult } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./materialization.ts";
+import { overlap } from "./overlap.ts";
 import { assertWanted } from "./run-context.ts";
 import { pointerRequest, valuesByFormula } from "./view-states.ts";
 
@@ -49,11 +50,13 @@ export function createTrainingSets(dependencies: OfflineDependencies) {
       const names = service.outputs.map((output) => output.name);
       const keep = carried.filter((name) => !names.includes(name));
       const columns = [...new Set([...carried, ...program.columns])];
-      for (const file of files)
-        for await (const chunk of readChunks(view.source, file, range, { columns })) {
+      for (const file of files) {
+        const chunks = readChunks(view.source, file, range, { columns });
+        for await (const frame of overlap(chunks, (chunk) => program.run(chunk, values, keep))) {
           assertWanted();
-          frames.push(await program.run(chunk, values, keep));
+          frames.push(frame);
         }
+      }
       await assertUnchanged(files);
       const frame = pl.concat(frames);
       const rows = heightOf(frame);

@@ -1,6 +1,7 @@
 /** `batch`: scan and compute of features, and pass 1 of a materialization, against polars by hand. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { overlap } from "../activities/overlap.ts";
 import type { Progress } from "../dev/progress.ts";
 import { serviceNamed, viewNamed } from "../engine/catalogue.ts";
 import { compileBatch, type Frame } from "../engine/compile/batch.ts";
@@ -43,9 +44,11 @@ export async function* benchBatch(
             dataDir: environment.folder,
             overrides: { [source.name]: pattern },
           });
-          for (const file of files)
-            for await (const chunk of readChunks(source, file, all, { columns: program.columns }))
-              frames.push(await program.run(chunk, values));
+          for (const file of files) {
+            const chunks = readChunks(source, file, all, { columns: program.columns });
+            for await (const frame of overlap(chunks, (chunk) => program.run(chunk, values)))
+              frames.push(frame);
+          }
         });
         expectRows(
           frames.reduce((sum, frame) => sum + heightOf(frame), 0),

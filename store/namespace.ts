@@ -48,7 +48,7 @@ const epochPattern = /^[0-9a-f]{16}$/;
 const leastBuckets = 16;
 const mostBuckets = 2 ** 24;
 /** Rows that a bucket holds on average at most: a small hash stays a compact listpack. */
-const rowsPerBucket = 128;
+const rowsPerBucket = 64;
 /** Shards of a namespace of many buckets; a smaller one has a shard for each bucket. */
 const mostShards = 1024;
 /** Keys visited in one pipeline. */

@@ -20,7 +20,7 @@ export interface RowCall {
 
 export type Slab = ReturnType<typeof createSlab>;
 
-const rowsPerSlab = 1 << 20;
+const rowsPerSlab = 1 << 18;
 const bytesPerSlab = 96 * 1024 * 1024;
 /** Rows of a call: Redis serves nobody else meanwhile. */
 const rowsPerCall = 512;

@@ -26,7 +26,7 @@ const csvChunkBytes = 16 * 1024 * 1024;
 export interface ReadOptions {
   /** Bytes of a chunk of CSV; default 16 MiB. */
   readonly chunkBytes?: number;
-  /** Of the declared columns, those to read, at least one; default all. */
+  /** Of the declared columns and the ordinal, those to read, at least one; default all. */
   readonly columns?: readonly string[];
 }
 
@@ -35,7 +35,7 @@ export interface ReadOptions {
  *
  * Each frame has the columns asked for in declared order as Bool, Int64, Float64, Utf8,
  * Datetime(µs), List(Float64), then `__ordinal` (Int64, exact as a double): the file's index × 2^32
- * + the row's number in the file, given before the rows outside [start, end) are dropped. A source
+ * + the row's number in the file, counted before the rows outside [start, end) are dropped. A source
  * without event time keeps all rows. Other columns of the file are ignored: they may be missing,
  * and hold what they like.
  *
@@ -56,6 +56,7 @@ export async function* readChunks(
   const { columns, chunkBytes = csvChunkBytes } = options;
   const { eventTime } = source;
   const input: Input = { source: columns === undefined ? source : narrow(source, columns), file };
+  const isNumbered = columns?.includes(ordinalColumn) ?? true;
   const isCsv = file.path.endsWith(".csv");
   if (!isCsv && !file.path.endsWith(".parquet"))
     throw fault("SCHEMA_MISMATCH", input, "is neither .csv nor .parquet by its name");
@@ -65,7 +66,7 @@ export async function* readChunks(
     : readParquet(input);
   const isExtra = eventTime !== undefined && columns?.includes(eventTime) === false;
   for await (const chunk of chunks) {
-    const frame = select(chunk, input, interval);
+    const frame = select(chunk, input, interval, isNumbered);
     yield isExtra ? lazyOf(frame).drop(eventTime).collectSync() : frame;
   }
 }
@@ -79,7 +80,8 @@ function narrow(source: Source, columns: readonly string[]): Source {
   const key = columns.join();
   let narrowed = sources.get(key);
   if (narrowed === undefined) {
-    const unknown = columns.find((name) => !Object.hasOwn(source.types, name));
+    const isKnown = (name: string) => Object.hasOwn(source.types, name) || name === ordinalColumn;
+    const unknown = columns.find((name) => !isKnown(name));
     if (unknown !== undefined || columns.length === 0)
       throw new OnceflowError(
         "INTERNAL",
@@ -93,22 +95,15 @@ function narrow(source: Source, columns: readonly string[]): Source {
 }
 
 /** Checks nulls and times, numbers the rows and drops those outside the interval. */
-function select(chunk: Chunk, input: Input, interval: Interval): pl.DataFrame {
+function select(chunk: Chunk, input: Input, interval: Interval, isNumbered: boolean): pl.DataFrame {
   const { eventTime } = input.source;
   assertNulls(chunk, input);
   const ranges = new Map([...chunk.times].map(([name, times]) => [name, rangeOf(times)]));
   for (const [name, range] of ranges) assertInDomain(chunk, name, range, input);
   const kept = eventTime === undefined ? "all" : keptOf(ranges.get(eventTime), interval);
-  if (kept === "none") return emptyFrame(input.source);
+  if (kept === "none") return emptyFrame(input.source, isNumbered);
   const frame = chunk.frame();
-  // A double holds every ordinal exactly, and fills far faster than bigints do.
-  const first = input.file.index * rowsPerFile + chunk.firstRow;
-  const ordinals = new Float64Array(heightOf(frame));
-  for (let row = 0; row < ordinals.length; row++) ordinals[row] = first + row;
-  frame.insertAtIdx(
-    declared(input.source).length,
-    pl.Series(ordinals).cast(pl.Int64).alias(ordinalColumn),
-  );
+  if (isNumbered) number(frame, input, chunk.firstRow);
   if (eventTime === undefined || kept === "all") return frame;
   const time = columnNamed(eventTime).cast(pl.Int64);
   const { startMs, endMs } = interval;
@@ -117,14 +112,25 @@ function select(chunk: Chunk, input: Input, interval: Interval): pl.DataFrame {
     .collectSync();
 }
 
+/** Adds the ordinals. */
+function number(frame: pl.DataFrame, { source, file }: Input, firstRow: number): void {
+  // A double holds every ordinal exactly, and fills far faster than bigints do.
+  const first = file.index * rowsPerFile + firstRow;
+  const ordinals = new Float64Array(heightOf(frame));
+  for (let row = 0; row < ordinals.length; row++) ordinals[row] = first + row;
+  const series = pl.Series(ordinals).cast(pl.Int64).alias(ordinalColumn);
+  frame.insertAtIdx(declared(source).length, series);
+}
+
 const emptyFrames = new WeakMap<Source, pl.DataFrame>();
 
 /** The frame of no rows of a source: built once, since most chunks of a long backfill are it. */
-function emptyFrame(source: Source): pl.DataFrame {
+function emptyFrame(source: Source, isNumbered: boolean): pl.DataFrame {
   let frame = emptyFrames.get(source);
   if (frame === undefined) {
     const columns = declared(source).map(([name, dtype]) => toSeries(name, dtype, []));
-    frame = pl.DataFrame([...columns, toSeries(ordinalColumn, "int64", [])]);
+    if (isNumbered) columns.push(toSeries(ordinalColumn, "int64", []));
+    frame = pl.DataFrame(columns);
     emptyFrames.set(source, frame);
   }
   return frame;

@@ -13,10 +13,10 @@ import { type MapNode, type Node, visit } from "../node.ts";
 import { operationOf, type PolarsExpr } from "../operations.ts";
 import {
   columnNamed,
-  columnNamesOf,
   heightOf,
   lazyOf,
   polarsType,
+  sideBySide,
   toColumns,
   toSeries,
   valueAt,
@@ -90,20 +90,13 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
     }
   };
   const selected = outputs.map(({ name, node }) => build(node).alias(name));
+  const bind = createBinder(aggregates);
   return {
     columns: [...columns],
     aggregates: [...aggregates.values()],
     run: async (frame, values, keep = []) => {
-      const everyRow = columnNamed(columnNamesOf(frame)[0] ?? "").isNull();
-      const bound = [...aggregates].map(([key, node]) => {
-        const value = values.get(key);
-        if (value === undefined) throw new Error(`aggregate ${key} is not bound`);
-        // A column with the value in every row: with a literal polars takes short cuts that change
-        // the last bit (see `spread` in operations/arithmetic.ts).
-        const literal = typedLiteral(node.dtype, value);
-        return pl.when(everyRow).then(literal).otherwise(literal).alias(`__aggregate_${key}`);
-      });
-      let lazy = bound.length > 0 ? lazyOf(frame).withColumns(...bound) : lazyOf(frame);
+      const bound = bind(values, heightOf(frame));
+      let lazy = lazyOf(bound === undefined ? frame : sideBySide([frame, bound]));
       // Maps need values in JavaScript: each is computed on the frame so far and added to it.
       for (const { node, inputs } of maps) {
         const before = await lazy.collect();
@@ -112,6 +105,30 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
       }
       return lazy.select([...keep.map(columnNamed), ...selected]).collect();
     },
+  };
+}
+
+/**
+ * Makes columns with an aggregate's value in every row: with a literal polars takes short cuts that
+ * change the last bit (see `spread` in operations/arithmetic.ts). Those of the last values are kept,
+ * since chunk after chunk has the same.
+ */
+function createBinder(aggregates: ReadonlyMap<string, Node>) {
+  let kept: { readonly values: AggregateValues; readonly frame: Frame } | undefined;
+  return (values: AggregateValues, height: number): Frame | undefined => {
+    if (aggregates.size === 0) return undefined;
+    if (kept?.values !== values || heightOf(kept.frame) < height) {
+      const rows = pl.DataFrame([pl.Series("row", new Uint8Array(height))]);
+      const everyRow = columnNamed("row").isNull();
+      const bound = [...aggregates].map(([key, node]) => {
+        const value = values.get(key);
+        if (value === undefined) throw new Error(`aggregate ${key} is not bound`);
+        const literal = typedLiteral(node.dtype, value);
+        return pl.when(everyRow).then(literal).otherwise(literal).alias(`__aggregate_${key}`);
+      });
+      kept = { values, frame: rows.select(...bound) };
+    }
+    return heightOf(kept.frame) === height ? kept.frame : kept.frame.slice(0, height);
   };
 }
 

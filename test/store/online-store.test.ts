@@ -377,8 +377,8 @@ describe("online store", () => {
     assert.equal((await store.verifyNamespace(namespace)).rows, 1);
   });
 
-  it("suggests a power of two of buckets with at most 128 rows each", () => {
+  it("suggests a power of two of buckets with at most 64 rows each", () => {
     const suggested = [0, 2048, 2049, 1_000_000, 10 ** 12].map(chooseBuckets);
-    assert.deepEqual(suggested, [16, 16, 32, 8192, 2 ** 24]);
+    assert.deepEqual(suggested, [16, 32, 64, 16_384, 2 ** 24]);
   });
 });
