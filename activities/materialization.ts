@@ -51,7 +51,7 @@ import { createCommittedViews } from "./committed-views.ts";
 import { judge } from "./judge.ts";
 import { overlap } from "./overlap.ts";
 import type { createReadiness } from "./readiness.ts";
-import { toRowBatch, withRowColumns } from "./rows.ts";
+import { addRowColumns, toRowBatch } from "./rows.ts";
 import { assertWanted } from "./run-context.ts";
 import type { Task, TaskFolders } from "./tasks/task.ts";
 import { createRunEnd } from "./run-end.ts";
@@ -193,10 +193,11 @@ export function createMaterialization(
       const warnings: string[] = [];
       const rows: number[][] = [];
       const states = new Map<string, string>();
+      const addColumns = addRowColumns(view, run, startedAtMs);
       const compute = async (chunk: Frame, path: string): Promise<ComputedChunk> => {
         const known = heightOf(chunk) === 0 ? empty.get(view.name) : undefined;
         if (known !== undefined) return known;
-        const frame = withRowColumns(chunk, view, run, startedAtMs);
+        const frame = addColumns(chunk);
         const [violations, states, rows] = await Promise.all([
           program.checkRows(frame),
           program.states(frame),

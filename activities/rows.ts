@@ -18,17 +18,21 @@ import type { RunRef } from "../workflows/contract.ts";
 import { intervalOfRun } from "./runs.ts";
 import { rowColumns } from "./view-program.ts";
 
-/** The chunk with event time, known-at and ordinal beside the source's columns. */
-export function withRowColumns(chunk: Frame, view: View, run: RunRef, startedAtMs: number): Frame {
+/** Adds event time and known-at of a run to chunks of its source's columns. */
+export function addRowColumns(view: View, run: RunRef, startedAtMs: number) {
   const { eventTime } = view.source;
   const at =
     eventTime === undefined
       ? typedLiteral("timestamp", microseconds(intervalOfRun(view, run).endMs))
       : columnNamed(eventTime);
-  return chunk.withColumns(
+  const added = [
     at.alias(rowColumns.eventTime),
     typedLiteral("timestamp", microseconds(startedAtMs)).alias(rowColumns.knownAt),
-  );
+  ];
+  return (chunk: Frame): Frame =>
+    lazyOf(chunk)
+      .withColumns(...added)
+      .collectSync();
 }
 
 function microseconds(ms: number): Value {

@@ -2,9 +2,10 @@
  * What is compiled of a view for materialization, once per process: the columns of its offline
  * rows, its expectations, and the states of its aggregates.
  */
+import pl from "nodejs-polars";
 import type { AggregateValues, BatchProgram, Frame } from "../engine/compile/batch.ts";
 import { columnsRead, compileBatch, compileStates } from "../engine/compile/batch.ts";
-import { heightOf, toColumns, valueAt } from "../engine/compile/frame.ts";
+import { columnNamed, heightOf, toColumns, valueAt } from "../engine/compile/frame.ts";
 import { compileOnline } from "../engine/compile/online.ts";
 import type { State } from "../engine/aggregates.ts";
 import type { Feature, View } from "../engine/catalogue.ts";
@@ -104,22 +105,26 @@ export function compileView(view: View): ViewProgram {
   };
 }
 
-/** Counts violations in polars, and takes the first offender of each out of it. */
+/** Counts violations in polars; of what is violated it looks for the first offender. */
 function compileChecks(checks: readonly Check[]) {
-  const program: BatchProgram = compileBatch(
-    checks.flatMap(({ feature, violated }, i) => [
-      { name: `__violated_${i}`, node: violated },
-      { name: `__value_${i}`, node: feature.node },
-    ]),
-  );
-  return async (frame: Frame, values: AggregateValues): Promise<Violation[]> => {
+  const violated = checks.map((check, i) => ({ name: `__violated_${i}`, node: check.violated }));
+  const values = checks.map(({ feature }, i) => ({ name: `__value_${i}`, node: feature.node }));
+  const counting = compileBatch(violated);
+  const counts = violated.map(({ name }) => columnNamed(name).sum().cast(pl.Float64));
+  // Built when it is needed, which is seldom.
+  let finding: BatchProgram | undefined;
+  return async (frame: Frame, aggregates: AggregateValues): Promise<Violation[]> => {
     if (checks.length === 0 || heightOf(frame) === 0) return [];
-    const table = await program.run(frame, values, [rowColumns.ordinal]);
+    const flags = await counting.run(frame, aggregates);
+    const counted = (await flags.lazy().select(counts).collect()).row(0) as number[];
+    if (counted.every((count) => count === 0)) return [];
+    finding ??= compileBatch([...violated, ...values]);
+    const table = await finding.run(frame, aggregates, [rowColumns.ordinal]);
     return checks.flatMap(({ feature, expectation }, i) => {
-      const flagged = table.filter(table.getColumn(`__violated_${i}`));
-      const count = heightOf(flagged);
+      const count = counted[i] ?? 0;
       if (count === 0) return [];
-      const [ordinal, value] = toColumns(flagged.head(1), [rowColumns.ordinal, `__value_${i}`]);
+      const offenders = table.filter(table.getColumn(`__violated_${i}`)).head(1);
+      const [ordinal, value] = toColumns(offenders, [rowColumns.ordinal, `__value_${i}`]);
       return [
         violation(
           feature,

@@ -61,19 +61,26 @@ export async function* benchBackfill(
   const running = worker.run();
   try {
     let next = 0;
+    let limits = 0;
     let activities = 0;
     let longest: HistorySize = { events: 0, payloadBytes: 0 };
     const measured = await progress.step(`backfills of ${partitions} intervals`, (detail) =>
-      measurePairs(pairs, detail, {
-        async figure() {
-          const from = firstMs + next++ * partitions * msPerHour;
-          const { seconds, workflowId } = await backfillSeconds(runs, from, partitions);
-          longest = await longestHistory(runs, workflowId, longest);
-          activities = await countActivities(runs, settings, from);
-          return partitions / seconds;
+      measurePairs(
+        pairs,
+        detail,
+        {
+          async figure() {
+            const from = firstMs + next++ * partitions * msPerHour;
+            const { seconds, workflowId } = await backfillSeconds(runs, from, partitions);
+            longest = await longestHistory(runs, workflowId, longest);
+            activities = await countActivities(runs, settings, from);
+            return partitions / seconds;
+          },
+          limit: async () =>
+            partitions / (await limitSeconds(runs, partitions, activities, limits++)),
         },
-        limit: async () => partitions / (await limitSeconds(runs, partitions, activities, next)),
-      }),
+        { warmUp: false },
+      ),
     );
     yield lineOf(
       {
@@ -145,12 +152,12 @@ function payloadOf(part: unknown): number {
   return Math.max(0, ...Object.values(part).map(payloadOf));
 }
 
-async function limitSeconds(runs: Runs, partitions: number, activities: number, pair: number) {
+async function limitSeconds(runs: Runs, partitions: number, activities: number, run: number) {
   const startedAtMs = performance.now();
   await runs.client.workflow.execute("emptyChildren", {
     args: [partitions, maxParallel, activities],
     taskQueue: queuesOf("bench").offline,
-    workflowId: `bench/limit/${pair}`,
+    workflowId: `bench/limit/${run}`,
   });
   return (performance.now() - startedAtMs) / 1000;
 }

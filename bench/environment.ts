@@ -93,7 +93,7 @@ type Activities = ReturnType<typeof activitiesOf>;
 
 /** Begins a run that nobody has done, and says in which slices of files. */
 export async function planRun(
-  { planRun }: Activities,
+  activities: Activities,
   catalogue: Catalogue,
   { view: name, end }: { readonly view: string; readonly end: string },
 ) {
@@ -108,17 +108,14 @@ export async function planRun(
     reprocess: false,
     sensed: true,
   };
-  const plan = await call(planRun, request);
+  const plan = await call(() => activities.planRun(request));
   if (plan.due !== "rows") throw new Error(`${name} has ${plan.due} to do, not rows`);
   return { run: { ...request, generation: plan.generation }, slices: slicesOf(plan.files) };
 }
 
-/** Calls an activity as a worker does. */
-export function call<A extends unknown[], R>(
-  activity: (...args: A) => Promise<R>,
-  ...args: A
-): Promise<R> {
-  return new MockActivityEnvironment().run(activity, ...args) as Promise<R>;
+/** Calls activities as a worker does. */
+export function call<R>(work: () => Promise<R>): Promise<R> {
+  return new MockActivityEnvironment().run<[], R, () => Promise<R>>(work);
 }
 
 /** Calls the activities of `materialize` in their order, without Temporal. */
@@ -132,21 +129,21 @@ export async function materializeDirectly(
   const startedAtMs = performance.now();
   const { run, slices } = await planRun(activities, catalogue, request);
   let rows = 0;
-  for (const slice of slices) rows += (await call(activities.readSlice, run, slice)).rows;
-  await call(activities.validateRun, run);
+  for (const slice of slices) rows += (await call(() => activities.readSlice(run, slice))).rows;
+  await call(() => activities.validateRun(run));
   const passOneAtMs = performance.now();
-  const store = await call(activities.openStore, run, rows);
+  const store = await call(() => activities.openStore(run, rows));
   const counts = { read: 0, written: 0, superseded: 0 };
   for (const slice of slices) {
-    const done = await call(activities.writeSlice, run, slice, store);
+    const done = await call(() => activities.writeSlice(run, slice, store));
     counts.read += done.read;
     counts.written += done.written;
     counts.superseded += done.superseded;
   }
-  await call(activities.commitRun, run, store);
+  await call(() => activities.commitRun(run, store));
   const passTwoAtMs = performance.now();
   const { written, superseded } = counts;
-  await call(activities.publishRun, run, true, { rows, written, superseded, warnings: [] });
+  await call(() => activities.publishRun(run, true, { rows, written, superseded, warnings: [] }));
   return {
     ...counts,
     passOneSeconds: (passOneAtMs - startedAtMs) / 1000,

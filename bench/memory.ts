@@ -43,19 +43,24 @@ async function* redisMemory(
     };
     const measured = await progress.step(`Redis memory of data set (${kind})`, (detail) =>
       // The bytes are the same each time, give or take the buckets' sizes.
-      measurePairs(Math.min(pairs, 3), detail, {
-        figure: () =>
-          bytesOf(() =>
-            materializeDirectly(
-              { redis, settings },
-              catalogue,
-              { [view]: pattern },
-              { view, end: "2026-01-01T00:00:00.000Z" },
+      measurePairs(
+        pairs,
+        detail,
+        {
+          figure: () =>
+            bytesOf(() =>
+              materializeDirectly(
+                { redis, settings },
+                catalogue,
+                { [view]: pattern },
+                { view, end: "2026-01-01T00:00:00.000Z" },
+              ),
             ),
-          ),
-        limit: () =>
-          bytesOf(() => writePlainKeys(settings.redisUrl, rows, kind === "b" ? 160 : valueBytes)),
-      }),
+          limit: () =>
+            bytesOf(() => writePlainKeys(settings.redisUrl, rows, kind === "b" ? 160 : valueBytes)),
+        },
+        { warmUp: false },
+      ),
     );
     yield lineOf(
       {
@@ -99,22 +104,27 @@ async function* workerMemory(
     const pattern = await writeDataSet(folder, { kind: "a", rows, files });
     const delays: { figure: number; limit: number }[] = [];
     const peaks = await progress.step(`a worker's memory, ${rows} rows, ${files} files`, (detail) =>
-      measurePairs(Math.min(pairs, 3), detail, {
-        async figure() {
-          await redis.send(["flushall"]);
-          const facts = await runProgram("./materialize-once.ts", [
-            settings.redisUrl,
-            settings.offlineDir,
-            pattern,
-          ]);
-          delays.push({ figure: facts.delayMs, limit: facts.idleDelayMs });
-          return facts.peakBytes / 1e6;
+      measurePairs(
+        pairs,
+        detail,
+        {
+          async figure() {
+            await redis.send(["flushall"]);
+            const facts = await runProgram("./materialize-once.ts", [
+              settings.redisUrl,
+              settings.offlineDir,
+              pattern,
+            ]);
+            delays.push({ figure: facts.delayMs, limit: facts.idleDelayMs });
+            return facts.peakBytes / 1e6;
+          },
+          async limit() {
+            const facts = await runProgram("./limits/polars-memory.ts", [pattern]);
+            return facts.peakBytes / 1e6;
+          },
         },
-        async limit() {
-          const facts = await runProgram("./limits/polars-memory.ts", [pattern]);
-          return facts.peakBytes / 1e6;
-        },
-      }),
+        { warmUp: false },
+      ),
     );
     const common = { bench: "memory", rows } as const;
     yield lineOf(

@@ -11,16 +11,24 @@ export interface BenchOptions {
 }
 
 /**
- * Measures figure and limit in turn, the one first in every other pair.
+ * Measures figure and limit in turn, the one first in every other pair, after both have run once
+ * without being measured: a worker is warm, and what a benchmark has written settles.
  *
  * @param measure - each returns a quantity in the unit of the case
+ * @param options - `warmUp: false` where each measurement has a process of its own
  */
 export async function measurePairs(
   pairs: number,
   detail: Detail,
   measure: Readonly<Record<keyof Pair, () => Promise<number>>>,
+  { warmUp = true }: { readonly warmUp?: boolean } = {},
 ): Promise<Pair[]> {
   const measured: Pair[] = [];
+  if (warmUp) {
+    detail("warm-up");
+    await measure.figure();
+    await measure.limit();
+  }
   for (let pair = 0; pair < pairs; pair++) {
     const found: { figure?: number; limit?: number } = {};
     const order = pair % 2 === 0 ? (["figure", "limit"] as const) : (["limit", "figure"] as const);

@@ -9,9 +9,9 @@ import {
   dtypeOf,
   dtypesOf,
   heightOf,
-  lazyOf,
   polarsType,
   sideBySide,
+  sliceOf,
   toColumns,
 } from "../engine/compile/frame.ts";
 import type { Dtype } from "../engine/dtypes.ts";
@@ -85,7 +85,7 @@ export async function* readParquet(input: Input): AsyncGenerator<Chunk> {
       for (let from = 0; from < rows; from += size) {
         if (from > 0) await turn();
         const isWhole = size >= rows;
-        const part = isWhole ? frame : lazyOf(frame).slice(from, size).collectSync();
+        const part = isWhole ? frame : sliceOf(frame, from, size);
         yield toChunk(input, part, types, firstRow + from);
       }
       firstRow += rows;

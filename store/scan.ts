@@ -82,7 +82,7 @@ function narrow(source: Source, columns: readonly string[]): Source {
   if (narrowed === undefined) {
     const isKnown = (name: string) => Object.hasOwn(source.types, name) || name === ordinalColumn;
     const unknown = columns.find((name) => !isKnown(name));
-    if (unknown !== undefined || columns.length === 0)
+    if (unknown !== undefined || columns.every((name) => name === ordinalColumn))
       throw new OnceflowError(
         "INTERNAL",
         `source "${source.name}" has no column "${unknown ?? ""}" to read.`,

@@ -9,6 +9,7 @@ import pl from "nodejs-polars";
 import { type AggregateName, aggregateOf, type State } from "../aggregates.ts";
 import type { Dtype, Value } from "../dtypes.ts";
 import { fingerprintOf } from "../fingerprint.ts";
+import { toInt64 } from "../int64.ts";
 import { type MapNode, type Node, visit } from "../node.ts";
 import { operationOf, type PolarsExpr } from "../operations.ts";
 import {
@@ -171,6 +172,21 @@ export interface AggregateRequest {
   readonly input: Node;
 }
 
+/**
+ * A value as a row of a frame gives it exactly: integers as text, since a number would round them.
+ * One row is far cheaper to read than a column for each value.
+ */
+function asScalar(part: PolarsExpr, dtype: Dtype): PolarsExpr {
+  const isInteger = dtype === "int64" || dtype === "timestamp";
+  return isInteger ? part.cast(pl.Int64).cast(pl.Utf8) : part;
+}
+
+function fromScalar(scalar: string | number | boolean | null, dtype: Dtype): Value {
+  if (dtype === "int64" || dtype === "timestamp")
+    return scalar === null ? null : toInt64(BigInt(scalar));
+  return scalar;
+}
+
 /** Computes the partial states of aggregates over a frame, keyed by their fingerprints. */
 export function compileStates(
   requests: readonly AggregateRequest[],
@@ -180,7 +196,10 @@ export function compileStates(
   );
   const expressions = requests.map(({ aggregate, input }, i) => {
     const parts = aggregateOf(aggregate).batch(pl, pl.col(`__input_${i}`), input.dtype);
-    return parts.map((part, place) => part.alias(`__${i}_${place}`));
+    const dtypes = aggregateOf(aggregate).parts(input.dtype);
+    return parts.map((part, place) =>
+      asScalar(part, dtypes[place] as Dtype).alias(`__${i}_${place}`),
+    );
   });
   return async (frame) => {
     if (heightOf(frame) === 0)
@@ -193,17 +212,17 @@ export function compileStates(
     if (requests.length === 0) return new Map();
     const computed = await inputs.run(frame, new Map());
     const table = await computed.lazy().select(expressions.flat()).collect();
+    const scalars = table.row(0) as (string | number | boolean | null)[];
+    let next = 0;
     return new Map(
-      requests.map(({ fingerprint, aggregate, input }, i) => {
+      requests.map(({ fingerprint, aggregate, input }) => {
         const row = aggregateOf(aggregate);
-        const columns = toColumns(
-          table,
-          expressions[i]?.map((_, part) => `__${i}_${part}`),
-        );
-        const state = columns.map((column) => valueAt(column, 0));
         // Over no values polars gives null where a state has its neutral part.
         const empty = row.empty(input.dtype);
-        return [fingerprint, state.map((value, part) => value ?? empty[part] ?? null)] as const;
+        const state = row
+          .parts(input.dtype)
+          .map((dtype, part) => fromScalar(scalars[next++] ?? null, dtype) ?? empty[part] ?? null);
+        return [fingerprint, state] as const;
       }),
     );
   };

@@ -92,6 +92,12 @@ export function lazyOf(frame: pl.DataFrame): pl.LazyDataFrame {
     .select(...names.map((name, i) => pl.col(`column_${i}`).alias(name)));
 }
 
+/** Some rows of a frame, without copying them. */
+export function sliceOf(frame: pl.DataFrame, from: number, count: number): pl.DataFrame {
+  const isHidden = columnNamesOf(frame).includes("slice");
+  return isHidden ? lazyOf(frame).slice(from, count).collectSync() : frame.slice(from, count);
+}
+
 /** The columns of frames of as many rows, in one frame; no two have a name in common. */
 export function sideBySide(frames: readonly pl.DataFrame[]): pl.DataFrame {
   const [first] = frames;
