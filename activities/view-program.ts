@@ -2,7 +2,6 @@
  * What is compiled of a view for materialization, once per process: the columns of its offline
  * rows, its expectations, and the states of its aggregates.
  */
-import pl from "nodejs-polars";
 import type { AggregateValues, BatchProgram, Frame } from "../engine/compile/batch.ts";
 import { columnsRead, compileBatch, compileStates } from "../engine/compile/batch.ts";
 import { columnNamed, heightOf, toColumns, valueAt } from "../engine/compile/frame.ts";
@@ -110,7 +109,7 @@ function compileChecks(checks: readonly Check[]) {
   const violated = checks.map((check, i) => ({ name: `__violated_${i}`, node: check.violated }));
   const values = checks.map(({ feature }, i) => ({ name: `__value_${i}`, node: feature.node }));
   const counting = compileBatch(violated);
-  const counts = violated.map(({ name }) => columnNamed(name).sum().cast(pl.Float64));
+  const counts = violated.map(({ name }) => columnNamed(name).sum());
   // Built when it is needed, which is seldom.
   let finding: BatchProgram | undefined;
   return async (frame: Frame, aggregates: AggregateValues): Promise<Violation[]> => {

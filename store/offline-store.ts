@@ -14,10 +14,11 @@ import { randomUUID } from "node:crypto";
 import { promises as fs } from "node:fs";
 import path from "node:path";
 import pl from "nodejs-polars";
-import { lazyOf } from "../engine/compile/frame.ts";
+import { columnNamesOf, heightOf, lazyOf } from "../engine/compile/frame.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import type { Interval } from "../engine/interval.ts";
 import { toCsv } from "./csv-export.ts";
+import { countFrame } from "./frame-memory.ts";
 
 /** The materialized intervals of a view as it was defined under one fingerprint. */
 export interface ViewRef {
@@ -120,7 +121,9 @@ export function createOfflineStore(options: { readonly root: string }): OfflineS
       const file = partFile(ref, part);
       const bytes = await attempt("read", file, () => fs.readFile(file));
       const options = columns === undefined ? {} : { columns: [...columns] };
-      return attempt("decode", file, () => pl.readParquet(bytes, options));
+      const frame = await attempt("decode", file, () => pl.readParquet(bytes, options));
+      countFrame(heightOf(frame), columnNamesOf(frame).length);
+      return frame;
     },
     writeJson: (ref, name, value) => replaceFile(jsonFile(ref, name), bytesOf(encodeJson(value))),
     async readJson<T>(ref: PartitionRef, name: string) {

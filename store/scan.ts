@@ -11,6 +11,7 @@ import type { Source } from "../engine/definitions.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import type { Interval } from "../engine/interval.ts";
 import { timestampMax, timestampMin } from "../engine/scalar.ts";
+import { countFrame } from "./frame-memory.ts";
 import { readCsv } from "./scan-csv.ts";
 import { readParquet } from "./scan-parquet.ts";
 import { type Chunk, declared, fault, type Input, unparsable } from "./source-chunk.ts";
@@ -67,6 +68,7 @@ export async function* readChunks(
   const isExtra = eventTime !== undefined && columns?.includes(eventTime) === false;
   for await (const chunk of chunks) {
     const frame = select(chunk, input, interval, isNumbered);
+    countFrame(heightOf(frame), declared(input.source).length);
     yield isExtra ? lazyOf(frame).drop(eventTime).collectSync() : frame;
   }
 }
