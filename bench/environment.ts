@@ -1,4 +1,5 @@
 /** What benchmarks of materialization share: a Redis of their own, a folder, and direct runs. */
+import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -104,7 +105,8 @@ export async function planRun(
     end,
     fingerprint: view.fingerprint,
     definition: view.runFingerprint,
-    runId: `direct-${end}`,
+    // A run of its own: one that came back would go on with the files of before.
+    runId: randomUUID(),
     reprocess: false,
     sensed: true,
   };
