@@ -51,7 +51,7 @@ import { createCommittedViews } from "./committed-views.ts";
 import { judge } from "./judge.ts";
 import { overlap } from "./overlap.ts";
 import type { createReadiness } from "./readiness.ts";
-import { addRowColumns, toRowBatch } from "./rows.ts";
+import { rowColumnsOf, toRowBatch } from "./rows.ts";
 import { assertWanted } from "./run-context.ts";
 import type { Task, TaskFolders } from "./tasks/task.ts";
 import { createRunEnd } from "./run-end.ts";
@@ -193,15 +193,14 @@ export function createMaterialization(
       const warnings: string[] = [];
       const rows: number[][] = [];
       const states = new Map<string, string>();
-      const addColumns = addRowColumns(view, run, startedAtMs);
+      const added = rowColumnsOf(view, run, startedAtMs);
       const compute = async (chunk: Frame, path: string): Promise<ComputedChunk> => {
         const known = heightOf(chunk) === 0 ? empty.get(view.name) : undefined;
         if (known !== undefined) return known;
-        const frame = addColumns(chunk);
         const [violations, states, rows] = await Promise.all([
-          program.checkRows(frame),
-          program.states(frame),
-          program.rows(frame),
+          program.checkRows(chunk),
+          program.states(chunk),
+          program.rows(chunk, added),
         ]);
         judge(view, violations, path, warnings);
         return { states, rows };

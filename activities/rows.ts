@@ -11,6 +11,7 @@ import {
   toUtf8,
 } from "../engine/compile/frame.ts";
 import type { Value } from "../engine/dtypes.ts";
+import type { PolarsExpr } from "../engine/operations.ts";
 import type { ColumnData } from "../store/column-data.ts";
 import { createRowCodec } from "../store/row-codec.ts";
 import type { RowBatch } from "../store/row-writer.ts";
@@ -18,21 +19,18 @@ import type { RunRef } from "../workflows/contract.ts";
 import { intervalOfRun } from "./runs.ts";
 import { rowColumns } from "./view-program.ts";
 
-/** Adds event time and known-at of a run to chunks of its source's columns. */
-export function addRowColumns(view: View, run: RunRef, startedAtMs: number) {
+/** Event time, known-at and ordinal of a run's rows, as expressions over chunks of its source. */
+export function rowColumnsOf(view: View, run: RunRef, startedAtMs: number): PolarsExpr[] {
   const { eventTime } = view.source;
   const at =
     eventTime === undefined
       ? typedLiteral("timestamp", microseconds(intervalOfRun(view, run).endMs))
       : columnNamed(eventTime);
-  const added = [
+  return [
     at.alias(rowColumns.eventTime),
     typedLiteral("timestamp", microseconds(startedAtMs)).alias(rowColumns.knownAt),
+    columnNamed(rowColumns.ordinal),
   ];
-  return (chunk: Frame): Frame =>
-    lazyOf(chunk)
-      .withColumns(...added)
-      .collectSync();
 }
 
 function microseconds(ms: number): Value {

@@ -11,6 +11,7 @@ import type { Feature, View } from "../engine/catalogue.ts";
 import type { Dtype, Value } from "../engine/dtypes.ts";
 import type { Expectation } from "../engine/expectations.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
+import type { PolarsExpr } from "../engine/operations.ts";
 import { type Node, restsOnAggregate } from "../engine/node.ts";
 
 /** Columns that offline rows have besides those of the view. */
@@ -38,8 +39,8 @@ export interface ViewProgram {
   readonly view: View;
   /** Columns of the offline rows, stored and raw, without those of `rowColumns`. */
   readonly columns: readonly string[];
-  /** Source columns to rows of `columns`; the frame keeps `rowColumns`. */
-  readonly rows: (frame: Frame) => Promise<Frame>;
+  /** Source columns to rows of `columns` and `rowColumns`, which come from `added`. */
+  readonly rows: (frame: Frame, added: readonly PolarsExpr[]) => Promise<Frame>;
   /** Checks the expectations that rest on no aggregate. */
   readonly checkRows: (frame: Frame) => Promise<Violation[]>;
   /** Whether `checkWithAggregates` has anything to check in the rows. */
@@ -86,7 +87,7 @@ export function compileView(view: View): ViewProgram {
   return {
     view,
     columns,
-    rows: (frame) => rows.run(frame, new Map(), [...raw, ...Object.values(rowColumns)]),
+    rows: (frame, added) => rows.run(frame, new Map(), [...raw, ...added]),
     checkRows: (frame) => checkEarly(frame, new Map()),
     rowsNeedAggregates: late.length > 0,
     columnsWithAggregates: [

@@ -41,11 +41,14 @@ export interface BatchProgram {
   readonly columns: readonly string[];
   /** Aggregates that must be bound. */
   readonly aggregates: readonly Node[];
-  /** The outputs as a frame of the same height; `keep` names columns to carry along. */
+  /**
+   * The outputs as a frame of the same height; `keep` are columns of the frame to carry along, by
+   * name, or expressions over them.
+   */
   readonly run: (
     frame: Frame,
     aggregates: AggregateValues,
-    keep?: readonly string[],
+    keep?: readonly (string | PolarsExpr)[],
   ) => Promise<Frame>;
 }
 
@@ -104,7 +107,8 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
         const series = await computeMap(node, inputs, before);
         lazy = lazyOf(before.withColumn(series));
       }
-      return lazy.select([...keep.map(columnNamed), ...selected]).collect();
+      const kept = keep.map((each) => (typeof each === "string" ? columnNamed(each) : each));
+      return lazy.select([...kept, ...selected]).collect();
     },
   };
 }
