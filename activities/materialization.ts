@@ -392,12 +392,12 @@ export function createMaterialization(
   }
 
   async function runFacts(view: View, run: RunRef) {
-    return required(await factsOf(offline, view, run).readRun(), "plan", run);
+    return required(factsOf(offline, view, run).readRun(), "plan", offline, view, run);
   }
 
   async function sliceFacts(view: View, run: RunRef, slice: Slice) {
-    const facts = await factsOf(offline, view, run).readSlice(slice);
-    return required(facts, `slice ${slice.from}`, run);
+    const reading = factsOf(offline, view, run).readSlice(slice);
+    return required(reading, `slice ${slice.from}`, offline, view, run);
   }
 
   /** What pass 1 has found: the rows of each part of each file, and the states over all of them. */

@@ -28,9 +28,11 @@ export function createRunEnd(
       counts: RunCounts,
     ): Promise<{ readonly stale: readonly string[] }> {
       const view = viewOfRun(catalogue, run);
-      const { files, startedAtMs } = required(
-        await factsOf(offline, view, run).readRun(),
+      const { files, startedAtMs } = await required(
+        factsOf(offline, view, run).readRun(),
         "plan",
+        offline,
+        view,
         run,
       );
       const [pointers] = await ledger.readPointers([pointerRequest(view)]);

@@ -103,9 +103,27 @@ export function factsOf(offline: OfflineStore, view: View, run: Omit<RunRef, "ru
   };
 }
 
-/** A fact that an earlier activity of the run has written. @throws INTERNAL where it is not there */
-export function required<T>(facts: T | undefined, what: string, run: RunRef): T {
+/**
+ * A fact that an earlier activity of the run has written.
+ *
+ * @throws FENCED where a newer run of the interval has removed it, INTERNAL where it never was
+ */
+export async function required<T>(
+  reading: Promise<T | undefined>,
+  what: string,
+  offline: OfflineStore,
+  view: View,
+  run: RunRef,
+): Promise<T> {
+  const facts = await reading;
   if (facts !== undefined) return facts;
+  const newest = (await offline.listGenerations(partitionOf(view, run))).at(-1) ?? 0;
+  if (newest > run.generation)
+    throw new OnceflowError(
+      "FENCED",
+      `view "${run.view}": the newer generation ${newest} of the interval has removed what run ${run.runId} had read. Leave the interval to it.`,
+      { view: run.view, newest },
+    );
   throw new OnceflowError(
     "INTERNAL",
     `the ${what} of run ${run.runId} of view "${run.view}" is not in the offline store. Workers must share one offline folder (ONCEFLOW_OFFLINE).`,

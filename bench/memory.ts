@@ -92,6 +92,7 @@ interface ProcessFacts {
   readonly peakBytes: number;
   readonly delayMs: number;
   readonly idleDelayMs: number;
+  readonly longestDelayMs: number;
 }
 
 async function* workerMemory(
@@ -103,6 +104,7 @@ async function* workerMemory(
   for (const files of [1, 200]) {
     const pattern = await writeDataSet(folder, { kind: "a", rows, files });
     const delays: { figure: number; limit: number }[] = [];
+    let longestMs = 0;
     const peaks = await progress.step(`a worker's memory, ${rows} rows, ${files} files`, (detail) =>
       measurePairs(
         pairs,
@@ -116,6 +118,7 @@ async function* workerMemory(
               pattern,
             ]);
             delays.push({ figure: facts.delayMs, limit: facts.idleDelayMs });
+            longestMs = Math.max(longestMs, facts.longestDelayMs);
             return facts.peakBytes / 1e6;
           },
           async limit() {
@@ -143,7 +146,13 @@ async function* workerMemory(
         case: `event-loop delay, p99, ${files} ${files === 1 ? "file" : "files"}`,
         unit: "ms",
         target: { budget: 50 },
-        config: { files, resolution_ms: 1, limit: "the same process before it begins" },
+        config: {
+          files,
+          resolution_ms: 1,
+          longest_ms: Math.round(longestMs),
+          heartbeat_timeout_ms: 10_000,
+          limit: "the same process before it begins",
+        },
       },
       delays,
     );
