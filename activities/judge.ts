@@ -10,6 +10,18 @@ const shownLength = 60;
 /** Ordinals of one source file; the rest of an ordinal is the row in it. */
 const rowsPerFile = 2 ** 32;
 
+/** Violations of chunks as those of their file: rows are counted together, the first is shown. */
+export function sumViolations(violations: readonly Violation[]): Violation[] {
+  const sums = new Map<string, Violation>();
+  for (const violation of violations) {
+    const key = `${violation.feature} ${violation.text}`;
+    const sum = sums.get(key);
+    const count = (sum?.count ?? 0) + violation.count;
+    sums.set(key, { ...(sum ?? violation), count });
+  }
+  return [...sums.values()];
+}
+
 /** Throws where an expectation with onFail: "fail" does not hold; collects the others. */
 export function judge(
   view: View,

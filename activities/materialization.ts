@@ -48,7 +48,7 @@ import {
   type Waiting,
 } from "../workflows/contract.ts";
 import { createCommittedViews } from "./committed-views.ts";
-import { judge } from "./judge.ts";
+import { judge, sumViolations } from "./judge.ts";
 import { overlap } from "./overlap.ts";
 import type { createReadiness } from "./readiness.ts";
 import { rowColumnsOf, toRowBatch } from "./rows.ts";
@@ -64,7 +64,7 @@ import {
   viewOfRun,
 } from "./runs.ts";
 import type { Webhook } from "./webhooks.ts";
-import { compileView, type ViewProgram } from "./view-program.ts";
+import { compileView, type Violation, type ViewProgram } from "./view-program.ts";
 import {
   aggregateFingerprints,
   assertNoOverlap,
@@ -96,7 +96,10 @@ export interface OfflineDependencies {
 interface ComputedChunk {
   readonly states: ReadonlyMap<string, State>;
   readonly rows: Frame;
+  readonly violations: readonly Violation[];
 }
+
+type CountedPart = PartRef & { readonly rows: number };
 
 /** Warnings kept of one slice, so that a payload stays small. */
 const warningsLimit = 20;
@@ -194,7 +197,7 @@ export function createMaterialization(
       const rows: number[][] = [];
       const states = new Map<string, string>();
       const added = rowColumnsOf(view, run, startedAtMs);
-      const compute = async (chunk: Frame, path: string): Promise<ComputedChunk> => {
+      const compute = async (chunk: Frame): Promise<ComputedChunk> => {
         const known = heightOf(chunk) === 0 ? empty.get(view.name) : undefined;
         if (known !== undefined) return known;
         const [violations, states, rows] = await Promise.all([
@@ -202,16 +205,17 @@ export function createMaterialization(
           program.states(chunk),
           program.rows(chunk, added),
         ]);
-        judge(view, violations, path, warnings);
-        return { states, rows };
+        return { states, rows, violations };
       };
       for (const [i, file] of files.slice(slice.from, slice.to).entries()) {
         const parts: number[] = [];
+        const violations: Violation[] = [];
         // A part is written while the next chunks are read and computed.
         let writing = Promise.resolve();
         const chunks = readChunks(view.source, file, intervalOfRun(view, run));
-        for await (const computed of overlap(chunks, (chunk) => compute(chunk, file.path))) {
+        for await (const computed of overlap(chunks, compute)) {
           assertWanted();
+          violations.push(...computed.violations);
           for (const aggregate of view.aggregates) {
             const { fingerprint } = aggregate;
             const before = states.get(fingerprint);
@@ -224,6 +228,8 @@ export function createMaterialization(
             continue;
           }
           await writing;
+          // Else a zombie could put rows of a newer file in the place of those that were validated.
+          await assertUnchanged([file]);
           const part = { file: slice.from + i, chunk: parts.length };
           writing = offline.writePart(partitionOf(view, run), part, computed.rows);
           // Whoever awaits it gets its error, unless another comes first.
@@ -233,6 +239,7 @@ export function createMaterialization(
         await writing;
         await assertUnchanged([file]);
         assertWanted();
+        judge(view, sumViolations(violations), file.path, warnings);
         rows.push(parts);
       }
       const facts = { rows, states: Object.fromEntries(states) };
@@ -257,12 +264,13 @@ export function createMaterialization(
       const warnings: string[] = [];
       judge(view, program.checkAggregates(values), undefined, warnings);
       if (program.rowsNeedAggregates)
-        for (const part of partsOf(rows)) {
-          assertWanted();
-          const columns = program.columnsWithAggregates;
-          const frame = await offline.readPart(partitionOf(view, run), part, columns);
-          const violations = await program.checkWithAggregates(frame, values);
-          judge(view, violations, (files[part.file] as SourceFile).path, warnings);
+        for (const [place, file] of files.entries()) {
+          const violations: Violation[] = [];
+          const parts = partsOf([rows[place] ?? []], place);
+          const frames = readParts(view, run, parts, program.columnsWithAggregates);
+          const check = (frame: Frame) => program.checkWithAggregates(frame, values);
+          for await (const found of overlap(frames, check)) violations.push(...found);
+          judge(view, sumViolations(violations), file.path, warnings);
         }
       return { rows: sumOf(rows.flat()), warnings: warnings.slice(0, warningsLimit) };
     },
@@ -383,11 +391,26 @@ export function createMaterialization(
     });
   }
 
-  async function* batchesOf(view: View, run: RunRef, parts: Iterable<PartRef>) {
+  async function* batchesOf(view: View, run: RunRef, parts: Iterable<CountedPart>) {
+    for await (const frame of readParts(view, run, parts)) yield await toRowBatch(frame, view, run);
+  }
+
+  /** Parts as pass 1 counted them. @throws OFFLINE_UNAVAILABLE where another took their place */
+  async function* readParts(
+    view: View,
+    run: RunRef,
+    parts: Iterable<CountedPart>,
+    columns?: readonly string[],
+  ): AsyncGenerator<Frame> {
     for (const part of parts) {
-      const frame = await offline.readPart(partitionOf(view, run), part);
+      const frame = await offline.readPart(partitionOf(view, run), part, columns);
       assertWanted();
-      yield await toRowBatch(frame, view, run);
+      if (heightOf(frame) !== part.rows)
+        throw new OnceflowError(
+          "OFFLINE_UNAVAILABLE",
+          `view "${view.name}": part ${part.chunk} of file ${part.file} has ${heightOf(frame)} rows, and ${part.rows} were validated: another process has written it. Materialize its interval again.`,
+        );
+      yield frame;
     }
   }
 
@@ -420,9 +443,9 @@ export function createMaterialization(
 }
 
 /** The parts that hold the rows of files, by the counts of each file, from a first file on. */
-function* partsOf(rows: SliceFacts["rows"], firstFile = 0): Generator<PartRef> {
+function* partsOf(rows: SliceFacts["rows"], firstFile = 0): Generator<CountedPart> {
   for (const [i, parts] of rows.entries())
-    for (const chunk of parts.keys()) yield { file: firstFile + i, chunk };
+    for (const [chunk, count] of parts.entries()) yield { file: firstFile + i, chunk, rows: count };
 }
 
 /** Names the files of a commit: when the newest was written, and a hash of them all. */

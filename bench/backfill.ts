@@ -12,7 +12,7 @@ import { buildCatalogue } from "../engine/catalogue.ts";
 import { count, entity, featureView, int64, source, string, timestamp } from "../engine/index.ts";
 import type { Settings } from "../settings.ts";
 import { idsOf, queuesOf } from "../workflows/contract.ts";
-import { activitiesOf, type Environment, offlineWorker } from "./environment.ts";
+import { activitiesOf, type Environment, offlineWorker, ownServices } from "./environment.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
 
@@ -44,8 +44,8 @@ export async function* benchBackfill(
   { pairs, scale }: BenchOptions,
   progress: Progress,
 ): AsyncGenerator<Line> {
-  const partitions = 2000 / scale;
-  const temporal = await startTemporal({ progress });
+  const partitions = Math.floor(2000 / scale);
+  const temporal = await startTemporal({ progress, env: ownServices });
   const settings = { ...environment.settings, temporalAddress: temporal.address };
   mkdirSync(settings.dataDir);
   // One row long ago: every interval of the backfill is empty.

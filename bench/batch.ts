@@ -23,7 +23,7 @@ export async function* benchBatch(
   { pairs, scale }: BenchOptions,
   progress: Progress,
 ): AsyncGenerator<Line> {
-  const rows = 10_000_000 / scale;
+  const rows = Math.floor(10_000_000 / scale);
   const pattern = await progress.step(`${rows} rows of data set (a) in one file`, () =>
     writeDataSet(environment.folder, { kind: "a", rows, files: 1 }),
   );

@@ -1,11 +1,9 @@
 /** `materialize`: rows/s from a parquet file into Redis, both passes, against redis-benchmark. */
 import type { Progress } from "../dev/progress.ts";
-import type { Catalogue } from "../engine/catalogue.ts";
 import { viewNamed } from "../engine/catalogue.ts";
-import { versionBytes } from "../store/version.ts";
 import { example } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";
-import { type Environment, materializeDirectly } from "./environment.ts";
+import { type Environment, materializeDirectly, valueBytes } from "./environment.ts";
 import { setsPerSecond } from "./limits/redis-benchmark.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
@@ -16,7 +14,7 @@ export async function* benchMaterialize(
   progress: Progress,
 ): AsyncGenerator<Line> {
   const { redis, folder, settings } = environment;
-  const rows = 1_000_000 / scale;
+  const rows = Math.floor(1_000_000 / scale);
   const [one, other] = await progress.step(`${rows} rows of data set (a), twice`, async () => [
     await writeDataSet(folder, { kind: "a", rows, files: 1, seed: 1 }),
     await writeDataSet(folder, { kind: "a", rows, files: 1, seed: 2 }),
@@ -36,7 +34,7 @@ export async function* benchMaterialize(
   const clear = () => redis.send(["flushall"]);
 
   await progress.step("warm up", () => write(one));
-  const rowBytes = await valueBytes(environment, example);
+  const rowBytes = await valueBytes(environment, "absences");
   const cases = [
     { name: "new rows", before: [], pattern: one, min: 0.4 },
     { name: "every row there and older", before: [one], pattern: other, min: 0.3 },
@@ -73,22 +71,4 @@ export async function* benchMaterialize(
       measured,
     );
   }
-}
-
-/** Mean bytes of the values in the store, versions among them. */
-export async function valueBytes(
-  { redis, settings }: Environment,
-  catalogue: Catalogue,
-  view = "absences",
-): Promise<number> {
-  const { fingerprint } = viewNamed(catalogue, view);
-  const keys: string[] = [];
-  for (let bucket = 0; bucket < 8; bucket++)
-    keys.push(`${settings.prefix}:rows:{${view}/${fingerprint}:0}:${bucket}`);
-  const values = await redis.pipeline(keys.map((key) => ["hvals", key]));
-  const sizes = (values as (readonly Buffer[])[])
-    .flat()
-    .map((value) => value.length)
-    .filter((size) => size > versionBytes);
-  return Math.round(sizes.reduce((sum, size) => sum + size, 0) / sizes.length);
 }

@@ -6,7 +6,8 @@ import type { Progress } from "../dev/progress.ts";
 import { textOf } from "../store/redis.ts";
 import { example, floatsCatalogue } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";
-import { type Environment, materializeDirectly } from "./environment.ts";
+import { versionBytes } from "../store/version.ts";
+import { type Environment, materializeDirectly, valueBytes } from "./environment.ts";
 import { writePlainKeys } from "./limits/plain-keys.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
@@ -25,7 +26,7 @@ async function* redisMemory(
   { scale, pairs }: BenchOptions,
   progress: Progress,
 ): AsyncGenerator<Line> {
-  const rows = 1_000_000 / scale;
+  const rows = Math.floor(1_000_000 / scale);
   const floats = floatsCatalogue(20);
   const cases = [
     { kind: "a", catalogue: example, view: "absences", listpackValue: 64, budget: 120 },
@@ -34,6 +35,7 @@ async function* redisMemory(
   ] as const;
   for (const { kind, catalogue, view, listpackValue, budget } of cases) {
     const pattern = await writeDataSet(folder, { kind, rows, files: 1 });
+    let payload = 0;
     await redis.send(["config", "SET", "hash-max-listpack-value", listpackValue]);
     const bytesOf = async (write: () => Promise<unknown>): Promise<number> => {
       await redis.send(["flushall"]);
@@ -47,17 +49,19 @@ async function* redisMemory(
         pairs,
         detail,
         {
-          figure: () =>
-            bytesOf(() =>
+          figure: async () => {
+            const bytes = await bytesOf(() =>
               materializeDirectly(
                 { redis, settings },
                 catalogue,
                 { [view]: pattern },
                 { view, end: "2026-01-01T00:00:00.000Z" },
               ),
-            ),
-          limit: () =>
-            bytesOf(() => writePlainKeys(settings.redisUrl, rows, kind === "b" ? 160 : valueBytes)),
+            );
+            payload = (await valueBytes({ redis, settings }, view)) - versionBytes;
+            return bytes;
+          },
+          limit: () => bytesOf(() => writePlainKeys(settings.redisUrl, rows, payload)),
         },
         { warmUp: false },
       ),
@@ -69,16 +73,13 @@ async function* redisMemory(
         unit: "bytes/row",
         target: { budget },
         rows,
-        config: { limit: "a plain key for each row, with a value of its payload" },
+        config: { limit: `a plain key for each row, with a value of ${payload} bytes` },
       },
       measured,
     );
   }
-  await redis.send(["config", "SET", "hash-max-listpack-value", 64]);
+  await redis.send(["config", "SET", "hash-max-listpack-value", 512]);
 }
-
-/** Bytes that the rows of data set (a) take, without the version. */
-const valueBytes = 37;
 
 /** Without the buffers of clients and of the append-only file. */
 async function usedMemory(redis: Environment["redis"]): Promise<number> {
@@ -100,7 +101,7 @@ async function* workerMemory(
   { scale, pairs }: BenchOptions,
   progress: Progress,
 ): AsyncGenerator<Line> {
-  const rows = 10_000_000 / scale;
+  const rows = Math.floor(10_000_000 / scale);
   for (const files of [1, 200]) {
     const pattern = await writeDataSet(folder, { kind: "a", rows, files });
     const delays: { figure: number; limit: number }[] = [];

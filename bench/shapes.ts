@@ -22,13 +22,13 @@ export async function* benchShapes(
   { pairs, scale }: BenchOptions,
   progress: Progress,
 ): AsyncGenerator<Line> {
-  const million = 1_000_000 / scale;
+  const million = Math.floor(1_000_000 / scale);
   const a: DataSet = { kind: "a", rows: million, files: 1 };
   const b: DataSet = { kind: "b", rows: million, files: 1 };
   const shapes: readonly Shape[] = [
     {
       name: "wide: 500 features",
-      data: { kind: "wide", rows: (million * 20) / 500, files: 1, columns: 500 },
+      data: { kind: "wide", rows: Math.floor((million * 20) / 500), files: 1, columns: 500 },
       base: b,
       config: { columns: 500 },
     },

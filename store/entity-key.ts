@@ -28,7 +28,7 @@ export function encodeEntityKey(parts: readonly string[]): Buffer {
 }
 
 /** Appends one string of a key and returns its UTF-8 bytes. @throws VALUE_INVALID */
-export function writeKeyPart(writer: ByteWriter, text: string, column: number): number {
+function writeKeyPart(writer: ByteWriter, text: string, column: number): number {
   // A text this long is refused by its length alone, before any work on it.
   if (text.length > entityKeyLimitBytes) requireKeySize(text.length);
   const size = writeText(writer, text);

@@ -5,21 +5,28 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import type pl from "nodejs-polars";
+import { sizeOf } from "../engine/compile/frame.ts";
 
-/** Values that are read between two collections, of 8 bytes mostly. */
-const valuesBetween = 20_000_000;
+/** What is read between two collections. */
+const bytesBetween = 256 * 1024 * 1024;
 
 let collect: (() => void) | undefined;
-let values = 0;
+let bytes = 0;
 
-/** Counts a frame that was read; after many values, collects what is no longer in use. */
-export function countFrame(rows: number, columns: number): void {
-  values += rows * columns;
-  if (values < valuesBetween) return;
-  values = 0;
-  if (collect === undefined) {
-    setFlagsFromString("--expose-gc");
-    collect = runInNewContext("gc") as () => void;
-  }
+/** Counts a frame that was read; after many bytes, collects what is no longer in use. */
+export function countFrame(frame: pl.DataFrame): void {
+  bytes += sizeOf(frame);
+  if (bytes < bytesBetween) return;
+  bytes = 0;
+  collect ??= exposeCollection();
   collect();
+}
+
+function exposeCollection(): () => void {
+  setFlagsFromString("--expose-gc");
+  const gc = runInNewContext("gc") as () => void;
+  // Contexts that come later, such as those of workflows, are to have none.
+  setFlagsFromString("--no-expose-gc");
+  return gc;
 }

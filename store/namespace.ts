@@ -104,6 +104,18 @@ export async function resetNamespace(
   const { view, fingerprint } = stored;
   requireNames(view, fingerprint, setFingerprint, ...aggregates);
   requireBuckets(buckets);
+  const [old] = (await listNamespaces(redis, keys, view)).filter(
+    (namespace) => namespace.fingerprint === fingerprint,
+  );
+  // Of another count of buckets, the new ones have other names.
+  if (old !== undefined && old.buckets !== buckets)
+    await eachShard(
+      redis,
+      keys,
+      old,
+      (names) => ["unlink", ...names],
+      () => undefined,
+    );
   await redis.send([
     "resetNamespace",
     4 + aggregates.length,

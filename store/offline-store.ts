@@ -14,7 +14,7 @@ import { randomUUID } from "node:crypto";
 import { promises as fs } from "node:fs";
 import path from "node:path";
 import pl from "nodejs-polars";
-import { columnNamesOf, heightOf, lazyOf } from "../engine/compile/frame.ts";
+import { lazyOf } from "../engine/compile/frame.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import type { Interval } from "../engine/interval.ts";
 import { toCsv } from "./csv-export.ts";
@@ -122,7 +122,7 @@ export function createOfflineStore(options: { readonly root: string }): OfflineS
       const bytes = await attempt("read", file, () => fs.readFile(file));
       const options = columns === undefined ? {} : { columns: [...columns] };
       const frame = await attempt("decode", file, () => pl.readParquet(bytes, options));
-      countFrame(heightOf(frame), columnNamesOf(frame).length);
+      countFrame(frame);
       return frame;
     },
     writeJson: (ref, name, value) => replaceFile(jsonFile(ref, name), bytesOf(encodeJson(value))),

@@ -258,7 +258,8 @@ export function connectCluster(
       );
     },
     async masters() {
-      // What was read before knows nothing of a failover since.
+      // What was read before, or is being read, knows nothing of a failover since.
+      await loading?.catch(() => undefined);
       await load();
       const masters = owners();
       await Promise.all(masters.filter((node) => !node.wasReady()).map((node) => node.ready()));

@@ -36,7 +36,7 @@ export type RowDecoder = (bytes: Buffer, start?: number, end?: number) => Value[
 
 export interface RowCodec {
   readonly columns: readonly Column[];
-  /** An encoder of the columns of a batch, of which none is a JavaScript object per value. */
+  /** An encoder of the columns of a batch. */
   readonly encoder: (data: readonly ColumnData[]) => BlockEncoder;
   /** @throws INTERNAL where a wanted column does not exist */
   readonly decoder: (wanted: readonly string[]) => RowDecoder;

@@ -1,6 +1,7 @@
 /**
  * Encodes rows in blocks, column by column: one loop over the numbers of a column is many times
- * faster than a call for each value.
+ * faster than a call for each value. bytes.ts has the same encodings for one value; the test of the
+ * row codec holds the two together.
  */
 import type { Value } from "../engine/dtypes.ts";
 import { OnceflowError } from "../engine/errors.ts";

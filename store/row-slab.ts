@@ -161,6 +161,7 @@ function grow(values: Uint32Array, capacity: number): Uint32Array<ArrayBuffer> {
 /** The script calls of a slab, by shard and bucket. */
 export function* callsOf(slab: Slab, namespace: Namespace): Generator<RowCall> {
   const { words, count } = slab.held();
+  if (count === 0) return;
   const { starts, sizes, buckets } = sortByBucket(slab, namespace.buckets);
   const perShard = bucketsPerShard(namespace);
   for (let from = 0; from < count;) {

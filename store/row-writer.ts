@@ -215,9 +215,13 @@ async function writeEntries(
   };
   try {
     for await (const entries of given) {
+      let most = rowsPerBlock;
       for (let row = 0; row < entries.count;) {
         if (slab.isFull()) await flush();
-        row += addBlock(slab, entries, row);
+        const added = addBlock(slab, entries, row, Math.min(most, entries.count - row));
+        row += added;
+        // What was measured in vain is not measured so again.
+        most = Math.min(rowsPerBlock, added * 2);
         await nextTurn();
       }
       read += entries.count;
@@ -235,9 +239,8 @@ const keySizes = new Uint32Array(rowsPerBlock);
 const rowSizes = new Uint32Array(rowsPerBlock);
 const places = new Uint32Array(rowsPerBlock);
 
-/** Encodes rows from `from` on into the slab, and returns how many. */
-function addBlock(slab: Slab, { count, key, version, row }: Entries, from: number): number {
-  const most = Math.min(count - from, rowsPerBlock);
+/** Encodes at most so many rows from `from` on into the slab, and returns how many. */
+function addBlock(slab: Slab, { key, version, row }: Entries, from: number, most: number): number {
   key.measure(from, from + most, keySizes);
   row.measure(from, from + most, rowSizes);
   let rows = 0;
@@ -295,18 +298,22 @@ function createSender(redis: RedisConnection, keys: StoreKeys, namespace: Namesp
           .finally(() => inFlight.delete(sent));
         inFlight.add(sent);
       };
-      let calls: RowCall[] = [];
-      let bytes = 0;
-      for (const call of callsOf(slab, namespace)) {
-        calls.push(call);
-        bytes += call.rows.length;
-        if (bytes < bytesPerPipeline) continue;
-        while (inFlight.size >= pipelinesInFlight) await Promise.race(inFlight);
-        if (failure) break;
-        begin(calls);
-        [calls, bytes] = [[], 0];
+      try {
+        let calls: RowCall[] = [];
+        let bytes = 0;
+        for (const call of callsOf(slab, namespace)) {
+          calls.push(call);
+          bytes += call.rows.length;
+          if (bytes < bytesPerPipeline) continue;
+          while (inFlight.size >= pipelinesInFlight) await Promise.race(inFlight);
+          if (failure) break;
+          begin(calls);
+          [calls, bytes] = [[], 0];
+        }
+        if (calls.length > 0 && !failure) begin(calls);
+      } catch (error) {
+        failure ??= { error };
       }
-      if (calls.length > 0 && !failure) begin(calls);
       await Promise.all(inFlight);
     },
   };

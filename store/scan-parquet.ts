@@ -40,9 +40,7 @@ import {
 } from "./source-chunk.ts";
 
 /** Rows of a chunk, at most. */
-const chunkRows = 131_072;
-/** Values of a chunk, about: long lists make its rows fewer. */
-const chunkValues = 4 * 1024 * 1024;
+const chunkRows = 512 * 1024;
 /** What one synchronous step decodes, about: a column of a row group is never divided. */
 const stepValues = 1024 * 1024;
 const stepBytes = 16 * 1024 * 1024;
@@ -64,7 +62,7 @@ const maxRows = 2 ** 32;
  * Row groups are read one by one, small ones several at once, so memory does not grow with the
  * file. Of a large one a few columns are decoded at a time, and other work goes on in between.
  */
-export async function* readParquet(input: Input): AsyncGenerator<Chunk> {
+export async function* readParquet(input: Input, chunkValues: number): AsyncGenerator<Chunk> {
   const handle = await openFile(input);
   try {
     const footer = await openFooter(input, handle);
@@ -78,10 +76,10 @@ export async function* readParquet(input: Input): AsyncGenerator<Chunk> {
     const types = new Map(columnNamesOf(empty).map((name, i) => [name, dtypes[i]]));
     assertTypes(input, types);
     let firstRow = 0;
-    for (const groups of batchesOf(input, footer)) {
+    for (const groups of batchesOf(input, footer, chunkValues)) {
       const frame = await readGroups(input, handle, footer, groups);
       const rows = heightOf(frame);
-      const size = chunkSize(groups, rows);
+      const size = chunkSize(groups, rows, chunkValues);
       for (let from = 0; from < rows; from += size) {
         if (from > 0) await turn();
         const isWhole = size >= rows;
@@ -132,15 +130,20 @@ async function read(input: Input, handle: fs.FileHandle, start: number, into: Bu
 }
 
 /** The row groups that have rows, in turn: each alone, or as many as are small together. */
-function* batchesOf(input: Input, footer: ParquetFooter): Generator<RowGroup[]> {
+function* batchesOf(
+  input: Input,
+  footer: ParquetFooter,
+  chunkValues: number,
+): Generator<RowGroup[]> {
   const wanted = new Set(declared(input.source).map(([name]) => name));
   const maxGroups = Math.max(1, Math.floor(batchColumnChunks / footer.columns.length));
   let batch: RowGroup[] = [];
-  let [rows, bytes] = [0, 0];
+  let [rows, values, bytes] = [0, 0, 0];
   for (const index of footer.rowGroups.keys()) {
     const group = decode(input, () => readRowGroup(footer, index, wanted));
     if (group.rows === 0) continue;
     const groupBytes = sum(group.chunks, ({ bytes }) => bytes);
+    const groupValues = sum(group.chunks, ({ values }) => values);
     if (groupBytes > maxBytes)
       throw fault(
         "SOURCE_CORRUPT",
@@ -149,11 +152,12 @@ function* batchesOf(input: Input, footer: ParquetFooter): Generator<RowGroup[]> 
         { fix: "Write it in smaller row groups." },
       );
     rows += group.rows;
+    values += groupValues;
     bytes += groupBytes;
-    const isFull = rows > chunkRows || bytes > batchBytes || batch.length === maxGroups;
-    if (isFull && batch.length > 0) {
+    const isChunk = rows > chunkRows || values > chunkValues;
+    if ((isChunk || bytes > batchBytes || batch.length === maxGroups) && batch.length > 0) {
       yield batch;
-      [batch, rows, bytes] = [[], group.rows, groupBytes];
+      [batch, rows, values, bytes] = [[], group.rows, groupValues, groupBytes];
     }
     batch.push(group);
   }
@@ -205,7 +209,7 @@ function stepsOf(input: Input, groups: readonly RowGroup[]): string[][] {
 }
 
 /** Rows of each chunk that row groups of so many rows are handed on in, about equal in size. */
-function chunkSize(groups: readonly RowGroup[], rows: number): number {
+function chunkSize(groups: readonly RowGroup[], rows: number, chunkValues: number): number {
   const values = sum(groups, ({ chunks }) => sum(chunks, (chunk) => chunk.values));
   const chunks = Math.ceil(Math.max(rows / chunkRows, values / chunkValues));
   return Math.max(1, Math.ceil(rows / chunks));

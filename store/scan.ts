@@ -23,10 +23,14 @@ export const ordinalColumn = "__ordinal";
 /** Ordinals of one file: its rows are numbered from `index` × this. */
 const rowsPerFile = 2 ** 32;
 const csvChunkBytes = 16 * 1024 * 1024;
+/** Many columns, and long lists, make the rows of a chunk fewer. */
+const parquetChunkValues = 3 * 1024 * 1024;
 
 export interface ReadOptions {
   /** Bytes of a chunk of CSV; default 16 MiB. */
   readonly chunkBytes?: number;
+  /** Values of a chunk of parquet, about; default 3 Mi. */
+  readonly chunkValues?: number;
   /** Of the declared columns and the ordinal, those to read, at least one; default all. */
   readonly columns?: readonly string[];
 }
@@ -40,7 +44,7 @@ export interface ReadOptions {
  * without event time keeps all rows. Other columns of the file are ignored: they may be missing,
  * and hold what they like.
  *
- * CSV comes in chunks of about 16 MiB, parquet in chunks of at most 131 072 rows; of parquet only
+ * CSV comes in chunks of about 16 MiB, parquet in chunks of about 3 million values; of parquet only
  * the columns asked for and the event time are read. Decoding blocks the event loop: about 0.1 s
  * for a chunk of CSV, 25 ms for a million values of parquet; a column of a row group of parquet is
  * decoded at once.
@@ -54,7 +58,7 @@ export async function* readChunks(
   interval: Interval,
   options: ReadOptions = {},
 ): AsyncGenerator<pl.DataFrame> {
-  const { columns, chunkBytes = csvChunkBytes } = options;
+  const { columns, chunkBytes = csvChunkBytes, chunkValues = parquetChunkValues } = options;
   const { eventTime } = source;
   const input: Input = { source: columns === undefined ? source : narrow(source, columns), file };
   const isNumbered = columns?.includes(ordinalColumn) ?? true;
@@ -64,11 +68,11 @@ export async function* readChunks(
   // Most files are far smaller than a chunk; one byte more tells the end.
   const chunks = isCsv
     ? readCsv(input, Math.min(chunkBytes, file.sizeBytes + 1))
-    : readParquet(input);
+    : readParquet(input, chunkValues);
   const isExtra = eventTime !== undefined && columns?.includes(eventTime) === false;
   for await (const chunk of chunks) {
     const frame = select(chunk, input, interval, isNumbered);
-    countFrame(heightOf(frame), declared(input.source).length);
+    countFrame(frame);
     yield isExtra ? lazyOf(frame).drop(eventTime).collectSync() : frame;
   }
 }

@@ -31,7 +31,7 @@ export interface Mark {
 
 export const versionBytes = 19;
 export const markBytes = 12;
-/** The mark below all marks; a bucket starts with it. */
+/** The mark below all marks; a shard starts with it. */
 export const zeroMark = Buffer.alloc(markBytes);
 
 /** Writes 19 bytes at `offset`, from the event time's two 32-bit words. */

@@ -70,6 +70,11 @@ export function heightOf(frame: pl.DataFrame): number {
   return nativeOf(frame).height;
 }
 
+/** The bytes that a frame's values take, about. */
+export function sizeOf(frame: pl.DataFrame): number {
+  return nativeOf(frame).estimatedSize();
+}
+
 /** The names of a frame's columns, in order. */
 export function columnNamesOf(frame: pl.DataFrame): string[] {
   return nativeOf(frame).columns;
@@ -123,6 +128,7 @@ function nativeOf(frame: pl.DataFrame): NativeFrame {
 }
 
 interface NativeFrame {
+  readonly estimatedSize: () => number;
   readonly height: number;
   readonly columns: string[];
   dtypes(): unknown[];

@@ -22,8 +22,13 @@ for i, key in ipairs(KEYS) do
       end
       return done
     end
+    local fields = {}
     for _, field in ipairs(redis.call('HKEYS', key)) do
-      if field ~= '' then redis.call('HDEL', key, field) end
+      if field ~= '' then fields[#fields + 1] = field end
+    end
+    -- Lua unpacks no more than 8000 arguments.
+    for from = 1, #fields, 4000 do
+      redis.call('HDEL', key, unpack(fields, from, math.min(from + 3999, #fields)))
     end
     made = made + 1
   end

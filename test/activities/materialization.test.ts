@@ -6,6 +6,7 @@ import { MockActivityEnvironment } from "@temporalio/testing";
 import { createReadiness } from "../../activities/readiness.ts";
 import { createMaterialization } from "../../activities/materialization.ts";
 import { withHeartbeats } from "../../activities/run-context.ts";
+import { partitionOf } from "../../activities/runs.ts";
 import { createTrainingSets } from "../../activities/training-set.ts";
 import { buildCatalogue, type Catalogue, viewNamed } from "../../engine/catalogue.ts";
 import {
@@ -23,7 +24,7 @@ import { createLedger } from "../../store/ledger.ts";
 import { createOfflineStore } from "../../store/offline-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import { connectRedis, type RedisConnection } from "../../store/redis.ts";
-import { type RunRef, slicesOf } from "../../workflows/contract.ts";
+import { type OpenedStore, type RunRef, slicesOf } from "../../workflows/contract.ts";
 import { randomPrefix, type RedisServer, startRedis } from "../support/redis.ts";
 import { failsWith } from "../support/fails-with.ts";
 
@@ -163,6 +164,7 @@ describe("The activities of materialize", () => {
       generations,
       latest,
       ledger,
+      offline,
       view,
     };
   }
@@ -198,6 +200,29 @@ describe("The activities of materialize", () => {
     const { run, store } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
     await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z", true);
     await failsWith(call(activities.commitRun, run, store), "FENCED");
+  });
+
+  it("write no rows but those that were validated, whoever has put others in their place", async () => {
+    const built = build(catalogueOf({ eventTime: true }));
+    const { call, activities, view, offline } = built;
+    const { run, store } = await built.stage("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+    const slice = { from: 0, to: 1 };
+    const part = partitionOf(view, run);
+    const rows = await offline.readPart(part, { file: 0, chunk: 0 });
+    await offline.writePart(part, { file: 0, chunk: 0 }, rows.head(0));
+    await failsWith(
+      call(activities.writeSlice, run, slice, store as OpenedStore),
+      "OFFLINE_UNAVAILABLE",
+      /has 0 rows, and 1 were validated/,
+    );
+  });
+
+  it("say FENCED where a newer run has removed what an older one had read", async () => {
+    const built = build(catalogueOf({ eventTime: true }));
+    const day = ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"] as const;
+    const old = await built.stage(...day);
+    await built.materialize(...day, true);
+    await failsWith(built.call(built.activities.readSlice, old.run, { from: 0, to: 1 }), "FENCED");
   });
 
   it("leave a run to workers with the same aggregates and expectations", async () => {

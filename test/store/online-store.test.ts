@@ -363,6 +363,18 @@ describe("online store", () => {
     assert.deepEqual(await store.listNamespaces(view.view), [reset]);
   });
 
+  it("leaves nothing of a namespace that is reset to another count of buckets", async () => {
+    const view = newView();
+    // Of more than 1024 buckets, several share a shard, so the names of all change.
+    const namespace = await store.openNamespace(view, { buckets: 2048 });
+    await write(namespace, [row("a", "x"), row("b", "y")]);
+    const reset = { aggregates: [], setFingerprint: "5e" };
+    await store.resetNamespace(view, { ...reset, buckets: 16 });
+    const keys = await scanKeys(client, redis.prefix);
+    const own = keys.filter((key) => key.startsWith(`${redis.prefix}:rows:{${view.view}/`));
+    assert.equal(own.length, 16 + 16);
+  });
+
   it("tells a bucket that lost its last writes by its mark", async () => {
     const namespace = await open(4);
     const mark = { endMs: 1000, generation: 2 };
