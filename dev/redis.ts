@@ -115,7 +115,7 @@ async function ping(url: string): Promise<void> {
   if (!/^rediss?:\/\//.test(url)) {
     throw new OnceflowError(
       "CONFIG_INVALID",
-      `REDIS_URL is "${maskPassword(url)}". It must look like redis://host:6379 or rediss://host:6379.`,
+      `REDIS_URL is "${maskPassword(url)}". It must look like redis://host:6379 or rediss://host:6379; the demo and \`npm run dev\` take no Cluster.`,
     );
   }
   const client = new Redis(url, {

@@ -67,10 +67,13 @@ export function openNode(
   });
 
   let failure: Error | undefined;
+  /** Of a database that is not there; the client would go on with database 0. */
+  let misplaced: Error | undefined;
   let connected = false;
   // Without a listener an 'error' event would end the process.
   client.on("error", (error: Error) => {
     failure = error;
+    if (error.message.includes("DB index is out of range")) misplaced = error;
   });
   client.on("ready", () => {
     const again = connected;
@@ -94,6 +97,7 @@ export function openNode(
       return commands.map(() => failed);
     }
     return commands.map((_, i) => {
+      if (misplaced !== undefined) return misplaced;
       const [error, reply] = outcomes?.[i] ?? [new Error("Connection is closed"), null];
       return error ?? (reply as RedisReply);
     });

@@ -210,21 +210,34 @@ function targetOf(url: string): string | ClusterTarget {
       `the Redis URL ${why}: write redis://host:port or rediss://user:password@host:port, ` +
         "or redis+cluster://host:port,host:port for a Cluster.",
     );
+  const isCluster = /^rediss?\+cluster:/i.test(url);
   const [, scheme, credentials = "", hosts = ""] =
-    /^(rediss?)\+cluster:\/\/([^@/?#]*@)?([^@/?#]*)\/?$/.exec(url) ?? [];
+    /^(rediss?)\+cluster:\/\/([^@/?#]*@)?([^@/?#]*)\/?$/i.exec(url) ?? [];
+  if (isCluster && scheme === undefined)
+    throw invalid(
+      "is that of a Cluster, which has no database number and no options, and credentials before its first host alone (percent-encoded)",
+    );
   // Each node has a URL of its own, so each must be one.
-  const urlStart = `${scheme ?? ""}://${credentials}`;
-  const parsed = (scheme === undefined ? [url] : hosts.split(",")).map((host) => {
+  const urlStart = `${scheme?.toLowerCase() ?? ""}://${credentials}`;
+  const parsed = (isCluster ? hosts.split(",") : [url]).map((host) => {
     try {
-      return new URL(scheme === undefined ? url : urlStart + host);
+      return new URL(isCluster ? urlStart + host : url);
     } catch {
-      throw invalid("cannot be parsed");
+      throw invalid(
+        "cannot be parsed (percent-encode what a user or password holds of @ : / ? # %)",
+      );
     }
   });
-  const addresses = parsed.map(({ protocol, hostname, port }) => {
-    if (protocol !== "redis:" && protocol !== "rediss:") throw invalid(`begins with ${protocol}`);
-    if (scheme !== undefined && hostname === "") throw invalid("names no host");
+  const addresses = parsed.map(({ protocol, hostname, port, pathname, username, password }) => {
+    if (protocol !== "redis:" && protocol !== "rediss:") throw invalid(`begins with ${protocol}//`);
+    if (isCluster && hostname === "") throw invalid("has a host that is empty");
+    if (!/^\/?\d*$/.test(pathname)) throw invalid("ends with a path that is no database number");
+    try {
+      decodeURIComponent(username + password);
+    } catch {
+      throw invalid("has a user or password that is not percent-encoded (write % as %25)");
+    }
     return `${hostname || "localhost"}:${port || "6379"}`;
   });
-  return scheme === undefined ? (addresses[0] as string) : { urlStart, seeds: addresses };
+  return isCluster ? { urlStart, seeds: addresses } : (addresses[0] as string);
 }

@@ -136,6 +136,33 @@ describe("redis connection", () => {
     assert.deepEqual(await connection.pipeline([]), []);
   });
 
+  it("says CONFIG_INVALID for a database that is not there, before anything is answered", async () => {
+    const connection = connect("writing", `${server.url}/99`);
+    for (const sent of [connection.send(["ping"]), connection.pipeline([["get", "x"]])])
+      await assert.rejects(sent, { code: "CONFIG_INVALID", message: /out of range.*REDIS_URL/ });
+    await connect("writing", `${server.url}/1`).send(["ping"]);
+  });
+
+  it("says CONFIG_INVALID for a URL that could be read in two ways, and never shows a password", () => {
+    for (const [url, why] of [
+      ["redis://127.0.0.1:6379/abc", /no database number/],
+      ["redis://u:hunter2%ZZ@127.0.0.1", /percent-encoded/],
+      ["redis+cluster://u:hunter2%ZZ@a:1", /percent-encoded/],
+      ["redis+cluster://a:1/1", /no database number and no options/],
+      ["redis+cluster://a:1?db=1", /no database number and no options/],
+      ["redis+cluster://a:1,", /host that is empty/],
+      ["http://u:hunter2@a", /begins with http:\/\//],
+    ] as const)
+      assert.throws(
+        () => connectRedis(url, "serving"),
+        (error: OnceflowError) =>
+          error.code === "CONFIG_INVALID" &&
+          why.test(error.message) &&
+          !error.message.includes("hunter2"),
+        url,
+      );
+  });
+
   it("says CONFIG_INVALID for wrong credentials, and never shows a password", async () => {
     await admin.acl("SETUSER", "locked", "on", ">right", "~*", "+@all");
     for (const role of ["serving", "writing"] as const) {
