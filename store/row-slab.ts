@@ -20,16 +20,14 @@ export interface RowCall {
 
 export type Slab = ReturnType<typeof createSlab>;
 
-/** Rows of a slab: where buckets are many, so many that a bucket has more than one of them. */
-const [leastRows, mostRows, rowsPerBucket] = [1 << 18, 1 << 20, 2];
+const rowsPerSlab = 1 << 18;
 const bytesPerSlab = 96 * 1024 * 1024;
 /** Rows of a call: Redis serves nobody else meanwhile. */
 const rowsPerCall = 512;
 const wordsPerCall = 64 * 1024;
 const headerBytes = 8;
 
-export function createSlab({ buckets }: Pick<Namespace, "buckets">) {
-  const capacityRows = Math.min(mostRows, Math.max(leastRows, buckets * rowsPerBucket));
+export function createSlab() {
   let { bytes, view, words } = bytesOf(4096);
   let length = 0;
   let count = 0;
@@ -100,7 +98,7 @@ export function createSlab({ buckets }: Pick<Namespace, "buckets">) {
       length = 0;
       count = 0;
     },
-    isFull: (): boolean => count >= capacityRows || length >= bytesPerSlab,
+    isFull: (): boolean => count >= rowsPerSlab || length >= bytesPerSlab,
     /**
      * Adds `rows` entries of these sizes of key and value; `write` gets the place of each, at its
      * key, in `places`.
