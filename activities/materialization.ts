@@ -195,7 +195,7 @@ export function createMaterialization(
       const { files, startedAtMs } = await runFacts(view, run);
       const warnings: string[] = [];
       const rows: number[][] = [];
-      const states = new Map<string, string>();
+      const states = new Map<string, State>();
       const added = rowColumnsOf(view, run, startedAtMs);
       const compute = async (chunk: Frame): Promise<ComputedChunk> => {
         const known = heightOf(chunk) === 0 ? empty.get(view.name) : undefined;
@@ -219,9 +219,9 @@ export function createMaterialization(
           for (const aggregate of view.aggregates) {
             const { fingerprint } = aggregate;
             const before = states.get(fingerprint);
-            const parts = [computed.states.get(fingerprint) ?? []];
-            if (before !== undefined) parts.unshift(decodeState(aggregate, before));
-            states.set(fingerprint, encodeState(aggregate, mergeStates(aggregate, parts)));
+            const state = computed.states.get(fingerprint) ?? [];
+            const merged = before === undefined ? [state] : [before, state];
+            states.set(fingerprint, mergeStates(aggregate, merged));
           }
           if (heightOf(computed.rows) === 0) {
             empty.set(view.name, computed);
@@ -242,7 +242,12 @@ export function createMaterialization(
         judge(view, sumViolations(violations), file.path, warnings);
         rows.push(parts);
       }
-      const facts = { rows, states: Object.fromEntries(states) };
+      const encoded: Record<string, string> = {};
+      for (const aggregate of view.aggregates) {
+        const state = states.get(aggregate.fingerprint);
+        if (state !== undefined) encoded[aggregate.fingerprint] = encodeState(aggregate, state);
+      }
+      const facts = { rows, states: encoded };
       await factsOf(offline, view, run).writeSlice(slice, facts);
       return { rows: sumOf(rows.flat()), warnings: warnings.slice(0, warningsLimit) };
     },

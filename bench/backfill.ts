@@ -4,15 +4,13 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { NativeConnection, Worker } from "@temporalio/worker";
-import { connectRuns, type Runs } from "../cli/temporal.ts";
+import type { Runs } from "../cli/temporal.ts";
 import type { Progress } from "../dev/progress.ts";
-import { startTemporal } from "../dev/temporal.ts";
 import { buildCatalogue } from "../engine/catalogue.ts";
 import { count, entity, featureView, int64, source, string, timestamp } from "../engine/index.ts";
 import type { Settings } from "../settings.ts";
 import { idsOf, queuesOf } from "../workflows/contract.ts";
-import { activitiesOf, type Environment, offlineWorker, ownServices } from "./environment.ts";
+import { activitiesOf, type Environment, startWorker } from "./environment.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
 
@@ -45,24 +43,19 @@ export async function* benchBackfill(
   progress: Progress,
 ): AsyncGenerator<Line> {
   const partitions = Math.floor(2000 / scale);
-  const temporal = await startTemporal({ progress, env: ownServices });
-  const settings = { ...environment.settings, temporalAddress: temporal.address };
-  mkdirSync(settings.dataDir);
+  const activities = {
+    ...activitiesOf(environment, catalogue, {}),
+    nothing: () => Promise.resolve(),
+  };
+  const { dataDir } = environment.settings;
+  mkdirSync(dataDir);
   // One row long ago: every interval of the backfill is empty.
-  writeFileSync(join(settings.dataDir, "ticks.csv"), "id,at,value\na,2001-01-01T00:00:00Z,1\n");
-  const connection = await NativeConnection.connect({ address: settings.temporalAddress });
-  const worker = await Worker.create(
-    offlineWorker(connection, settings, {
-      ...activitiesOf(environment, catalogue, {}),
-      nothing: () => Promise.resolve(),
-    }),
-  );
-  const runs = await connectRuns(settings);
-  const running = worker.run();
+  writeFileSync(join(dataDir, "ticks.csv"), "id,at,value\na,2001-01-01T00:00:00Z,1\n");
+  const { settings, runs, stop } = await startWorker(environment, activities, progress);
   try {
     let next = 0;
     let limits = 0;
-    let activities = 0;
+    let activitiesEach = 0;
     let longest: HistorySize = { events: 0, payloadBytes: 0 };
     const measured = await progress.step(`backfills of ${partitions} intervals`, (detail) =>
       measurePairs(
@@ -73,11 +66,11 @@ export async function* benchBackfill(
             const from = firstMs + next++ * partitions * msPerHour;
             const { seconds, workflowId } = await backfillSeconds(runs, from, partitions);
             longest = await longestHistory(runs, workflowId, longest);
-            activities = await countActivities(runs, settings, from);
+            activitiesEach = await countActivities(runs, settings, from);
             return partitions / seconds;
           },
           limit: async () =>
-            partitions / (await limitSeconds(runs, partitions, activities, limits++)),
+            partitions / (await limitSeconds(runs, partitions, activitiesEach, limits++)),
         },
         { warmUp: false },
       ),
@@ -92,7 +85,7 @@ export async function* benchBackfill(
         config: {
           partitions,
           max_parallel: maxParallel,
-          activities_each: activities,
+          activities_each: activitiesEach,
           workers: 1,
           history_events_max: longest.events,
           payload_bytes_max: longest.payloadBytes,
@@ -101,11 +94,7 @@ export async function* benchBackfill(
       measured,
     );
   } finally {
-    worker.shutdown();
-    await running;
-    await runs.close();
-    await connection.close();
-    await temporal.stop();
+    await stop();
   }
 }
 

@@ -3,11 +3,11 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { overlap } from "../activities/overlap.ts";
 import type { Progress } from "../dev/progress.ts";
-import { serviceNamed, viewNamed } from "../engine/catalogue.ts";
-import { compileBatch, type Frame } from "../engine/compile/batch.ts";
+import { type Catalogue, serviceNamed, viewNamed } from "../engine/catalogue.ts";
+import { type AggregateValues, compileBatch, type Frame } from "../engine/compile/batch.ts";
 import { heightOf } from "../engine/compile/frame.ts";
+import { fingerprintOf } from "../engine/fingerprint.ts";
 import { interval } from "../engine/interval.ts";
-import { valuesByName } from "./aggregate-values.ts";
 import { readChunks } from "../store/scan.ts";
 import { listSourceFiles } from "../store/source-files.ts";
 import { example } from "./catalogues.ts";
@@ -116,4 +116,19 @@ export async function* benchBatch(
 
 function expectRows(found: number, expected: number): void {
   if (found !== expected) throw new Error(`${found} where ${expected} was due`);
+}
+
+/** Values for aggregates, as a batch program takes them. */
+function valuesByName(
+  { views }: Catalogue,
+  values: Readonly<Record<string, number>>,
+): AggregateValues {
+  const features = [...views.values()].flatMap((view) => view.features);
+  return new Map(
+    Object.entries(values).map(([name, value]) => {
+      const feature = features.find((each) => each.name === name);
+      if (feature === undefined) throw new Error(`no feature is called ${name}`);
+      return [fingerprintOf(feature.node), value];
+    }),
+  );
 }

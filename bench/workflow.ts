@@ -1,19 +1,10 @@
 /** `workflow`: rows/s of `materialize` through Temporal, against the activities called directly. */
-import { NativeConnection, Worker } from "@temporalio/worker";
-import { connectRuns } from "../cli/temporal.ts";
 import type { Progress } from "../dev/progress.ts";
-import { startTemporal } from "../dev/temporal.ts";
 import { viewNamed } from "../engine/catalogue.ts";
 import { queuesOf } from "../workflows/contract.ts";
 import { example } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";
-import {
-  activitiesOf,
-  type Environment,
-  materializeDirectly,
-  offlineWorker,
-  ownServices,
-} from "./environment.ts";
+import { activitiesOf, type Environment, materializeDirectly, startWorker } from "./environment.ts";
 import { type BenchOptions, measurePairs, secondsOf } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
 
@@ -29,13 +20,8 @@ export async function* benchWorkflow(
     writeDataSet(folder, { kind: "a", rows, files }),
   );
   const sources = { absences: pattern };
-  const temporal = await startTemporal({ progress, env: ownServices });
-  const settings = { ...environment.settings, temporalAddress: temporal.address };
-  const connection = await NativeConnection.connect({ address: settings.temporalAddress });
   const activities = activitiesOf(environment, example, sources);
-  const worker = await Worker.create(offlineWorker(connection, settings, activities));
-  const runs = await connectRuns(settings);
-  const running = worker.run();
+  const { settings, runs, stop } = await startWorker(environment, activities, progress);
   let run = 0;
   const nextEnd = () => new Date(Date.UTC(2026, 0, 1) + run++ * 86_400_000).toISOString();
   const view = viewNamed(example, "absences");
@@ -88,10 +74,6 @@ export async function* benchWorkflow(
       measured,
     );
   } finally {
-    worker.shutdown();
-    await running;
-    await runs.close();
-    await connection.close();
-    await temporal.stop();
+    await stop();
   }
 }

@@ -66,7 +66,7 @@ export function wordsOfBigInt64(values: BigInt64Array): Int32Array {
  *
  * @throws VALUE_INVALID where one is ill-formed UTF-16, for which UTF-8 has no bytes
  */
-export function toUtf8(texts: readonly string[], what: string): Utf8 {
+export function utf8OfTexts(texts: readonly string[], what: string): Utf8 {
   const bytes = createByteWriter(texts.length * 16);
   const offsets = new Uint32Array(texts.length + 1);
   texts.forEach((text, i) => {

@@ -4,9 +4,10 @@
  */
 import { hashKey } from "./entity-key.ts";
 import { bucketsPerShard, type Namespace } from "./namespace.ts";
+import type { Block } from "./row-encoder.ts";
 
-/** Where the bytes of a slab are; valid until it grows. */
-export interface SlabBytes {
+/** The same bytes, seen in three ways. */
+interface SlabBytes {
   readonly bytes: Buffer;
   readonly view: DataView;
   readonly words: Int32Array;
@@ -108,7 +109,7 @@ export function createSlab() {
       keySizes: Uint32Array,
       valueSizes: Uint32Array,
       places: Uint32Array,
-      write: (into: SlabBytes) => void,
+      write: (into: Block) => void,
     ): void {
       let end = length;
       for (let i = 0; i < rows; i++)
@@ -125,7 +126,7 @@ export function createSlab() {
         // The entry's last bytes are written no further.
         words[(length >> 2) - 1] = 0;
       }
-      write({ bytes, view, words });
+      write({ bytes, view, places });
       let start = first;
       for (let i = 0; i < rows; i++) {
         const size = entryBytes((keySizes[i] as number) + (valueSizes[i] as number));

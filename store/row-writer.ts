@@ -7,7 +7,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Int64 } from "../engine/dtypes.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import type { ColumnData, Utf8 } from "./column-data.ts";
-import { toUtf8 } from "./column-data.ts";
+import { utf8OfTexts } from "./column-data.ts";
 import { requireKeySize } from "./entity-key.ts";
 import type { StoreKeys } from "./keys.ts";
 import type { Namespace } from "./namespace.ts";
@@ -120,7 +120,7 @@ function keysToUtf8(texts: readonly string[], column: number): Utf8 {
   for (const text of texts)
     if (typeof text !== "string")
       throw new OnceflowError("VALUE_INVALID", `entity key column ${column + 1} has a null.`);
-  return toUtf8(texts, `entity key column ${column + 1}`);
+  return utf8OfTexts(texts, `entity key column ${column + 1}`);
 }
 
 function keyEncoder(columns: readonly Utf8[]): BlockEncoder {
@@ -248,8 +248,7 @@ function addBlock(slab: Slab, { key, version, row }: Entries, from: number, most
     rowSizes[rows] = (rowSizes[rows] as number) + versionBytes;
     bytes += (keySizes[rows] as number) + (rowSizes[rows] as number);
   }
-  slab.addBlock(rows, keySizes, rowSizes, places, ({ bytes, view }) => {
-    const block = { bytes, view, places };
+  slab.addBlock(rows, keySizes, rowSizes, places, (block) => {
     key.write(from, from + rows, block);
     version(from, from + rows, block);
     row.write(from, from + rows, block);

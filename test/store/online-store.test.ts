@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Redis } from "ioredis";
 import type { Value } from "../../engine/dtypes.ts";
 import type { Column, StoredView } from "../../store/column-data.ts";
-import { columnsOfRows, toUtf8 } from "../../store/column-data.ts";
+import { columnsOfRows, utf8OfTexts } from "../../store/column-data.ts";
 import { encodeEntityKey } from "../../store/entity-key.ts";
 import { createKeys } from "../../store/keys.ts";
 import type { Namespace } from "../../store/namespace.ts";
@@ -186,7 +186,7 @@ describe("online store", () => {
       count,
       keys: [Array.from({ length: count }, (_, i) => `entity-${i % 25_000}`)],
       columns: [
-        { kind: "utf8", ...toUtf8(texts, "text") },
+        { kind: "utf8", ...utf8OfTexts(texts, "text") },
         { kind: "words", words: new Int32Array(count * 2).fill(1), nulls: new Uint8Array(count) },
       ],
       eventTimesUs: 5,

@@ -5,7 +5,7 @@ import { dtypes } from "../../engine/dtypes.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import { toInt64 } from "../../engine/int64.ts";
 import type { Column, ColumnData } from "../../store/column-data.ts";
-import { toUtf8, wordsOfBigInt64 } from "../../store/column-data.ts";
+import { utf8OfTexts, wordsOfBigInt64 } from "../../store/column-data.ts";
 import { createRowCodec } from "../../store/row-codec.ts";
 import { rowLimitBytes, valueLimitBytes } from "../../store/row-encoder.ts";
 import { encodeRow, encodeRows } from "../support/encode-row.ts";
@@ -134,7 +134,7 @@ describe("row codec", () => {
             { kind: "floats", values: Float64Array.from(given, (r) => r.x), nulls: nulls(2) },
             {
               kind: "utf8",
-              ...toUtf8(
+              ...utf8OfTexts(
                 given.map((r) => r.text),
                 "text",
               ),
@@ -249,7 +249,7 @@ describe("row codec", () => {
     assert.throws(
       () =>
         createRowCodec([{ name: "c", dtype: "bool" }]).encoder([
-          { kind: "utf8", ...toUtf8([], "") },
+          { kind: "utf8", ...utf8OfTexts([], "") },
         ]),
       codeIs("INTERNAL", /"c" is bool/),
     );
