@@ -21,14 +21,16 @@ export interface RowCall {
 
 export type Slab = ReturnType<typeof createSlab>;
 
-const rowsPerSlab = 1 << 18;
+/** Rows of a slab: one for each bucket within these, since Redis works by bucket, not by row. */
+const [leastRows, mostRows] = [1 << 18, 1 << 20];
 const bytesPerSlab = 96 * 1024 * 1024;
 /** Rows of a call: Redis serves nobody else meanwhile. */
 const rowsPerCall = 512;
 const wordsPerCall = 64 * 1024;
 const headerBytes = 8;
 
-export function createSlab() {
+export function createSlab({ buckets }: Pick<Namespace, "buckets">) {
+  const capacityRows = Math.min(mostRows, Math.max(leastRows, buckets));
   let { bytes, view, words } = bytesOf(4096);
   let length = 0;
   let count = 0;
@@ -99,7 +101,7 @@ export function createSlab() {
       length = 0;
       count = 0;
     },
-    isFull: (): boolean => count >= rowsPerSlab || length >= bytesPerSlab,
+    isFull: (): boolean => count >= capacityRows || length >= bytesPerSlab,
     /**
      * Adds `rows` entries of these sizes of key and value; `write` gets the place of each, at its
      * key, in `places`.

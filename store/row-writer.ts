@@ -203,8 +203,8 @@ async function writeEntries(
   const send = createSender(redis, keys, namespace);
   let read = 0;
   // One is filled while the other is sent.
-  let slab = createSlab();
-  let spare = createSlab();
+  let slab = createSlab(namespace);
+  let spare = createSlab(namespace);
   let sending = Promise.resolve();
   const flush = async (): Promise<void> => {
     await sending;

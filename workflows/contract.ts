@@ -338,8 +338,11 @@ export interface Slice {
   readonly to: number;
 }
 
-/** Each slice is two activities, so this bounds the history of a run, however many files it has. */
-const slicesLimit = 128;
+/**
+ * Each slice is two activities, so this bounds the history of a run, however many files it has. It
+ * is well above what works at once, and small enough that many small files fill a slab together.
+ */
+const slicesLimit = 32;
 
 /** The slices of a run over so many files: one file each, as long as there are not too many. */
 export function slicesOf(files: number): Slice[] {

@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { Redis } from "ioredis";
 import { dumpStore } from "./dump-store.ts";
 import type { RedisServer } from "./redis.ts";
-import { freePort, startRedis } from "./redis.ts";
+import { startRedis } from "./redis.ts";
 import { until } from "./until.ts";
 
 const slotCount = 16_384;
@@ -53,14 +53,12 @@ export async function startCluster(): Promise<TestCluster> {
   const stops: (() => Promise<void>)[] = [];
 
   async function start(): Promise<ClusterNode> {
-    // A node's bus listens 10000 above its port.
-    const port = await freePort(55_535);
     const args = [
       ...["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"],
       ...["--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "yes"],
     ];
-    let server: RedisServer = await startRedis({ port, args });
-    const { directory } = server;
+    let server: RedisServer = await startRedis({ args });
+    const { directory, port } = server;
     const client = new Redis(server.url, { protocol: 2 });
     client.on("error", () => undefined);
     stops.push(async () => {

@@ -1,7 +1,7 @@
 /** Real Redis servers for tests: one of the test's own, or a prefix of its own on REDIS_URL. */
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -109,17 +109,27 @@ export async function scanKeys(client: Redis, prefix: string): Promise<string[]>
   return [...keys].sort();
 }
 
-/** A port that nothing listens on, at most the highest. */
-export async function freePort(highest = 65_535): Promise<number> {
+/**
+ * A port that nothing listens on, nor on the one 10000 above, where a node of a Cluster has its bus.
+ * Both lie below those that the kernel gives to connections, which could take one meanwhile.
+ */
+async function freePort(): Promise<number> {
   for (;;) {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const address = server.address();
-    server.close();
-    await once(server, "close");
-    if (address === null || typeof address === "string") throw new Error("no port was free");
-    if (address.port <= highest) return address.port;
+    const port = randomInt(10_000, 20_000);
+    if ((await isFree(port)) && (await isFree(port + 10_000))) return port;
   }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+  } catch {
+    return false;
+  }
+  server.close();
+  await once(server, "close");
+  return true;
 }
 
 function untilReady(server: ChildProcess): Promise<void> {

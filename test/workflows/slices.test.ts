@@ -33,11 +33,11 @@ describe("A run over many files", function () {
   });
   after(() => deployment.stop());
 
-  it("takes each file once, in at most 128 slices", () => {
+  it("takes each file once, in at most 32 slices", () => {
     check(
       property(integer({ min: 0, max: 20_000 }), (files) => {
         const slices = slicesOf(files);
-        assert.ok(slices.length <= 128);
+        assert.ok(slices.length <= 32);
         let next = 0;
         for (const { from, to } of slices) {
           assert.equal(from, next);
