@@ -26,6 +26,8 @@ export interface Line extends Omit<Report, "target"> {
   readonly ratio: number;
   readonly ratio_range: readonly [least: number, most: number];
   readonly pairs: number;
+  /** Each pair as it was measured, in this order. */
+  readonly measured: readonly (readonly [figure: number, limit: number])[];
   readonly target: { readonly min: number } | { readonly max: number };
   readonly budget?: number;
   readonly machine: Readonly<Record<string, unknown>>;
@@ -45,6 +47,7 @@ export function lineOf({ target, ...report }: Report, pairs: readonly Pair[]): L
     ratio: rounded(median(ratios)),
     ratio_range: [rounded(ratios[0] ?? NaN), rounded(ratios.at(-1) ?? NaN)],
     pairs: pairs.length,
+    measured: pairs.map((pair) => [rounded(pair.figure), rounded(pair.limit)]),
     ...("budget" in target
       ? { target: { max: rounded(target.budget / limit) }, budget: target.budget }
       : { target }),
