@@ -81,8 +81,11 @@ async function ask(
 const statusStyles = {
   PRESENT: "green",
   NULL_VALUE: "yellow",
+  STALE: "yellow",
   OUTSIDE_MAX_AGE: "red",
   NOT_FOUND: "red",
+  UNAVAILABLE: "red",
+  ERROR: "red",
 } as const satisfies Record<Status, string>;
 
 /** One table for each row. */

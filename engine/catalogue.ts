@@ -3,7 +3,7 @@
  * follows (planning, compiling, lineage, serving) reads definitions through it.
  */
 import { checkDefinitions, type Definitions, findCycle } from "./checks.ts";
-import type { Entity, FeatureService, FeatureView, Source } from "./definitions.ts";
+import type { Entity, Fallback, FeatureService, FeatureView, Source } from "./definitions.ts";
 import type { Dtype } from "./dtypes.ts";
 import { didYouMean, messageOf, OnceflowError } from "./errors.ts";
 import { type Expr, type FeatureNotes, isExpr } from "./expression.ts";
@@ -41,6 +41,8 @@ export interface View {
   readonly entity: Entity;
   readonly description: string | undefined;
   readonly ttlSeconds: number | undefined;
+  readonly onOutdated: Fallback;
+  readonly onStoreDown: Fallback;
   readonly expectedEntities: number;
   /** When it is materialized; undefined means on request only. */
   readonly schedule: Schedule | undefined;
@@ -203,7 +205,7 @@ function sourceIdentity(source: Source): unknown {
 }
 
 function resolveView(definition: FeatureView, all: readonly Feature[]): View {
-  const { name, source, description, ttlSeconds, expectedEntities } = definition;
+  const { name, source, description, expectedEntities } = definition;
   const features = all.filter((feature) => feature.view === name);
   const nameOf = new Map(features.map((feature) => [fingerprintOf(feature.node), feature.name]));
   const stores = definition.stores
@@ -235,7 +237,9 @@ function resolveView(definition: FeatureView, all: readonly Feature[]): View {
     source,
     entity: source.entity,
     description,
-    ttlSeconds,
+    ttlSeconds: definition.ttlSeconds,
+    onOutdated: definition.onOutdated,
+    onStoreDown: definition.onStoreDown,
     expectedEntities,
     schedule: definition.schedule && resolveSchedule(definition.schedule, definition.name),
     fingerprint,

@@ -1,5 +1,5 @@
 /** What is checked when the catalogue is built: every problem is found, none is thrown alone. */
-import type { FeatureService, FeatureView, Source } from "./definitions.ts";
+import { fallbacks, type FeatureService, type FeatureView, type Source } from "./definitions.ts";
 import { didYouMean } from "./errors.ts";
 import type { Expr } from "./expression.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -295,6 +295,9 @@ function checkViews(
       );
     if (ttlSeconds !== undefined && !(Number.isFinite(ttlSeconds) && ttlSeconds > 0))
       say(`has a ttlSeconds of ${ttlSeconds}; it is a number of seconds above 0.`);
+    for (const option of ["onOutdated", "onStoreDown"] as const)
+      if (!fallbacks.includes(definition[option]))
+        say(`has the ${option} "${definition[option]}"; it is one of ${fallbacks.join(", ")}.`);
     if (definition.schedule !== undefined)
       for (const problem of scheduleProblems(definition.schedule)) say(`schedule: ${problem}`);
     for (const problem of upstreamProblems(definition, views)) say(`schedule: ${problem}`);

@@ -111,6 +111,14 @@ export function valueColumns(source: Source): readonly Expr<Dtype, "column">[] {
     .map(([, column]) => column);
 }
 
+/**
+ * What stands for a value that cannot be served as present, always with a status that says so:
+ * null; the feature's default, or null where it has none; the last value known, as STALE; or an
+ * error for the whole request.
+ */
+export const fallbacks = ["null", "default", "last", "error"] as const;
+export type Fallback = (typeof fallbacks)[number];
+
 /** A set of columns, features and aggregates that is materialized together. */
 export interface FeatureView {
   readonly kind: "view";
@@ -120,6 +128,10 @@ export interface FeatureView {
   readonly stores: readonly Expr[];
   /** Age past which a stored value is not served as present; undefined means never. */
   readonly ttlSeconds: number | undefined;
+  /** What is served of a row that is older. */
+  readonly onOutdated: Fallback;
+  /** What is served while the online store does not answer, or has lost the view's rows. */
+  readonly onStoreDown: Fallback;
   /** Sizes the online store's buckets, once, when it is first filled; at least its first rows. */
   readonly expectedEntities: number;
   /** When it is materialized; undefined means on request only. */
@@ -134,6 +146,10 @@ export function featureView(
     readonly source: Source;
     readonly stores: readonly Expr<Dtype, "column">[];
     readonly ttlSeconds?: number;
+    /** "default" where it is left out. */
+    readonly onOutdated?: Fallback;
+    /** "error" where it is left out. */
+    readonly onStoreDown?: Fallback;
     readonly expectedEntities?: number;
     readonly schedule?: ScheduleOptions;
     readonly description?: string;
@@ -145,6 +161,8 @@ export function featureView(
     source: options.source,
     stores: Object.freeze([...options.stores]),
     ttlSeconds: options.ttlSeconds,
+    onOutdated: options.onOutdated ?? "default",
+    onStoreDown: options.onStoreDown ?? "error",
     expectedEntities: options.expectedEntities ?? 0,
     schedule: options.schedule && Object.freeze({ ...options.schedule }),
     description: options.description,

@@ -63,6 +63,11 @@ export const errorRegistry = {
     retryable: false,
     summary: "The interval is not a valid half-open range of UTC times for the view.",
   },
+  FINGERPRINT_MISMATCH: {
+    http: 409,
+    retryable: true,
+    summary: "The definitions of this build are not those that the request was made for.",
+  },
   UNKNOWN_ROUTE: { http: 404, retryable: false, summary: "The HTTP service has no such path." },
   METHOD_NOT_ALLOWED: {
     http: 405,
@@ -116,6 +121,12 @@ export const errorRegistry = {
     http: 503,
     retryable: true,
     summary: "An aggregate has never been materialized, so features that rest on it have no value.",
+  },
+  VALUE_OUTDATED: {
+    http: 503,
+    retryable: true,
+    summary:
+      "A stored row is older than the request or its view allows, and the view says to fail.",
   },
   STORE_UNAVAILABLE: { http: 503, retryable: true, summary: "Redis did not answer." },
   STORE_RESTARTED: {

@@ -82,6 +82,8 @@ export interface BoundPlan {
   readonly expectations: readonly BoundExpectation[];
   /** The outputs in order, then the flags of the expectations. */
   readonly program: RowProgram;
+  /** One output, then the flags of its expectations; tells which of the outputs throws. */
+  readonly alone: (output: number) => RowProgram;
 }
 
 /** What serves a list of outputs, for any mixture of request inputs and stored rows. */
@@ -276,6 +278,10 @@ function bind(
     }
   });
   const views = store.map((read) => read.view);
+  /** Compiled when something throws, and kept. */
+  const programs: RowProgram[] = [];
+  const compile = (wanted: readonly Node[]) =>
+    compileOnline(wanted, (node) => slots.get(fingerprintOf(node)), form);
   return Object.freeze({
     slotCount: slots.size,
     request,
@@ -287,7 +293,14 @@ function bind(
       defaulted: defaulted.has(output),
     })),
     expectations,
-    program: compileOnline(nodes, (node) => slots.get(fingerprintOf(node)), form),
+    program: compile(nodes),
+    alone: (output: number) =>
+      (programs[output] ??= compile([
+        nodes[output] as Node,
+        ...expectations
+          .filter((each) => each.output === output)
+          .map(({ place }) => nodes[place] as Node),
+      ])),
   });
 }
 

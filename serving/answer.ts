@@ -1,13 +1,28 @@
 /** The form of an answer, the same over HTTP and as a Temporal payload. */
+import type { Dtype, Int64, Value } from "../engine/dtypes.ts";
 import type { Json } from "../engine/wire.ts";
 
 /**
- * What is known of a value, as Feast names it: `PRESENT`; `NULL_VALUE`, a value that is null;
- * `OUTSIDE_MAX_AGE`, not served since its row is older than the view's TTL; `NOT_FOUND`, no row.
- * In the order from best to worst.
+ * What is known of a value, in the order from best to worst: `PRESENT`; `NULL_VALUE`, a value that
+ * is null; `STALE`, the last value, older than it may be or from before the store went down;
+ * `OUTSIDE_MAX_AGE`, not served since its row is too old; `NOT_FOUND`, no row; `UNAVAILABLE`, the
+ * store did not say; `ERROR`, a function of the user's threw. Feast's names, where it has one.
  */
-export const statuses = ["PRESENT", "NULL_VALUE", "OUTSIDE_MAX_AGE", "NOT_FOUND"] as const;
+export const statuses = [
+  "PRESENT",
+  "NULL_VALUE",
+  "STALE",
+  "OUTSIDE_MAX_AGE",
+  "NOT_FOUND",
+  "UNAVAILABLE",
+  "ERROR",
+] as const;
 export type Status = (typeof statuses)[number];
+
+/** The place of a status in `statuses`. */
+export const statusCode = Object.freeze(
+  Object.fromEntries(statuses.map((status, code) => [status, code])),
+) as Readonly<Record<Status, number>>;
 
 /** The answer for one row; all records have the features as members, in the order asked. */
 export interface FeatureRow {
@@ -18,16 +33,67 @@ export interface FeatureRow {
   readonly statuses: Readonly<Record<string, Status>>;
   /** Event time, ISO 8601, of the stored row that a value rests on; null where it rests on none. */
   readonly event_times: Readonly<Record<string, string | null>>;
+  /** Seconds between that time and the answer, with milliseconds; null likewise, never negative. */
+  readonly ages: Readonly<Record<string, number | null>>;
   /** Expectations that values do not satisfy; absent where all hold. */
   readonly violations?: Readonly<Record<string, readonly string[]>>;
+  /** Why values have the status ERROR; absent where none has. */
+  readonly errors?: Readonly<Record<string, string>>;
 }
 
-export interface FeatureAnswer {
+/** What both forms of an answer say of the whole. */
+export interface AnswerHead {
   readonly service?: string;
   /** Hash of all that the outputs mean; it changes exactly when a definition does. */
   readonly fingerprint: string;
   /** The one snapshot per view that every aggregate of the answer comes from. */
   readonly snapshot: Readonly<Record<string, string>>;
+}
+
+/** An answer in rows. */
+export interface FeatureAnswer extends AnswerHead {
   /** In the order of the request's rows. */
   readonly results: readonly FeatureRow[];
+}
+
+/** An answer in columns: smaller, and ready for a data frame. */
+export interface ColumnAnswer extends AnswerHead {
+  /** Per row of the request, its key columns, or null where it named no entity. */
+  readonly entities: readonly (Readonly<Record<string, string>> | null)[];
+  /** The features, in the order asked; the lists below have one list for each. */
+  readonly features: readonly string[];
+  readonly values: readonly (readonly Json[])[];
+  readonly statuses: readonly (readonly Status[])[];
+  readonly event_times: readonly (readonly (string | null)[])[];
+  readonly ages: readonly (readonly (number | null)[])[];
+  /** Expectations that values do not satisfy; absent where all hold. */
+  readonly violations?: readonly (CellOf & { readonly expectations: readonly string[] })[];
+  /** Why values have the status ERROR; absent where none has. */
+  readonly errors?: readonly (CellOf & { readonly message: string })[];
+}
+
+/** Which value of a column answer something is said of. */
+interface CellOf {
+  /** The place of the row. */
+  readonly row: number;
+  readonly feature: string;
+}
+
+/** What was computed, before it takes one of the forms. */
+export interface AnswerTable {
+  readonly head: AnswerHead;
+  readonly names: readonly string[];
+  readonly dtypes: readonly Dtype[];
+  /** Per row. */
+  readonly entities: (Readonly<Record<string, string>> | undefined)[];
+  /** Row by row, in each the features in order, as are the next two. */
+  readonly values: Value[];
+  /** Places in `statuses`. */
+  readonly statuses: Uint8Array;
+  readonly eventTimesUs: (Int64 | null)[];
+  /** By row and feature. */
+  readonly violations: Map<number, Record<string, string[]>>;
+  readonly errors: Map<number, Record<string, string>>;
+  /** When it was computed, to which ages are relative. */
+  readonly nowMs: number;
 }

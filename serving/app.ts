@@ -98,8 +98,12 @@ export function buildApp(options: AppOptions): FastifyInstance {
     );
   });
 
+  const answerFeatures: RouteHandlerMethod = async ({ body }, reply) => {
+    const text = await lookup.answerText(body);
+    return reply.type("application/json; charset=utf-8").send(text);
+  };
   const routes: readonly Route[] = [
-    { method: "POST", url: "/v1/features", handler: ({ body }) => lookup.answer(body) },
+    { method: "POST", url: "/v1/features", handler: answerFeatures },
     { method: "GET", url: "/v1/services", handler: () => describeServices(catalogue) },
     {
       method: "GET",

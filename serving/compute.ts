@@ -1,141 +1,179 @@
-/** Computes the answer of one row from what was read. */
+/** Computes the values of rows from what was read, into the table of an answer. */
+import type { View } from "../engine/catalogue.ts";
 import type { Int64, Value } from "../engine/dtypes.ts";
-import type { Json } from "../engine/wire.ts";
-import { formatTimestamp, toJson } from "../engine/wire.ts";
-import type { StoredRow } from "../store/row-reader.ts";
-import type { FeatureRow, Status } from "./answer.ts";
-import { statuses } from "./answer.ts";
+import { messageOf, OnceflowError } from "../engine/errors.ts";
+import type { BoundPlan } from "../engine/planner.ts";
+import { formatTimestamp } from "../engine/wire.ts";
+import { readEventTime, versionBytes } from "../store/version.ts";
+import type { AnswerTable } from "./answer.ts";
+import { statusCode } from "./answer.ts";
 import type { Gathered } from "./gather.ts";
 import type { Part, PartRead } from "./planned.ts";
-import { atPath } from "./request.ts";
+import type { MaxAge } from "./request.ts";
 import type { RequestRow, RowGroup } from "./rows.ts";
+
+const { PRESENT, NULL_VALUE, STALE, OUTSIDE_MAX_AGE, NOT_FOUND, UNAVAILABLE, ERROR } = statusCode;
 
 /** What the rows of a group are computed from. */
 export interface RowContext {
   readonly group: RowGroup;
-  /** All outputs, in order. */
-  readonly names: readonly string[];
   readonly gathered: Gathered;
-  readonly nowMs: number;
+  readonly maxAge: MaxAge;
   /** Told of each value that does not satisfy an expectation. */
   readonly violated: (feature: string) => void;
+  /** Told of each value whose function threw. */
+  readonly failed: (feature: string, error: unknown) => void;
 }
 
-/** The answer of a row while it is put together, by the places of outputs. */
-interface Draft {
-  readonly values: Json[];
-  readonly statuses: Status[];
-  readonly times: (string | null)[];
-  violations: Record<string, string[]> | undefined;
+/**
+ * Fills the places of a group's rows in the table.
+ *
+ * @throws VALUE_OUTDATED where a row is too old and its view says to fail
+ */
+export function computeRows(context: RowContext, table: AnswerTable): void {
+  for (const { place, entity } of context.group.rows) table.entities[place] = entity;
+  for (const part of context.group.binding.parts) computePart(part, context, table);
 }
 
-/** Fills the places of one part. */
-type PartFiller = (row: RequestRow, index: number, draft: Draft) => void;
-
-/** Makes the function that answers rows of a group, by their index in it. */
-export function createRowComputer(context: RowContext): (row: RequestRow, i: number) => FeatureRow {
-  const { names, group } = context;
-  const fillers = group.binding.parts.map((part) => createFiller(part, context));
-  return (row, index) => {
-    const draft: Draft = { values: [], statuses: [], times: [], violations: undefined };
-    for (const fill of fillers) fill(row, index, draft);
-    // Names come from the catalogue, which refuses those that objects inherit.
-    const features: Record<string, Json> = {};
-    const byName: Record<string, Status> = {};
-    const times: Record<string, string | null> = {};
-    names.forEach((name, place) => {
-      features[name] = draft.values[place] ?? null;
-      byName[name] = draft.statuses[place] ?? "NOT_FOUND";
-      times[name] = draft.times[place] ?? null;
-    });
-    return {
-      ...(row.entity === undefined ? {} : { entity: row.entity }),
-      features,
-      statuses: byName,
-      event_times: times,
-      ...(draft.violations === undefined ? {} : { violations: draft.violations }),
-    };
-  };
-}
-
-function createFiller(part: Part, context: RowContext): PartFiller {
-  const { bound, reads, places } = part;
-  const { gathered, group, nowMs, violated } = context;
-  const rowsOf = reads.map((read) => gathered.rowsOf(group, read));
+function computePart(part: Part, context: RowContext, table: AnswerTable): void {
+  const { bound, read, places } = part;
+  const { gathered, group } = context;
+  const { outputs, request, program } = bound;
+  const width = table.names.length;
+  const stored = read && gathered.rowsOf(group, read);
+  const oldestUs = read ? oldestOf(read.view, context.maxAge, table.nowMs) : -Infinity;
   const slots = new Array<Value>(bound.slotCount).fill(null);
   for (const { view, fingerprint, slot } of bound.aggregates)
     slots[slot] = gathered.snapshots.get(view)?.values.get(fingerprint) ?? null;
-  const requested = bound.request.map(({ input, slot }) => ({
-    slot,
-    column: input.column,
-    value: group.inputs.findIndex(({ id }) => id === input.id),
-  }));
-  const oldestUs = reads.map(({ view }) =>
-    view.ttlSeconds === undefined ? -Infinity : (nowMs - view.ttlSeconds * 1000) * 1000,
-  );
+  const carried = request.map(({ input }) => group.inputs.findIndex(({ id }) => id === input.id));
 
-  return (row, index, draft) => {
-    let status: Status = "PRESENT";
+  for (let index = 0; index < group.rows.length; index++) {
+    const row = group.rows[index] as RequestRow;
+    const start = row.place * width;
+    let status = PRESENT;
     let eventTimeUs: Int64 | null = null;
-    reads.forEach((read, i) => {
-      const stored = rowsOf[i]?.[index] ?? null;
-      if (stored === null) {
-        status = worst(status, "NOT_FOUND");
-        return;
+    if (read !== undefined) {
+      const bytes = stored?.rows[index] ?? null;
+      if (bytes === null) status = stored?.isOld === true ? UNAVAILABLE : NOT_FOUND;
+      else {
+        eventTimeUs = readEventTime(bytes);
+        status = stored?.isOld === true ? STALE : PRESENT;
+        if (eventTimeUs < oldestUs) status = outdated(read.view, eventTimeUs, row);
+        if (status <= STALE) fillSlots(slots, read, bytes, eventTimeUs);
       }
-      if (stored.eventTimeUs < (oldestUs[i] ?? -Infinity))
-        status = worst(status, "OUTSIDE_MAX_AGE");
-      if (eventTimeUs === null || stored.eventTimeUs < eventTimeUs)
-        eventTimeUs = stored.eventTimeUs;
-      fillSlots(slots, read, stored);
-    });
-    const time = eventTimeUs === null ? null : formatTimestamp(eventTimeUs);
-    if ((status as Status) !== "PRESENT") {
-      places.forEach((place, i) => {
-        const { node, notes } = bound.outputs[i]!.output;
-        draft.values[place] = toJson(node.dtype, notes?.defaultValue ?? null);
-        draft.statuses[place] = status;
-        draft.times[place] = time;
-      });
-      return;
     }
-    for (const { slot, column, value } of requested)
+    if (status > STALE) {
+      const { onOutdated, onStoreDown } = (read as PartRead).view;
+      const policy = status === UNAVAILABLE ? onStoreDown : onOutdated;
+      for (let i = 0; i < places.length; i++) {
+        const at = start + (places[i] as number);
+        const { notes } = (outputs[i] as BoundPlan["outputs"][number]).output;
+        // What has no row is answered by its default, whatever is said of rows that are too old.
+        const hasDefault = policy !== "null" || status === NOT_FOUND;
+        table.values[at] = hasDefault ? (notes?.defaultValue ?? null) : null;
+        table.statuses[at] = status;
+        table.eventTimesUs[at] = eventTimeUs;
+      }
+      continue;
+    }
+    for (let i = 0; i < carried.length; i++) {
+      const { slot, input } = request[i] as BoundPlan["request"][number];
+      const value = carried[i] as number;
       // A key column is the entity's, unless the inputs carry it as well.
-      slots[slot] = (value < 0 ? row.entity?.[column] : row.values[value]) ?? null;
-    const results = run(part, slots, row);
-    places.forEach((place, i) => {
+      slots[slot] = (value < 0 ? row.entity?.[input.column] : row.values[value]) ?? null;
+    }
+    let results: Value[];
+    let errors: ReadonlyMap<number, unknown> | undefined;
+    try {
+      results = program(slots);
+    } catch {
+      // A function of the user's threw; the outputs that do not rest on it have their values.
+      [results, errors] = runEach(bound, slots);
+    }
+    for (let i = 0; i < places.length; i++) {
+      const at = start + (places[i] as number);
       const value = results[i] ?? null;
-      draft.values[place] = toJson(bound.outputs[i]!.output.node.dtype, value);
-      const found = value === null ? "NULL_VALUE" : "PRESENT";
-      draft.statuses[place] = bound.outputs[i]!.defaulted ? "NOT_FOUND" : found;
-      draft.times[place] = time;
-    });
+      table.values[at] = value;
+      table.eventTimesUs[at] = eventTimeUs;
+      table.statuses[at] = (outputs[i] as BoundPlan["outputs"][number]).defaulted
+        ? NOT_FOUND
+        : status === PRESENT && value === null
+          ? NULL_VALUE
+          : status;
+    }
+    if (errors !== undefined) noteErrors(part, context, table, row, errors);
     for (const { expectation, output, place } of bound.expectations) {
       if (results[place] !== true) continue;
-      const name = context.names[places[output]!]!;
-      violated(name);
-      draft.violations ??= {};
-      (draft.violations[name] ??= []).push(expectation.predicate.text);
+      const name = table.names[places[output] as number] as string;
+      context.violated(name);
+      const noted = table.violations.get(row.place) ?? {};
+      table.violations.set(row.place, noted);
+      (noted[name] ??= []).push(expectation.predicate.text);
     }
-  };
-}
-
-function fillSlots(slots: Value[], read: PartRead, { values, eventTimeUs }: StoredRow): void {
-  read.slots.forEach((slot, i) => {
-    slots[slot] = values[i] ?? null;
-  });
-  if (read.eventTimeSlot !== undefined) slots[read.eventTimeSlot] = eventTimeUs;
-}
-
-/** Runs the program of a part; what a user's map throws is led by the path of the row. */
-function run({ bound }: Part, slots: readonly Value[], { path }: RequestRow): Value[] {
-  try {
-    return bound.program(slots);
-  } catch (error) {
-    throw atPath(path, error);
   }
 }
 
-function worst(a: Status, b: Status): Status {
-  return statuses.indexOf(a) < statuses.indexOf(b) ? b : a;
+/** Event time in µs before which a row is too old. */
+function oldestOf({ name, ttlSeconds = Infinity }: View, maxAge: MaxAge, nowMs: number): number {
+  const allowed = Math.min(ttlSeconds, maxAge.all, maxAge.byView.get(name) ?? Infinity);
+  return (nowMs - allowed * 1000) * 1000;
+}
+
+function outdated(view: View, eventTimeUs: Int64, { path }: RequestRow): number {
+  if (view.onOutdated === "last") return STALE;
+  if (view.onOutdated !== "error") return OUTSIDE_MAX_AGE;
+  throw new OnceflowError(
+    "VALUE_OUTDATED",
+    `${path}: its row of view "${view.name}" is of ${formatTimestamp(eventTimeUs)}, which is older than may be served. Materialize the view, or allow a greater age.`,
+    { path, view: view.name, event_time: formatTimestamp(eventTimeUs) },
+  );
+}
+
+function fillSlots(slots: Value[], read: PartRead, bytes: Buffer, eventTimeUs: Int64): void {
+  const values = read.decode(bytes, versionBytes);
+  for (let i = 0; i < values.length; i++) slots[read.slots[i] as number] = values[i] as Value;
+  if (read.eventTimeSlot !== undefined) slots[read.eventTimeSlot] = eventTimeUs;
+}
+
+/** Runs each output by itself: the results as the whole program has them, and what was thrown. */
+function runEach(
+  { outputs, expectations, alone }: BoundPlan,
+  slots: readonly Value[],
+): [results: Value[], errors: ReadonlyMap<number, unknown>] {
+  const results = new Array<Value>(outputs.length + expectations.length).fill(null);
+  const errors = new Map<number, unknown>();
+  outputs.forEach((_, output) => {
+    try {
+      const [value = null, ...flags] = alone(output)(slots);
+      results[output] = value;
+      expectations
+        .filter((each) => each.output === output)
+        .forEach(({ place }, i) => {
+          results[place] = flags[i] ?? null;
+        });
+    } catch (error) {
+      errors.set(output, error);
+    }
+  });
+  return [results, errors];
+}
+
+function noteErrors(
+  { places }: Part,
+  { failed }: RowContext,
+  table: AnswerTable,
+  row: RequestRow,
+  errors: ReadonlyMap<number, unknown>,
+): void {
+  const noted = table.errors.get(row.place) ?? {};
+  table.errors.set(row.place, noted);
+  for (const [output, error] of errors) {
+    const place = places[output] as number;
+    const name = table.names[place] as string;
+    const at = row.place * table.names.length + place;
+    [table.values[at], table.statuses[at]] = [null, ERROR];
+    // What is not foreseen may tell of the inside of the process: it goes to the log alone.
+    noted[name] = error instanceof OnceflowError ? messageOf(error) : "an unexpected error";
+    failed(name, error);
+  }
 }

@@ -5,21 +5,24 @@
  * An answer costs one round trip at most, whatever its entities and views; what is current in the
  * store is read in the background. Nothing here loads polars.
  */
-import type { Catalogue } from "../engine/catalogue.ts";
+import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
 import type { OnlineForm } from "../engine/compile/online.ts";
+import type { Value } from "../engine/dtypes.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { createLedger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
-import type { FeatureAnswer, FeatureRow } from "./answer.ts";
-import { createRowComputer } from "./compute.ts";
+import type { AnswerTable, ColumnAnswer, FeatureAnswer } from "./answer.ts";
+import { type AnswerForm, answerInColumns, answerInRows, answerText } from "./answer-form.ts";
+import { computeRows } from "./compute.ts";
 import type { BindingExplanation, Explanation } from "./explain.ts";
 import { explainPlan } from "./explain.ts";
-import type { Gathered, GatherRequest } from "./gather.ts";
 import { createGather } from "./gather.ts";
+import { createLastRows } from "./last-rows.ts";
 import { createPlans } from "./planned.ts";
 import { createPointerCache, lostView } from "./pointers.ts";
-import { parseRequest } from "./request.ts";
+import type { ColumnRequest, MaxAge, ParsedRequest } from "./request.ts";
+import { atPath, parseRequest, pathTo } from "./request.ts";
 import { groupRows } from "./rows.ts";
 import type { SnapshotSet } from "./snapshots.ts";
 import { createSnapshots } from "./snapshots.ts";
@@ -37,6 +40,8 @@ export interface LookupCounters {
   storeRetries: number;
   /** Values that did not satisfy an expectation, by feature. */
   readonly violations: Map<string, number>;
+  /** Values whose function threw, by feature. */
+  readonly errors: Map<string, number>;
 }
 
 /** What the store holds of one view for this build. */
@@ -72,13 +77,18 @@ export interface LookupOptions {
 
 export interface Lookup {
   /**
-   * Answers a request of the form `FeatureRequest`.
+   * Answers a request of the form `FeatureRequest` or `ColumnRequest`.
    *
    * @throws REQUEST_INVALID, REQUEST_TOO_LARGE, VALUE_INVALID, UNKNOWN_SERVICE, UNKNOWN_FEATURE,
    *   UNKNOWN_INPUT, MISSING_INPUT, UNKNOWN_VIEW, UNKNOWN_SNAPSHOT, NO_SNAPSHOT,
-   *   STORE_UNAVAILABLE, STORE_LOST
+   *   FINGERPRINT_MISMATCH, VALUE_OUTDATED, STORE_UNAVAILABLE, STORE_LOST
    */
-  readonly answer: (request: unknown) => Promise<FeatureAnswer>;
+  readonly answer: {
+    (request: ColumnRequest): Promise<ColumnAnswer>;
+    (request: unknown): Promise<FeatureAnswer>;
+  };
+  /** The same answer as JSON text. Throws likewise. */
+  readonly answerText: (request: unknown) => Promise<string>;
   /** Says where each output of a request comes from, and what reading it cost. Throws likewise. */
   readonly explain: (request: unknown) => Promise<Explanation>;
   /** Whether Redis answers now and what is current was read. Never rejects. */
@@ -108,57 +118,70 @@ export function createLookup({
     lastRefreshError: null,
     storeRetries: 0,
     violations: new Map(),
+    errors: new Map(),
   };
   const store = createOnlineStore(redis, { prefix });
   const ledger = createLedger(redis, { prefix });
   const plans = createPlans(catalogue, form);
-  const gather = createGather(store, createSnapshots(catalogue, ledger));
   const pointers = createPointerCache({ catalogue, redis, ledger, refreshMs, counters });
-  const violated = (feature: string) =>
-    counters.violations.set(feature, (counters.violations.get(feature) ?? 0) + 1);
+  const gather = createGather({
+    store,
+    findSnapshots: createSnapshots(catalogue, ledger),
+    pointers,
+    lastRows: createLastRows(),
+    retried: () => counters.storeRetries++,
+  });
+  const countIn = (counts: Map<string, number>) => (feature: string) =>
+    void counts.set(feature, (counts.get(feature) ?? 0) + 1);
+  const [violated, failed] = [countIn(counters.violations), countIn(counters.errors)];
 
-  /** Gathers; where rows or a snapshot are not there, once more by what is current now. */
-  async function gatherSafely(asked: GatherRequest): Promise<Gathered> {
-    try {
-      return await gather(asked, await pointers.current());
-    } catch (error) {
-      const code = error instanceof OnceflowError ? error.code : undefined;
-      // Since the pointers were read, the namespace may have begun anew, or the first snapshot
-      // have been committed.
-      if (code !== "STORE_LOST" && code !== "NO_SNAPSHOT") throw error;
-      counters.storeRetries++;
-      return gather(asked, await pointers.refresh());
-    }
+  async function compute(request: ParsedRequest): Promise<AnswerTable> {
+    const planned = plans(request.asked);
+    const { fingerprint } = planned.plan;
+    requireSame(request.fingerprint, fingerprint);
+    requireViews(catalogue, request.maxAge);
+    const groups = groupRows(planned, request);
+    const { length: rows } = request.rows;
+    counters.rows += rows;
+    const gathered = await gather({ planned, pins: request.pins, groups });
+    const { names, dtypes, service } = planned;
+    const table: AnswerTable = {
+      head: {
+        ...(service === undefined ? {} : { service }),
+        fingerprint,
+        snapshot: idsOf(gathered.snapshots),
+      },
+      names,
+      dtypes,
+      entities: new Array<undefined>(rows).fill(undefined),
+      values: new Array<Value>(rows * names.length).fill(null),
+      statuses: new Uint8Array(rows * names.length),
+      eventTimesUs: new Array<null>(rows * names.length).fill(null),
+      violations: new Map(),
+      errors: new Map(),
+      nowMs: clock(),
+    };
+    for (const group of groups)
+      computeRows({ group, gathered, maxAge: request.maxAge, violated, failed }, table);
+    return table;
   }
 
-  async function answer(json: unknown): Promise<FeatureAnswer> {
-    const request = parseRequest(json);
-    const planned = plans(request.asked);
-    const groups = groupRows(planned, request);
-    counters.rows += request.rows.length;
-    const gathered = await gatherSafely({ planned, pins: request.pins, groups });
-    const results = new Array<FeatureRow>(request.rows.length);
-    const names = planned.plan.outputs.map(({ name }) => name);
-    const nowMs = clock();
-    for (const group of groups) {
-      const compute = createRowComputer({ group, names, gathered, nowMs, violated });
-      group.rows.forEach((row, i) => {
-        results[row.place] = compute(row, i);
-      });
+  async function counted<T>(json: unknown, finish: (table: AnswerTable, form: AnswerForm) => T) {
+    counters.requests++;
+    try {
+      const request = parseRequest(json);
+      return finish(await compute(request), request.form);
+    } catch (error) {
+      counters.failures++;
+      throw error;
     }
-    return {
-      ...(planned.service === undefined ? {} : { service: planned.service }),
-      fingerprint: planned.plan.fingerprint,
-      snapshot: idsOf(gathered.snapshots),
-      results,
-    };
   }
 
   async function explain(json: unknown): Promise<Explanation> {
     const request = parseRequest(json);
     const planned = plans(request.asked);
     const groups = groupRows(planned, request);
-    const { snapshots: used, bytes } = await gatherSafely({ planned, pins: request.pins, groups });
+    const { snapshots: used, bytes } = await gather({ planned, pins: request.pins, groups });
     return {
       ...(planned.service === undefined ? {} : { service: planned.service }),
       fingerprint: planned.plan.fingerprint,
@@ -193,15 +216,11 @@ export function createLookup({
   }
 
   return {
-    async answer(request) {
-      counters.requests++;
-      try {
-        return await answer(request);
-      } catch (error) {
-        counters.failures++;
-        throw error;
-      }
-    },
+    answer: ((request: unknown) =>
+      counted(request, (table, form) =>
+        form === "rows" ? answerInRows(table) : answerInColumns(table),
+      )) as Lookup["answer"],
+    answerText: (request) => counted(request, answerText),
     explain,
     ready,
     async refresh() {
@@ -210,6 +229,26 @@ export function createLookup({
     counters,
     close: pointers.close,
   };
+}
+
+/** @throws FINGERPRINT_MISMATCH */
+function requireSame(wanted: string | undefined, fingerprint: string): void {
+  if (wanted === undefined || wanted === fingerprint) return;
+  throw new OnceflowError(
+    "FINGERPRINT_MISMATCH",
+    `the fingerprint is ${fingerprint} in this build, and the request asks for ${wanted}: a definition has changed. Ask a process of the other build, or send the new fingerprint.`,
+    { fingerprint, wanted },
+  );
+}
+
+/** @throws UNKNOWN_VIEW */
+function requireViews(catalogue: Catalogue, { byView }: MaxAge): void {
+  for (const name of byView.keys())
+    try {
+      viewNamed(catalogue, name);
+    } catch (error) {
+      throw atPath(pathTo("max_age", name), error);
+    }
 }
 
 function idsOf(used: SnapshotSet): Readonly<Record<string, string>> {

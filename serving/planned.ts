@@ -2,6 +2,7 @@
 import type { Catalogue, Output, View } from "../engine/catalogue.ts";
 import { aggregateFingerprint, outputNamed } from "../engine/catalogue.ts";
 import type { OnlineForm } from "../engine/compile/online.ts";
+import type { Dtype } from "../engine/dtypes.ts";
 import { visit } from "../engine/node.ts";
 import type { Asked, BoundPlan, Plan, StoreRead } from "../engine/planner.ts";
 import { plan } from "../engine/planner.ts";
@@ -15,12 +16,12 @@ export interface PartRead extends StoreRead {
 }
 
 /**
- * Outputs of a binding that rest on the same stored rows. They are computed together or not at
- * all, so that nothing is ever computed from a row that is missing or too old.
+ * Outputs of a binding that rest on the stored row of one view, or on none. They are computed
+ * together or not at all, so that nothing is ever computed from a row that is missing or too old.
  */
 export interface Part {
   readonly bound: BoundPlan;
-  readonly reads: readonly PartRead[];
+  readonly read: PartRead | undefined;
   /** For each output of `bound`, its place among all outputs. */
   readonly places: readonly number[];
 }
@@ -43,6 +44,9 @@ export interface AggregateUse {
 export interface Planned {
   readonly plan: Plan;
   readonly service: string | undefined;
+  /** Of the outputs, in order. */
+  readonly names: readonly string[];
+  readonly dtypes: readonly Dtype[];
   readonly aggregates: readonly AggregateUse[];
   /** @throws MISSING_INPUT */
   readonly bind: (inputs: ReadonlySet<string>, keys: ReadonlySet<string>) => Binding;
@@ -82,11 +86,12 @@ export function createPlans(catalogue: Catalogue, form: OnlineForm): (asked: Ask
               { features: places.map((place) => nameAlone(whole.outputs[place]?.output)) },
               { form },
             ).bind(inputs, keys);
-      const reads = bound.store.map((read) => ({
-        ...read,
-        decode: codecOf(read.view).decoder(read.columns),
-      }));
-      return { bound, reads, places };
+      const [read] = bound.store;
+      return {
+        bound,
+        read: read && { ...read, decode: codecOf(read.view).decoder(read.columns) },
+        places,
+      };
     });
   }
 
@@ -96,6 +101,8 @@ export function createPlans(catalogue: Catalogue, form: OnlineForm): (asked: Ask
     return {
       plan: made,
       service: "service" in asked ? asked.service : undefined,
+      names: made.outputs.map(({ name }) => name),
+      dtypes: made.outputs.map(({ node }) => node.dtype),
       aggregates: aggregatesUsed(made.outputs),
       bind(inputs, keys) {
         const bound = made.bind(inputs, keys);

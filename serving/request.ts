@@ -7,6 +7,7 @@
 import { didYouMean, OnceflowError } from "../engine/errors.ts";
 import type { Asked } from "../engine/planner.ts";
 import type { Json } from "../engine/wire.ts";
+import type { AnswerForm } from "./answer-form.ts";
 
 /** What a caller sends: one of `service` and `features`, and the rows to answer. */
 export interface FeatureRequest {
@@ -19,6 +20,20 @@ export interface FeatureRequest {
   readonly inputs?: Readonly<Record<string, Json>> | readonly Readonly<Record<string, Json>>[];
   /** Aggregate snapshots to answer from, by view; the latest where none is named. */
   readonly snapshots?: Readonly<Record<string, string>>;
+  /** What the answer's fingerprint must be, so that another definition is refused. */
+  readonly fingerprint?: string;
+  /**
+   * Seconds, for all views or by view: a stored row that is older counts as outdated, also within
+   * the view's TTL.
+   */
+  readonly max_age?: number | Readonly<Record<string, number>>;
+  /** An object for each row, or lists by feature; rows by default. */
+  readonly form?: "rows";
+}
+
+/** A request for an answer in columns. */
+export interface ColumnRequest extends Omit<FeatureRequest, "form"> {
+  readonly form: "columns";
 }
 
 /** What one request may ask for at most. */
@@ -50,9 +65,22 @@ export interface ParsedRequest {
   readonly sharesInputs: boolean;
   /** Snapshot id by view. */
   readonly pins: ReadonlyMap<string, string>;
+  readonly fingerprint: string | undefined;
+  readonly maxAge: MaxAge;
+  readonly form: AnswerForm;
 }
 
-const members = ["service", "features", "entities", "inputs", "snapshots"] as const;
+/** Seconds for all views, and for single ones. */
+export interface MaxAge {
+  readonly all: number;
+  readonly byView: ReadonlyMap<string, number>;
+}
+
+const members: readonly string[] = [
+  ...["service", "features", "entities", "inputs"],
+  ...["snapshots", "fingerprint", "max_age", "form"],
+];
+const anyAge: MaxAge = { all: Infinity, byView: new Map() };
 
 /**
  * Checks the form of a request.
@@ -62,7 +90,7 @@ const members = ["service", "features", "entities", "inputs", "snapshots"] as co
 export function parseRequest(json: unknown): ParsedRequest {
   const request = objectAt(json, "the request");
   for (const name of Object.keys(request))
-    if (!(members as readonly string[]).includes(name))
+    if (!members.includes(name))
       throw invalid(
         cut(name),
         `"${cut(name)}" is no member of a request.${didYouMean(cut(name), members)} There are: ${members.join(", ")}.`,
@@ -74,6 +102,12 @@ export function parseRequest(json: unknown): ParsedRequest {
     asked: askedOf(request),
     ...joinRows(parsedEntities, parsedInputs),
     pins: pinsOf(request["snapshots"]),
+    fingerprint:
+      request["fingerprint"] === undefined
+        ? undefined
+        : nameAt(request["fingerprint"], "fingerprint"),
+    maxAge: maxAgeOf(request["max_age"]),
+    form: formOf(request["form"]),
   };
 }
 
@@ -137,6 +171,30 @@ function pinsOf(json: unknown): ReadonlyMap<string, string> {
       nameAt(id, pathTo("snapshots", view)),
     ]),
   );
+}
+
+function maxAgeOf(json: unknown): MaxAge {
+  if (json === undefined) return anyAge;
+  if (typeof json !== "object" || json === null) return { ...anyAge, all: ageAt(json, "max_age") };
+  return {
+    all: Infinity,
+    byView: new Map(
+      Object.entries(objectAt(json, "max_age")).map(([view, age]) => [
+        view,
+        ageAt(age, pathTo("max_age", view)),
+      ]),
+    ),
+  };
+}
+
+function ageAt(json: unknown, path: string): number {
+  if (typeof json === "number" && Number.isFinite(json) && json > 0) return json;
+  throw invalid(path, `${path} is ${show(json)}; expected a number of seconds above 0.`);
+}
+
+function formOf(json: unknown): AnswerForm {
+  if (json === undefined || json === "rows" || json === "columns") return json ?? "rows";
+  throw invalid("form", `form is ${show(json)}; expected "rows" or "columns".`);
 }
 
 function objectAt(json: unknown, path: string): Members {

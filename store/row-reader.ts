@@ -1,36 +1,25 @@
 /** Reads rows of many namespaces in one round trip. */
-import type { Int64, Value } from "../engine/dtypes.ts";
 import { bucketOf } from "./entity-key.ts";
 import type { StoreKeys } from "./keys.ts";
 import { epochField } from "./keys.ts";
 import type { Namespace } from "./namespace.ts";
 import { bucketKey, epochBytes, storeLost } from "./namespace.ts";
 import type { RedisArgument, RedisConnection, RedisReply } from "./redis.ts";
-import type { RowDecoder } from "./row-codec.ts";
 import type { Mark } from "./version.ts";
-import { encodeMark, markBytes, readEventTime, versionBytes } from "./version.ts";
+import { encodeMark, markBytes, versionBytes } from "./version.ts";
 
 /** What to read of one namespace. */
 export interface RowRead {
   readonly namespace: Namespace;
   /** Encoded entity keys; one may occur twice. */
   readonly keys: readonly Buffer[];
-  readonly decode: RowDecoder;
   /** Rows whose (event time, generation) is below are absent: the head of a full refresh. */
   readonly head?: Mark | null | undefined;
 }
 
-export interface StoredRow {
-  /** Event time in microseconds. */
-  readonly eventTimeUs: Int64;
-  readonly generation: number;
-  /** The wanted columns, in the decoder's order. */
-  readonly values: Value[];
-}
-
 export interface ReadResult {
-  /** Per read, per key, in order: the row, or null where there is none. */
-  readonly rows: (StoredRow | null)[][];
+  /** Per read, per key, in order: version and encoded row, or null where there is none. */
+  readonly rows: (Buffer | null)[][];
   /** Bytes of the stored rows that Redis sent. */
   readonly bytes: number;
 }
@@ -58,27 +47,22 @@ export async function readRows(
   );
   const epochs = reads.map(({ namespace }) => epochBytes(namespace));
   const heads = reads.map(({ head }) => (head ? encodeMark(head) : null));
-  const rows = reads.map(({ keys }) => new Array<StoredRow | null>(keys.length).fill(null));
+  const rows = reads.map(({ keys }) => new Array<Buffer | null>(keys.length).fill(null));
   let bytes = 0;
   buckets.forEach(({ read, bucket, places }, i) => {
-    const { namespace, decode } = reads[read] as RowRead;
+    const { namespace } = reads[read] as RowRead;
     const [meta, ...stored] = replies[i] as RedisReply[];
     if (!Buffer.isBuffer(meta)) throw storeLost(namespace, bucket, true);
     if (!meta.equals(epochs[read] as Buffer)) throw storeLost(namespace, bucket, false);
     const head = heads[read];
-    const found = rows[read] as (StoredRow | null)[];
+    const found = rows[read] as (Buffer | null)[];
     stored.forEach((value, j) => {
       if (!Buffer.isBuffer(value)) return;
       bytes += value.length;
       // A version alone is a tombstone.
       if (value.length === versionBytes) return;
       if (head && value.compare(head, 0, markBytes, 0, markBytes) < 0) return;
-      const values = decode(value, versionBytes);
-      found[places[j] as number] = {
-        eventTimeUs: readEventTime(value),
-        generation: value.readUInt32BE(8),
-        values,
-      };
+      found[places[j] as number] = value;
     });
   });
   return { rows, bytes };

@@ -195,20 +195,33 @@ describe("lookup over awkward definitions", () => {
     });
   });
 
-  it("names the row and the map where a user function throws", async () => {
-    await assert.rejects(
-      lookup.answer({
-        features: ["note_class"],
-        inputs: [
-          { seats: 1, load: 1 },
-          { seats: -1, load: 1 },
-        ],
-      }),
-      {
-        code: "VALUE_INVALID",
-        message: 'inputs[1]: map "note_class" version 3 threw: seats is negative',
-      },
+  it("says ERROR, with the map, of the values whose function threw, and of no other", async () => {
+    const request = {
+      features: ["note_class", "is_own"],
+      inputs: [
+        { seats: 1, load: 1, airline: "OW" },
+        { seats: -1, load: 1, airline: "OW" },
+      ],
+    };
+    const { results } = await lookup.answer(request);
+    const message = 'map "note_class" version 3 threw: seats is negative';
+    assert.deepEqual(
+      results.map(({ statuses }) => statuses),
+      [
+        { note_class: "PRESENT", is_own: "PRESENT" },
+        { note_class: "ERROR", is_own: "PRESENT" },
+      ],
     );
+    assert.deepEqual(
+      results.map(({ features, errors }) => [features["note_class"], errors]),
+      [
+        [results[0]?.features["note_class"], undefined],
+        [null, { note_class: message }],
+      ],
+    );
+    assert.equal(lookup.counters.errors.get("note_class"), 1);
+    const columns = await lookup.answer({ ...request, form: "columns" });
+    assert.deepEqual(columns.errors, [{ row: 1, feature: "note_class", message }]);
   });
 
   it("joins views of different entities, columns among them, in the order of the service", async () => {

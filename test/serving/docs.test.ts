@@ -22,7 +22,8 @@ describe("docs/http.md", () => {
   before(async () => {
     example = await fillExampleStore();
     const { catalogue, serving, redis } = example;
-    lookup = createLookup({ catalogue, redis: serving, prefix: redis.prefix });
+    const clock = () => Date.parse("2026-03-02T06:00:00Z");
+    lookup = createLookup({ catalogue, redis: serving, prefix: redis.prefix, clock });
     app = buildApp({ catalogue, lookup });
   });
   after(async () => {

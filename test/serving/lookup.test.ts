@@ -78,6 +78,8 @@ describe("lookup over the example", () => {
           },
           statuses: Object.fromEntries(modelX.map((name) => [name, "PRESENT"])),
           event_times: Object.fromEntries(modelX.map((name) => [name, endOfAbsences])),
+          // The rows of badges are of half past nine that evening, as the clock says.
+          ages: Object.fromEntries(modelX.map((name) => [name, 77_400])),
         },
       ],
     });
@@ -91,7 +93,7 @@ describe("lookup over the example", () => {
 
   it("keeps the order of a service in every record", async () => {
     const row = await onlyRow({ service: "model_x", entities: [{ id: "11" }] });
-    for (const record of [row.features, row.statuses, row.event_times])
+    for (const record of [row.features, row.statuses, row.event_times, row.ages])
       assert.deepEqual(Object.keys(record), modelX);
   });
 
@@ -245,6 +247,7 @@ describe("lookup over the example", () => {
         left_late: "2026-03-02T21:30:00Z",
         minutes_inside: "2026-03-02T21:30:00Z",
       },
+      ages: { long_stay: 604_800, left_late: 604_800, minutes_inside: 604_800 },
     });
   });
 

@@ -11,7 +11,7 @@ import { fillExampleStore } from "../support/example-store.ts";
 type Refusal = readonly [request: unknown, code: ErrorCode, message: string];
 
 const id = { id: "11" };
-const members = "service, features, entities, inputs, snapshots";
+const members = "service, features, entities, inputs, snapshots, fingerprint, max_age, form";
 
 const refusals: readonly Refusal[] = [
   [undefined, "REQUEST_INVALID", "the request is missing; expected an object."],

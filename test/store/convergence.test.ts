@@ -16,6 +16,7 @@ import { dumpStore, readHash } from "../support/dump-store.ts";
 import { runsOf } from "../support/property.ts";
 import type { TestRedis } from "../support/redis.ts";
 import { randomPrefix, scanKeys, testRedis } from "../support/redis.ts";
+import { readDecoded } from "../support/read-rows.ts";
 
 const columns = dtypes.map((dtype): Column => ({ name: `a_${dtype}`, dtype }));
 const view: StoredView = { view: "things", fingerprint: "ab12", columns };
@@ -224,7 +225,7 @@ describe("The online store converges", function () {
       /** Of each key, the values that a reader sees; null where there is no row. */
       async read(keys: readonly string[]) {
         const encoded = keys.map((key) => encodeEntityKey([key]));
-        const { rows } = await store.readRows([{ namespace, keys: encoded, decode: readAll }]);
+        const { rows } = await readDecoded(store, [{ namespace, keys: encoded, decode: readAll }]);
         return rows[0]?.map((row) => row?.values ?? null);
       },
       /** The fields of all buckets together, the epoch left out. */

@@ -16,6 +16,7 @@ import type { WriteCounts } from "../../store/row-writer.ts";
 import type { Mark, Version } from "../../store/version.ts";
 import type { TestRedis } from "../support/redis.ts";
 import { randomPrefix, scanKeys, testRedis } from "../support/redis.ts";
+import { readDecoded } from "../support/read-rows.ts";
 
 const columns: Column[] = [
   { name: "text", dtype: "string" },
@@ -64,7 +65,7 @@ describe("online store", () => {
     });
   }
   async function read(namespace: Namespace, keys: readonly (readonly string[])[], head?: Mark) {
-    const { rows } = await store.readRows([
+    const { rows } = await readDecoded(store, [
       { namespace, keys: keys.map(encodeEntityKey), decode: readAll, head },
     ]);
     return rows[0];
@@ -96,7 +97,7 @@ describe("online store", () => {
     await write(one, [row("a", "first")]);
     await write(two, [row("a", "second")]);
     const only = codec.decoder(["n"]);
-    const { rows, bytes } = await store.readRows([
+    const { rows, bytes } = await readDecoded(store, [
       { namespace: one, keys: [encodeEntityKey(["a"])], decode: readAll },
       { namespace: two, keys: ["a", "b"].map((key) => encodeEntityKey([key])), decode: only },
     ]);
@@ -342,7 +343,7 @@ describe("online store", () => {
     const namespace = await own.openNamespace(newView(), { buckets: 16 });
     await write(namespace, [row("a", "x")], own);
     await client.unlink(...(await scanKeys(client, prefix)));
-    const reading = own.readRows([{ namespace, keys: [encodeEntityKey(["a"])], decode: readAll }]);
+    const reading = own.readRows([{ namespace, keys: [encodeEntityKey(["a"])] }]);
     await assert.rejects(reading, { code: "STORE_LOST", message: /materialize the view again/ });
     assert.equal((await own.verifyNamespace(namespace)).missing, 16);
   });

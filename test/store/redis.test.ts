@@ -13,6 +13,7 @@ import { connectRedis } from "../../store/redis.ts";
 import { createRowCodec } from "../../store/row-codec.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { startRedis } from "../support/redis.ts";
+import { readDecoded } from "../support/read-rows.ts";
 
 const view = {
   view: "users",
@@ -108,7 +109,7 @@ describe("redis connection", () => {
       keys: ["before", "full"].map((key) => encodeEntityKey([key])),
       decode: codec.decoder(["t"]),
     };
-    const { rows } = await createOnlineStore(connection).readRows([read]);
+    const { rows } = await readDecoded(createOnlineStore(connection), [read]);
     assert.deepEqual(
       rows[0]?.map((row) => row?.values[0]),
       ["before", undefined],

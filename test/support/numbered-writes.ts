@@ -8,6 +8,7 @@ import type { Namespace } from "../../store/namespace.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import type { RedisConnection } from "../../store/redis.ts";
 import { createRowCodec } from "../../store/row-codec.ts";
+import { readDecoded } from "./read-rows.ts";
 
 /** A view that the writes are of. */
 export const stored = {
@@ -87,7 +88,7 @@ export async function commitDay(redis: RedisConnection, prefix: string, n: numbe
 }
 
 /** Reads 50 entities from one on. */
-export function readEntities(
+export async function readEntities(
   redis: RedisConnection,
   prefix: string,
   namespace: Namespace,
@@ -96,7 +97,8 @@ export function readEntities(
   const keys = Array.from({ length: 50 }, (_, i) =>
     encodeEntityKey([`user-${(from + i) % entities}`]),
   );
-  return createOnlineStore(redis, { prefix })
-    .readRows([{ namespace, keys, decode }])
-    .then(({ rows }) => rows[0] ?? []);
+  const { rows } = await readDecoded(createOnlineStore(redis, { prefix }), [
+    { namespace, keys, decode },
+  ]);
+  return rows[0] ?? [];
 }
