@@ -1,6 +1,8 @@
 /** How every benchmark measures: figure and limit in turn, so that both meet the same noise. */
 import type { Detail } from "../dev/progress.ts";
-import type { Pair } from "./report.ts";
+
+/** What one measurement of each gave. */
+export type Sides<T> = Readonly<Record<"figure" | "limit", T>>;
 
 /** What every benchmark takes. */
 export interface BenchOptions {
@@ -14,30 +16,29 @@ export interface BenchOptions {
  * Measures figure and limit in turn, the one first in every other pair, after both have run once
  * without being measured: a worker is warm, and what a benchmark has written settles.
  *
- * @param measure - each returns a quantity in the unit of the case
+ * @param measure - each returns a quantity in the unit of the case, or several
  * @param options - `warmUp: false` where each measurement has a process of its own
  */
-export async function measurePairs(
+export async function measurePairs<T = number>(
   pairs: number,
   detail: Detail,
-  measure: Readonly<Record<keyof Pair, () => Promise<number>>>,
+  measure: Sides<() => Promise<T>>,
   { warmUp = true }: { readonly warmUp?: boolean } = {},
-): Promise<Pair[]> {
-  const measured: Pair[] = [];
+): Promise<Sides<T>[]> {
+  const measured: Sides<T>[] = [];
   if (warmUp) {
     detail("warm-up");
     await measure.figure();
     await measure.limit();
   }
   for (let pair = 0; pair < pairs; pair++) {
-    const found: { figure?: number; limit?: number } = {};
-    const order = pair % 2 === 0 ? (["figure", "limit"] as const) : (["limit", "figure"] as const);
-    for (const which of order) {
+    const one = (which: "figure" | "limit"): Promise<T> => {
       detail(`pair ${pair + 1} of ${pairs}: the ${which}`);
       globalThis.gc?.();
-      found[which] = await measure[which]();
-    }
-    measured.push({ figure: found.figure ?? NaN, limit: found.limit ?? NaN });
+      return measure[which]();
+    };
+    if (pair % 2 === 0) measured.push({ figure: await one("figure"), limit: await one("limit") });
+    else measured.push({ limit: await one("limit"), figure: await one("figure") });
   }
   return measured;
 }

@@ -8,6 +8,7 @@ import { benchBatch } from "./batch.ts";
 import { type Environment, openEnvironment } from "./environment.ts";
 import { benchMaterialize } from "./materialize.ts";
 import { benchMemory } from "./memory.ts";
+import { benchOnline } from "./online.ts";
 import type { BenchOptions } from "./pairs.ts";
 import { type Line, tableOf } from "./report.ts";
 import { benchShapes } from "./shapes.ts";
@@ -25,6 +26,7 @@ const benches: Readonly<Record<string, { readonly run: Bench; readonly about: st
   memory: { run: benchMemory, about: "bytes a row, peak memory, event loop; 20 min" },
   workflow: { run: benchWorkflow, about: "through Temporal against direct calls; 12 min" },
   shapes: { run: benchShapes, about: "wide, skewed and long data; 25 min" },
+  online: { run: benchOnline, about: "requests/s and latency of the HTTP service; 10 min" },
   backfill: { run: benchBackfill, about: "intervals/s of a backfill; 20 min" },
 };
 
