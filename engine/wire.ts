@@ -51,8 +51,7 @@ function float64ToJson(value: number): number | string {
  * @throws VALUE_INVALID
  */
 export function fromJson(dtype: Dtype, json: unknown, where: string): Value {
-  if (json === null) return null;
-  const value = read(dtype, json);
+  const value = readJson(dtype, json);
   if (value !== undefined) return value;
   throw new OnceflowError(
     "VALUE_INVALID",
@@ -70,7 +69,9 @@ const expected: Readonly<Record<Dtype, string>> = {
   list_float64: "an array of numbers",
 };
 
-function read(dtype: Dtype, json: unknown): Value | undefined {
+/** The same, or undefined for what is no such value. */
+export function readJson(dtype: Dtype, json: unknown): Value | undefined {
+  if (json === null) return null;
   switch (dtype) {
     case "bool":
       return typeof json === "boolean" ? json : undefined;
@@ -153,13 +154,20 @@ function inDomain(us: bigint): Int64 | undefined {
  * @throws VALUE_INVALID
  */
 export function keyFromJson(json: unknown, where: string): string {
-  if (typeof json === "string" && json.isWellFormed()) return json;
-  if (typeof json === "number" && Number.isSafeInteger(json)) return (json + 0).toString();
+  const key = readKey(json);
+  if (key !== undefined) return key;
   throw new OnceflowError(
     "VALUE_INVALID",
     `${where} is ${showValue(json)}; expected an entity key: text, or an integer within ±(2^53 − 1).`,
     { where },
   );
+}
+
+/** The same, or undefined for what is no part of a key. */
+export function readKey(json: unknown): string | undefined {
+  if (typeof json === "string" && json.isWellFormed()) return json;
+  if (typeof json === "number" && Number.isSafeInteger(json)) return (json + 0).toString();
+  return undefined;
 }
 
 /** Any value at all as a short text for messages: as JSON where it has one. */

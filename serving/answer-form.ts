@@ -5,7 +5,14 @@
  */
 import type { Dtype, Value } from "../engine/dtypes.ts";
 import { formatTimestamp, type Json, toJson } from "../engine/wire.ts";
-import type { AnswerTable, ColumnAnswer, FeatureAnswer, FeatureRow, Status } from "./answer.ts";
+import type {
+  AnswerHead,
+  AnswerTable,
+  ColumnAnswer,
+  FeatureAnswer,
+  FeatureRow,
+  Status,
+} from "./answer.ts";
 import { statuses } from "./answer.ts";
 
 /** Which form an answer takes. */
@@ -76,8 +83,18 @@ function notesOf({ violations, errors }: AnswerTable): Pick<ColumnAnswer, "viola
 
 /** The same as `JSON.stringify` of the answer in that form. */
 export function answerText(table: AnswerTable, form: AnswerForm): string {
-  const head = JSON.stringify(table.head).slice(0, -1);
-  return head + (form === "rows" ? rowsText(table) : columnsText(table));
+  return headText(table.head) + (form === "rows" ? rowsText(table) : columnsText(table));
+}
+
+const headTexts = new WeakMap<AnswerHead, string>();
+
+function headText(head: AnswerHead): string {
+  let text = headTexts.get(head);
+  if (text === undefined) {
+    text = JSON.stringify(head).slice(0, -1);
+    headTexts.set(head, text);
+  }
+  return text;
 }
 
 /** `"name":` of each feature of a list, with a comma before all but the first. */

@@ -2,15 +2,15 @@
 import type { View } from "../engine/catalogue.ts";
 import type { Int64, Value } from "../engine/dtypes.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
-import type { BoundPlan } from "../engine/planner.ts";
+import type { BoundOutput, BoundPlan, RequestRead } from "../engine/planner.ts";
 import { formatTimestamp } from "../engine/wire.ts";
 import { readEventTime, versionBytes } from "../store/version.ts";
 import type { AnswerTable } from "./answer.ts";
 import { statusCode } from "./answer.ts";
 import type { Gathered } from "./gather.ts";
-import type { Part, PartRead } from "./planned.ts";
+import type { PartRead } from "./planned.ts";
 import type { MaxAge } from "./request.ts";
-import type { RequestRow, RowGroup } from "./rows.ts";
+import { pathOf, type RequestRow, type RowGroup, type ShapedPart } from "./rows.ts";
 
 const { PRESENT, NULL_VALUE, STALE, OUTSIDE_MAX_AGE, NOT_FOUND, UNAVAILABLE, ERROR } = statusCode;
 
@@ -32,10 +32,10 @@ export interface RowContext {
  */
 export function computeRows(context: RowContext, table: AnswerTable): void {
   for (const { place, entity } of context.group.rows) table.entities[place] = entity;
-  for (const part of context.group.binding.parts) computePart(part, context, table);
+  for (const part of context.group.shape.parts) computePart(part, context, table);
 }
 
-function computePart(part: Part, context: RowContext, table: AnswerTable): void {
+function computePart(part: ShapedPart, context: RowContext, table: AnswerTable): void {
   const { bound, read, places } = part;
   const { gathered, group } = context;
   const { outputs, request, program } = bound;
@@ -45,7 +45,6 @@ function computePart(part: Part, context: RowContext, table: AnswerTable): void 
   const slots = new Array<Value>(bound.slotCount).fill(null);
   for (const { view, fingerprint, slot } of bound.aggregates)
     slots[slot] = gathered.snapshots.get(view)?.values.get(fingerprint) ?? null;
-  const carried = request.map(({ input }) => group.inputs.findIndex(({ id }) => id === input.id));
 
   for (let index = 0; index < group.rows.length; index++) {
     const row = group.rows[index] as RequestRow;
@@ -67,7 +66,7 @@ function computePart(part: Part, context: RowContext, table: AnswerTable): void 
       const policy = status === UNAVAILABLE ? onStoreDown : onOutdated;
       for (let i = 0; i < places.length; i++) {
         const at = start + (places[i] as number);
-        const { notes } = (outputs[i] as BoundPlan["outputs"][number]).output;
+        const { notes } = (outputs[i] as BoundOutput).output;
         // What has no row is answered by its default, whatever is said of rows that are too old.
         const hasDefault = policy !== "null" || status === NOT_FOUND;
         table.values[at] = hasDefault ? (notes?.defaultValue ?? null) : null;
@@ -76,10 +75,9 @@ function computePart(part: Part, context: RowContext, table: AnswerTable): void 
       }
       continue;
     }
-    for (let i = 0; i < carried.length; i++) {
-      const { slot, input } = request[i] as BoundPlan["request"][number];
-      const value = carried[i] as number;
-      // A key column is the entity's, unless the inputs carry it as well.
+    for (let i = 0; i < request.length; i++) {
+      const { slot, input } = request[i] as RequestRead;
+      const value = part.values[i] as number;
       slots[slot] = (value < 0 ? row.entity?.[input.column] : row.values[value]) ?? null;
     }
     let results: Value[];
@@ -95,7 +93,7 @@ function computePart(part: Part, context: RowContext, table: AnswerTable): void 
       const value = results[i] ?? null;
       table.values[at] = value;
       table.eventTimesUs[at] = eventTimeUs;
-      table.statuses[at] = (outputs[i] as BoundPlan["outputs"][number]).defaulted
+      table.statuses[at] = (outputs[i] as BoundOutput).defaulted
         ? NOT_FOUND
         : status === PRESENT && value === null
           ? NULL_VALUE
@@ -119,9 +117,10 @@ function oldestOf({ name, ttlSeconds = Infinity }: View, maxAge: MaxAge, nowMs: 
   return (nowMs - allowed * 1000) * 1000;
 }
 
-function outdated(view: View, eventTimeUs: Int64, { path }: RequestRow): number {
+function outdated(view: View, eventTimeUs: Int64, row: RequestRow): number {
   if (view.onOutdated === "last") return STALE;
   if (view.onOutdated !== "error") return OUTSIDE_MAX_AGE;
+  const path = pathOf(row, row.place);
   throw new OnceflowError(
     "VALUE_OUTDATED",
     `${path}: its row of view "${view.name}" is of ${formatTimestamp(eventTimeUs)}, which is older than may be served. Materialize the view, or allow a greater age.`,
@@ -159,7 +158,7 @@ function runEach(
 }
 
 function noteErrors(
-  { places }: Part,
+  { places }: ShapedPart,
   { failed }: RowContext,
   table: AnswerTable,
   row: RequestRow,

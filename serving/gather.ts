@@ -1,6 +1,6 @@
 /** Reads all that an answer rests on: stored rows and aggregate snapshots, at one time. */
 import { isFullRefresh } from "../engine/definitions.ts";
-import { OnceflowError } from "../engine/errors.ts";
+import { type ErrorCode, OnceflowError } from "../engine/errors.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import type { ReadResult, RowRead } from "../store/row-reader.ts";
 import type { LastRows } from "./last-rows.ts";
@@ -45,37 +45,48 @@ export interface GatherOptions {
   readonly retried: () => void;
 }
 
-/** The rows that a request needs, by where they go. */
-interface Reads {
-  readonly reads: readonly (RowRead & { readonly part: PartRead })[];
-  readonly places: ReadonlyMap<RowGroup, ReadonlyMap<PartRead, number>>;
+/** The stored rows of one view that the rows of a group need. */
+interface NeededRows extends RowRead {
+  readonly group: RowGroup;
+  readonly part: PartRead;
 }
 
-/** Makes the function that reads; it costs one round trip, or none where no row is needed. */
+/**
+ * Makes the function that reads; it costs one round trip, or none where no row is needed, and then
+ * gives what it has at once.
+ */
 export function createGather({
   store,
   findSnapshots,
   pointers,
   lastRows,
   retried,
-}: GatherOptions): (request: GatherRequest) => Promise<Gathered> {
-  async function gather(
+}: GatherOptions): (request: GatherRequest) => Gathered | Promise<Gathered> {
+  function gather(
     { planned, pins, groups }: GatherRequest,
     current: PointerSet,
-  ): Promise<Gathered> {
-    const needed = readsOf(groups, current);
-    const { reads } = needed;
-    const lost = reads.find(({ part }) => current.views.get(part.view)?.lost);
+  ): Gathered | Promise<Gathered> {
+    const needed = neededRows(groups, current);
+    const lost = needed.find(({ part }) => current.views.get(part.view)?.lost);
     if (lost !== undefined) throw lostView(lost.part.view);
-    const rows = reads.length === 0 ? noRows : store.readRows(reads);
-    const [found, snapshots] =
-      planned.aggregates.length === 0 && pins.size === 0
-        ? [await rows, noSnapshots]
-        : await Promise.all([rows, findSnapshots(planned.aggregates, pins, current)]);
-    reads.forEach(({ namespace, keys, part }, i) => {
+    const snapshots = findSnapshots(planned.aggregates, pins, current);
+    if (needed.length === 0 && !(snapshots instanceof Promise))
+      return gathered(needed, noRows, snapshots, false);
+    return gatherRows(needed, snapshots);
+  }
+
+  async function gatherRows(
+    needed: readonly NeededRows[],
+    snapshots: SnapshotSet | Promise<SnapshotSet>,
+  ): Promise<Gathered> {
+    const [found, known] =
+      snapshots instanceof Promise
+        ? await Promise.all([store.readRows(needed), snapshots])
+        : [await store.readRows(needed), snapshots];
+    needed.forEach(({ namespace, keys, part }, i) => {
       if (part.view.onStoreDown === "last") lastRows.keep(namespace, keys, found.rows[i] ?? []);
     });
-    return gathered(needed, found, snapshots, false);
+    return gathered(needed, found, known, false);
   }
 
   /** What is known without the store, where all views that are read say how to go on. */
@@ -83,58 +94,67 @@ export function createGather({
     { planned, pins, groups }: GatherRequest,
     error: OnceflowError,
   ): Promise<Gathered> {
-    const current = pointers.newest() ?? { views: new Map() };
-    const needed = readsOf(groups, current);
-    const fails = groups.some(({ binding }) =>
-      binding.parts.some(({ read }) => read?.view.onStoreDown === "error"),
+    const newest = pointers.newest();
+    const fails = groups.some(({ shape }) =>
+      shape.parts.some(({ read }) => read?.view.onStoreDown === "error"),
     );
-    if (fails || (pointers.newest() === undefined && planned.aggregates.length > 0)) throw error;
-    const rows = needed.reads.map(({ namespace, keys, part }) =>
+    if (fails || (newest === undefined && planned.aggregates.length > 0)) throw error;
+    const current = newest ?? { views: new Map() };
+    const needed = neededRows(groups, current);
+    const rows = needed.map(({ namespace, keys, part }) =>
       part.view.onStoreDown === "last" ? lastRows.find(namespace, keys) : keys.map(() => null),
     );
     const snapshots = await findSnapshots(planned.aggregates, pins, current);
     return gathered(needed, { rows, bytes: 0 }, snapshots, true);
   }
 
-  return async (request) => {
-    try {
+  async function recover(request: GatherRequest, first: unknown): Promise<Gathered> {
+    let error = first;
+    // Since the pointers were read, the namespace may have begun anew, or the first snapshot have
+    // been committed.
+    if (hasCode(error, "STORE_LOST") || hasCode(error, "NO_SNAPSHOT"))
       try {
-        return await gather(request, await pointers.current());
-      } catch (error) {
-        const code = codeOf(error);
-        // Since the pointers were read, the namespace may have begun anew, or the first snapshot
-        // have been committed.
-        if (code !== "STORE_LOST" && code !== "NO_SNAPSHOT") throw error;
         retried();
         return await gather(request, await pointers.refresh());
+      } catch (again) {
+        error = again;
       }
+    if (!hasCode(error, "STORE_LOST") && !hasCode(error, "STORE_UNAVAILABLE")) throw error;
+    return gatherWithoutStore(request, error);
+  }
+
+  return (request) => {
+    try {
+      const newest = pointers.newest();
+      const found =
+        newest === undefined
+          ? pointers.current().then((current) => gather(request, current))
+          : gather(request, newest);
+      return found instanceof Promise
+        ? found.catch((error: unknown) => recover(request, error))
+        : found;
     } catch (error) {
-      const code = codeOf(error);
-      if (code !== "STORE_UNAVAILABLE" && code !== "STORE_LOST") throw error;
-      return gatherWithoutStore(request, error as OnceflowError);
+      return recover(request, error);
     }
   };
 }
 
 const noRows: ReadResult = { rows: [], bytes: 0 };
-const noSnapshots: SnapshotSet = new Map();
 
-function codeOf(error: unknown): string | undefined {
-  return error instanceof OnceflowError ? error.code : undefined;
+function hasCode(error: unknown, code: ErrorCode): error is OnceflowError {
+  return error instanceof OnceflowError && error.code === code;
 }
 
-function readsOf(groups: readonly RowGroup[], current: PointerSet): Reads {
-  const reads: Reads["reads"][number][] = [];
-  // Groups may share a binding, and so its reads: rows may carry the same in another order.
-  const places = new Map(groups.map((group) => [group, new Map<PartRead, number>()]));
+function neededRows(groups: readonly RowGroup[], current: PointerSet): NeededRows[] {
+  const needed: NeededRows[] = [];
   for (const group of groups)
-    for (const { read: part } of group.binding.parts) {
+    for (const { read: part } of group.shape.parts) {
       if (part === undefined) continue;
       const { view } = part;
       const { namespace = null, head = null } = current.views.get(view) ?? {};
       if (namespace === null) continue;
-      places.get(group)?.set(part, reads.length);
-      reads.push({
+      needed.push({
+        group,
         part,
         namespace,
         keys: group.rows.map((row) => keyOf(row, view.entity.keys)),
@@ -142,11 +162,11 @@ function readsOf(groups: readonly RowGroup[], current: PointerSet): Reads {
         head: isFullRefresh(view.source) ? head : null,
       });
     }
-  return { reads, places };
+  return needed;
 }
 
 function gathered(
-  { places }: Reads,
+  needed: readonly NeededRows[],
   { rows, bytes }: ReadResult,
   snapshots: SnapshotSet,
   isOld: boolean,
@@ -155,8 +175,8 @@ function gathered(
     snapshots,
     bytes,
     rowsOf: (group, read) => {
-      const place = places.get(group)?.get(read);
-      if (place === undefined) return isOld ? { rows: [], isOld } : undefined;
+      const place = needed.findIndex((each) => each.group === group && each.part === read);
+      if (place < 0) return isOld ? { rows: [], isOld } : undefined;
       return { rows: rows[place] ?? [], isOld };
     },
   };

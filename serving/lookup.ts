@@ -12,14 +12,14 @@ import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { createLedger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
-import type { AnswerTable, ColumnAnswer, FeatureAnswer } from "./answer.ts";
+import type { AnswerHead, AnswerTable, ColumnAnswer, FeatureAnswer } from "./answer.ts";
 import { type AnswerForm, answerInColumns, answerInRows, answerText } from "./answer-form.ts";
 import { computeRows } from "./compute.ts";
 import type { BindingExplanation, Explanation } from "./explain.ts";
 import { explainPlan } from "./explain.ts";
 import { createGather } from "./gather.ts";
 import { createLastRows } from "./last-rows.ts";
-import { createPlans } from "./planned.ts";
+import { createPlans, type Planned } from "./planned.ts";
 import { createPointerCache, lostView } from "./pointers.ts";
 import type { ColumnRequest, MaxAge, ParsedRequest } from "./request.ts";
 import { atPath, parseRequest, pathTo } from "./request.ts";
@@ -143,14 +143,11 @@ export function createLookup({
     const groups = groupRows(planned, request);
     const { length: rows } = request.rows;
     counters.rows += rows;
-    const gathered = await gather({ planned, pins: request.pins, groups });
-    const { names, dtypes, service } = planned;
+    const reading = gather({ planned, pins: request.pins, groups });
+    const gathered = reading instanceof Promise ? await reading : reading;
+    const { names, dtypes } = planned;
     const table: AnswerTable = {
-      head: {
-        ...(service === undefined ? {} : { service }),
-        fingerprint,
-        snapshot: idsOf(gathered.snapshots),
-      },
+      head: headOf(planned, gathered.snapshots),
       names,
       dtypes,
       entities: new Array<undefined>(rows).fill(undefined),
@@ -183,14 +180,12 @@ export function createLookup({
     const groups = groupRows(planned, request);
     const { snapshots: used, bytes } = await gather({ planned, pins: request.pins, groups });
     return {
-      ...(planned.service === undefined ? {} : { service: planned.service }),
-      fingerprint: planned.plan.fingerprint,
-      snapshot: idsOf(used),
+      ...headOf(planned, used),
       rows: request.rows.length,
       bytes,
-      bindings: groups.map(({ binding, rows }): BindingExplanation => ({
+      bindings: groups.map(({ shape, rows }): BindingExplanation => ({
         rows: rows.length,
-        ...explainPlan(planned.plan, binding.bound),
+        ...explainPlan(planned.plan, shape.bound),
       })),
     };
   }
@@ -251,6 +246,16 @@ function requireViews(catalogue: Catalogue, { byView }: MaxAge): void {
     }
 }
 
-function idsOf(used: SnapshotSet): Readonly<Record<string, string>> {
-  return Object.fromEntries([...used].map(([view, { id }]) => [view.name, id]));
+/** Made once for each plan and set of snapshots, since both stay the same for many requests. */
+function headOf({ heads, service, plan }: Planned, used: SnapshotSet): AnswerHead {
+  let head = heads.get(used);
+  if (head === undefined) {
+    head = {
+      ...(service === undefined ? {} : { service }),
+      fingerprint: plan.fingerprint,
+      snapshot: Object.fromEntries([...used].map(([view, { id }]) => [view.name, id])),
+    };
+    heads.set(used, head);
+  }
+  return head;
 }

@@ -1,10 +1,10 @@
 /** Reads the rows of a request by the definitions: which columns they carry, and their values. */
 import type { Value } from "../engine/dtypes.ts";
 import { didYouMean, OnceflowError } from "../engine/errors.ts";
-import type { RequiredInput } from "../engine/planner.ts";
-import { fromJson, keyFromJson } from "../engine/wire.ts";
+import type { BoundPlan, RequestRead, RequiredInput } from "../engine/planner.ts";
+import { fromJson, keyFromJson, readJson, readKey } from "../engine/wire.ts";
 import { encodeEntityKey } from "../store/entity-key.ts";
-import type { Binding, Planned } from "./planned.ts";
+import type { Part, Planned } from "./planned.ts";
 import type { Members, ParsedRequest, RawRow } from "./request.ts";
 import { atPath, invalid, pathTo, requestLimits } from "./request.ts";
 
@@ -12,28 +12,39 @@ import { atPath, invalid, pathTo, requestLimits } from "./request.ts";
 export interface RequestRow {
   /** Its place in the request. */
   readonly place: number;
-  /** Its JSON path. */
-  readonly path: string;
   /** Key columns by name; undefined where the row named no entity. */
   readonly entity: Readonly<Record<string, string>> | undefined;
   /** Values of the group's inputs. */
   readonly values: readonly Value[];
 }
 
-/** Rows that carry the same inputs and keys, so one binding answers all of them. */
+/** Rows that carry the same members, so one binding answers all of them. */
 export interface RowGroup {
-  readonly binding: Binding;
-  /** The inputs that some output needs, in the order of each row's values. */
-  readonly inputs: readonly RequiredInput[];
+  readonly shape: RowShape;
   readonly rows: RequestRow[];
 }
 
-/** What rows with the same members have in common. */
-interface Shape {
-  readonly group: RowGroup;
-  /** The member of the row's inputs that holds each of the group's inputs. */
+/** What is settled beforehand for all rows with the same members, in the same order. */
+export interface RowShape {
+  /** Names of the key columns and of the inputs that a row carries; undefined without any. */
+  readonly keys: readonly string[] | undefined;
+  readonly carried: readonly string[] | undefined;
+  readonly parts: readonly ShapedPart[];
+  readonly bound: BoundPlan;
+  /** The inputs that some output needs, in the order of each row's values. */
+  readonly inputs: readonly RequiredInput[];
+  /** The member of the row's inputs that holds each of these. */
   readonly names: readonly string[];
 }
+
+/** A part, and for each value of the request that it reads its place among the row's values. */
+export interface ShapedPart extends Part {
+  /** −1 for a key column, which is the entity's. */
+  readonly values: readonly number[];
+}
+
+/** Shapes that are kept for each plan; the oldest gives way. */
+const shapesLimit = 64;
 
 /**
  * Groups rows by what they carry.
@@ -42,33 +53,51 @@ interface Shape {
  */
 export function groupRows(planned: Planned, request: ParsedRequest): RowGroup[] {
   const { rows, sharesInputs } = request;
-  const shapes = new Map<string, Shape>();
+  const groups: RowGroup[] = [];
   let shared: readonly Value[] | undefined;
-  rows.forEach((row, place) => {
-    // An entity is what the caller looks for; without one, the inputs are the row.
-    const path = row.entity !== undefined ? `entities[${place}]` : `inputs[${place}]`;
-    const inputsPath = sharesInputs ? "inputs" : `inputs[${place}]`;
-    const carried = JSON.stringify([
-      row.entity && Object.keys(row.entity),
-      row.inputs && Object.keys(row.inputs),
-    ]);
-    let shape = shapes.get(carried);
-    if (shape === undefined) {
-      if (shapes.size === requestLimits.mixtures)
+  for (let place = 0; place < rows.length; place++) {
+    const row = rows[place] as RawRow;
+    const inputsPath = () => (sharesInputs ? "inputs" : `inputs[${place}]`);
+    let group = groups.find(({ shape }) => hasShape(row, shape));
+    if (group === undefined) {
+      const path = pathOf(row, place);
+      if (groups.length === requestLimits.mixtures)
         throw new OnceflowError(
           "REQUEST_TOO_LARGE",
           `${path} carries yet another set of members; the rows of one request may carry ${requestLimits.mixtures} different sets. Split it.`,
           { path, limit: requestLimits.mixtures },
         );
-      shape = shapeOf(planned, row, inputsPath, rows.length > 1 ? path : undefined);
-      shapes.set(carried, shape);
+      let shape = planned.shapes.find((each) => hasShape(row, each));
+      if (shape === undefined) {
+        shape = shapeOf(planned, row, inputsPath(), rows.length > 1 ? path : undefined);
+        planned.shapes.unshift(shape);
+        planned.shapes.length = Math.min(planned.shapes.length, shapesLimit);
+      }
+      group = { shape, rows: [] };
+      groups.push(group);
     }
-    const { group, names } = shape;
-    const read = () => readValues(group.inputs, names, row.inputs, inputsPath);
-    const values = sharesInputs ? (shared ??= read()) : read();
-    group.rows.push({ place, path, entity: row.entity && readEntity(row.entity, path), values });
-  });
-  return [...shapes.values()].map((shape) => shape.group);
+    const { shape } = group;
+    const values =
+      sharesInputs && shared !== undefined ? shared : readValues(shape, row.inputs, inputsPath);
+    if (sharesInputs) shared = values;
+    group.rows.push({ place, entity: row.entity && readEntity(row.entity, place), values });
+  }
+  return groups;
+}
+
+/** The JSON path of a row: an entity is what is looked for; without one, the inputs are the row. */
+export function pathOf({ entity }: { readonly entity: unknown }, place: number): string {
+  return entity === undefined ? `inputs[${place}]` : `entities[${place}]`;
+}
+
+function hasShape({ entity, inputs }: RawRow, { keys, carried }: RowShape): boolean {
+  return hasMembers(entity, keys) && hasMembers(inputs, carried);
+}
+
+function hasMembers(members: Members | undefined, names: readonly string[] | undefined): boolean {
+  if (members === undefined || names === undefined) return members === names;
+  const own = Object.keys(members);
+  return own.length === names.length && own.every((name, i) => name === names[i]);
 }
 
 function shapeOf(
@@ -76,7 +105,7 @@ function shapeOf(
   row: RawRow,
   inputsPath: string,
   rowPath: string | undefined,
-): Shape {
+): RowShape {
   const keys = Object.keys(row.entity ?? {});
   if (row.entity !== undefined)
     requireKeys(keys, planned.plan.entityKeys, rowPath ?? "entities[0]");
@@ -95,8 +124,16 @@ function shapeOf(
   }
   const inputs = [...needed.keys()];
   try {
-    const binding = planned.bind(new Set(inputs.map(({ id }) => id)), new Set(keys));
-    return { group: { binding, inputs, rows: [] }, names: [...needed.values()] };
+    const { bound, parts } = planned.bind(new Set(inputs.map(({ id }) => id)), new Set(keys));
+    const placeOf = ({ input }: RequestRead) => inputs.findIndex(({ id }) => id === input.id);
+    return {
+      keys: row.entity && keys,
+      carried: row.inputs && Object.keys(row.inputs),
+      parts: parts.map((part) => ({ ...part, values: part.bound.request.map(placeOf) })),
+      bound,
+      inputs,
+      names: [...needed.values()],
+    };
   } catch (error) {
     throw rowPath === undefined ? error : atPath(rowPath, error);
   }
@@ -125,33 +162,39 @@ function requireKeys(keys: readonly string[], known: readonly string[], path: st
 }
 
 function readValues(
-  inputs: readonly RequiredInput[],
-  names: readonly string[],
+  { inputs, names }: RowShape,
   members: Members | undefined,
-  path: string,
+  path: () => string,
 ): readonly Value[] {
   return inputs.map(({ dtype, nullable, id }, i) => {
     const name = names[i] ?? "";
     const json = members?.[name];
-    const value = fromJson(dtype, json, pathTo(path, name));
+    const value = readJson(dtype, json) ?? fromJson(dtype, json, pathTo(path(), name));
     if (value === null && !nullable)
       throw new OnceflowError(
         "VALUE_INVALID",
-        `${pathTo(path, name)} is null, and column ${id} is declared without nulls; send ${dtype === "int64" ? "an" : "a"} ${dtype}.`,
-        { where: pathTo(path, name), dtype },
+        `${pathTo(path(), name)} is null, and column ${id} is declared without nulls; send ${dtype === "int64" ? "an" : "a"} ${dtype}.`,
+        { where: pathTo(path(), name), dtype },
       );
     return value;
   });
 }
 
-function readEntity(entity: Members, path: string): Readonly<Record<string, string>> {
+function readEntity(entity: Members, place: number): Readonly<Record<string, string>> {
   const read: Record<string, string> = {};
-  for (const name of Object.keys(entity))
-    read[name] = keyFromJson(entity[name], pathTo(path, name));
-  const parts = Object.values(read);
-  // The store has the same limit; what a caller sends is told apart from what a file holds.
-  if (parts.reduce((sum, part) => sum + Buffer.byteLength(part), 0) > requestLimits.keyBytes) {
-    const at = parts.length === 1 ? pathTo(path, Object.keys(read)[0] ?? "") : path;
+  let units = 0;
+  for (const name of Object.keys(entity)) {
+    const json = entity[name];
+    const text = readKey(json) ?? keyFromJson(json, pathTo(pathOf({ entity }, place), name));
+    read[name] = text;
+    units += text.length;
+  }
+  // A unit takes three bytes at most, so few need not be counted. The store has the same limit;
+  // what a caller sends is told apart from what a file holds.
+  if (units * 3 > requestLimits.keyBytes && bytesOf(read) > requestLimits.keyBytes) {
+    const path = pathOf({ entity }, place);
+    const [first = "", second] = Object.keys(read);
+    const at = second === undefined ? pathTo(path, first) : path;
     throw new OnceflowError(
       "REQUEST_TOO_LARGE",
       `${at} has over ${requestLimits.keyBytes} bytes of UTF-8, the limit of an entity key.`,
@@ -159,6 +202,10 @@ function readEntity(entity: Members, path: string): Readonly<Record<string, stri
     );
   }
   return read;
+}
+
+function bytesOf(entity: Readonly<Record<string, string>>): number {
+  return Object.values(entity).reduce((sum, part) => sum + Buffer.byteLength(part), 0);
 }
 
 /** The encoded key of a row for an entity whose key columns the row carries. */

@@ -25,7 +25,7 @@ export type FindSnapshots = (
   uses: readonly AggregateUse[],
   pins: ReadonlyMap<string, string>,
   current: PointerSet,
-) => Promise<SnapshotSet>;
+) => SnapshotSet | Promise<SnapshotSet>;
 
 /** Makes the function that finds the snapshots of a request. */
 export function createSnapshots(catalogue: Catalogue, ledger: Ledger): FindSnapshots {
@@ -46,20 +46,25 @@ export function createSnapshots(catalogue: Catalogue, ledger: Ledger): FindSnaps
     return snapshot;
   }
 
+  const lacks = ({ fingerprints }: AggregateUse, { values }: Snapshot) =>
+    fingerprints.some((each) => !values.has(each));
+
   async function find(
-    { view, features, fingerprints }: AggregateUse,
+    use: AggregateUse,
     pin: string | undefined,
     current: PointerSet,
   ): Promise<Snapshot> {
-    const lacks = ({ values }: Snapshot) => fingerprints.some((each) => !values.has(each));
-    if (pin !== undefined) {
-      const snapshot = await pinned(view, pin);
-      if (lacks(snapshot))
-        throw unknownSnapshot(view, pin, `lacks an aggregate of ${features.join(", ")}`);
-      return snapshot;
-    }
+    if (pin === undefined) return latestOf(use, current);
+    const snapshot = await pinned(use.view, pin);
+    if (lacks(use, snapshot))
+      throw unknownSnapshot(use.view, pin, `lacks an aggregate of ${use.features.join(", ")}`);
+    return snapshot;
+  }
+
+  function latestOf(use: AggregateUse, current: PointerSet): Snapshot {
+    const { view, features } = use;
     const latest = current.views.get(view)?.latest ?? null;
-    if (latest === null || lacks(latest))
+    if (latest === null || lacks(use, latest))
       throw new OnceflowError(
         "NO_SNAPSHOT",
         `view "${view.name}" has no aggregate snapshot for this build, so ${features.join(", ")} ${features.length === 1 ? "has" : "have"} no value. Run: npm run cli -- materialize ${view.name}`,
@@ -68,15 +73,34 @@ export function createSnapshots(catalogue: Catalogue, ledger: Ledger): FindSnaps
     return latest;
   }
 
-  return async (uses, pins, current) => {
+  /** The latest snapshots of a plan, as long as the pointers are the same. */
+  const newest = new WeakMap<readonly AggregateUse[], readonly [PointerSet, SnapshotSet]>();
+
+  async function findPinned(
+    uses: readonly AggregateUse[],
+    pins: ReadonlyMap<string, string>,
+    current: PointerSet,
+  ): Promise<SnapshotSet> {
     for (const name of pins.keys()) requireUse(catalogue, name, uses);
-    const found = await Promise.all(
-      uses.map(
-        async (use) => [use.view, await find(use, pins.get(use.view.name), current)] as const,
-      ),
+    const found = uses.map((use) => find(use, pins.get(use.view.name), current));
+    return setOf(uses, await Promise.all(found));
+  }
+
+  return (uses, pins, current) => {
+    if (pins.size > 0) return findPinned(uses, pins, current);
+    const [of, known] = newest.get(uses) ?? [];
+    if (of === current && known !== undefined) return known;
+    const found = setOf(
+      uses,
+      uses.map((use) => latestOf(use, current)),
     );
-    return new Map(found);
+    newest.set(uses, [current, found]);
+    return found;
   };
+}
+
+function setOf(uses: readonly AggregateUse[], found: readonly Snapshot[]): SnapshotSet {
+  return new Map(uses.map(({ view }, i) => [view, found[i] as Snapshot]));
 }
 
 function unknownSnapshot(view: View, id: string, problem: string): OnceflowError {

@@ -45,15 +45,14 @@ export async function readRows(
       ...fields,
     ]),
   );
-  const epochs = reads.map(({ namespace }) => epochBytes(namespace));
-  const heads = reads.map(({ head }) => (head ? encodeMark(head) : null));
+  const heads = reads.map(({ head }) => (head ? markOf(head) : null));
   const rows = reads.map(({ keys }) => new Array<Buffer | null>(keys.length).fill(null));
   let bytes = 0;
   buckets.forEach(({ read, bucket, places }, i) => {
     const { namespace } = reads[read] as RowRead;
     const [meta, ...stored] = replies[i] as RedisReply[];
     if (!Buffer.isBuffer(meta)) throw storeLost(namespace, bucket, true);
-    if (!meta.equals(epochs[read] as Buffer)) throw storeLost(namespace, bucket, false);
+    if (!meta.equals(epochOf(namespace))) throw storeLost(namespace, bucket, false);
     const head = heads[read];
     const found = rows[read] as (Buffer | null)[];
     stored.forEach((value, j) => {
@@ -66,6 +65,22 @@ export async function readRows(
     });
   });
   return { rows, bytes };
+}
+
+/** Encoded once: the same pointers serve many requests. */
+const epochs = new WeakMap<Namespace, Buffer>();
+const marks = new WeakMap<Mark, Buffer>();
+
+function epochOf(namespace: Namespace): Buffer {
+  const known = epochs.get(namespace) ?? epochBytes(namespace);
+  epochs.set(namespace, known);
+  return known;
+}
+
+function markOf(mark: Mark): Buffer {
+  const known = marks.get(mark) ?? encodeMark(mark);
+  marks.set(mark, known);
+  return known;
 }
 
 function groupByBucket({ namespace, keys }: RowRead, read: number): BucketRead[] {
