@@ -112,18 +112,30 @@ function scaleMs(ms: number): Int64 | undefined {
 
 /** ISO 8601 in UTC, with as many decimals as the value has: none, 3 or 6. */
 export function formatTimestamp(us: Int64): string {
-  const exact = BigInt(us);
-  const rest = ((exact % 1_000_000n) + 1_000_000n) % 1_000_000n;
-  const date = new Date(Number((exact - rest) / 1000n));
-  // Beyond the years that Date knows, the count itself is the only exact spelling.
-  if (Number.isNaN(date.getTime())) return exact.toString();
+  const [seconds, rest] = secondsOf(us);
+  const date = new Date(seconds * 1000);
+  // Beyond these years the count itself is the only exact spelling.
+  if (Number.isNaN(date.getTime())) return us.toString();
+  const text = date.toISOString().slice(0, -".000Z".length);
+  if (rest === 0) return `${text}Z`;
   const micros = rest.toString().padStart(6, "0");
-  const decimals = rest === 0n ? "" : `.${micros.endsWith("000") ? micros.slice(0, 3) : micros}`;
-  return date.toISOString().replace(/\.\d+Z$/, `${decimals}Z`);
+  return `${text}.${micros.endsWith("000") ? micros.slice(0, 3) : micros}Z`;
 }
 
 const isoTime =
   /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?(Z|[+-]\d\d:\d\d)?)?$/;
+
+/** Whole seconds, rounded down, and the microseconds beyond them. */
+function secondsOf(us: Int64): readonly [seconds: number, rest: number] {
+  if (typeof us === "bigint") {
+    const rest = ((us % 1_000_000n) + 1_000_000n) % 1_000_000n;
+    return [Number((us - rest) / 1_000_000n), Number(rest)];
+  }
+  const seconds = Math.floor(us / 1_000_000);
+  const rest = us - seconds * 1_000_000;
+  // The quotient may have been rounded up to a whole number.
+  return rest < 0 ? [seconds - 1, rest + 1_000_000] : [seconds, rest];
+}
 
 /**
  * Microseconds since the epoch of an ISO 8601 time (UTC unless it names an offset), or undefined

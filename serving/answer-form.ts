@@ -19,35 +19,55 @@ import { statuses } from "./answer.ts";
 export type AnswerForm = "rows" | "columns";
 
 export function answerInRows(table: AnswerTable): FeatureAnswer {
-  const { head, names, dtypes, entities } = table;
+  const { head, names, dtypes, entities, values } = table;
+  const width = names.length;
+  const { createRecord } = piecesOf(names);
   const timeOf = timeFormat(table);
+  /** What is said of the row before, which rows read together often have in common. */
+  let rest: Pick<FeatureRow, "statuses" | "event_times" | "ages"> | undefined;
   const results = entities.map((entity, row): FeatureRow => {
-    const features: Record<string, Json> = {};
-    const byName: Record<string, Status> = {};
-    const times: Record<string, string | null> = {};
-    const ages: Record<string, number | null> = {};
-    // Names come from the catalogue, which refuses those that objects inherit.
-    for (let place = 0, at = row * names.length; place < names.length; place++, at++) {
-      const name = names[place] as string;
-      const { text, age } = timeOf(at);
-      features[name] = toJson(dtypes[place] as Dtype, table.values[at] as Value);
-      byName[name] = statusAt(table, at);
-      times[name] = text;
-      ages[name] = age;
+    const start = row * width;
+    const features = createRecord<Json>();
+    for (let place = 0; place < width; place++)
+      features[names[place] as string] = toJson(
+        dtypes[place] as Dtype,
+        values[start + place] as Value,
+      );
+    if (rest === undefined || !isLikeLast(table, start)) {
+      const statuses = createRecord<Status>();
+      const times = createRecord<string | null>();
+      const ages = createRecord<number | null>();
+      for (let place = 0; place < width; place++) {
+        const name = names[place] as string;
+        const { text, age } = timeOf(start + place);
+        statuses[name] = statusAt(table, start + place);
+        times[name] = text;
+        ages[name] = age;
+      }
+      rest = { statuses, event_times: times, ages };
     }
     const violations = table.violations.get(row);
     const errors = table.errors.get(row);
     return {
       ...(entity === undefined ? {} : { entity }),
       features,
-      statuses: byName,
-      event_times: times,
-      ages,
+      ...rest,
       ...(violations === undefined ? {} : { violations }),
       ...(errors === undefined ? {} : { errors }),
     };
   });
   return { ...head, results };
+}
+
+/** Whether all that is said of a row's values was said of the row before. */
+function isLikeLast(
+  { names: { length }, statuses, eventTimesUs }: AnswerTable,
+  start: number,
+): boolean {
+  for (let at = start; at < start + length; at++)
+    if (statuses[at] !== statuses[at - length] || eventTimesUs[at] !== eventTimesUs[at - length])
+      return false;
+  return true;
 }
 
 export function answerInColumns(table: AnswerTable): ColumnAnswer {
@@ -97,25 +117,36 @@ function headText(head: AnswerHead): string {
   return text;
 }
 
-/** `"name":` of each feature of a list, with a comma before all but the first. */
-const labels = new WeakMap<readonly string[], readonly string[]>();
+/** What is made once for a list of features. */
+interface Pieces {
+  /** `"name":` of each feature, with a comma before all but the first. */
+  readonly labels: readonly string[];
+  /** An object with all features as members, in order; to fill one is faster than to build it. */
+  readonly createRecord: <T>() => Record<string, T>;
+}
 
-function labelsOf(names: readonly string[]): readonly string[] {
-  let made = labels.get(names);
+const pieces = new WeakMap<readonly string[], Pieces>();
+
+function piecesOf(names: readonly string[]): Pieces {
+  let made = pieces.get(names);
   if (made === undefined) {
-    made = names.map((name, place) => `${place === 0 ? "" : ","}${JSON.stringify(name)}:`);
-    labels.set(names, made);
+    // Names come from the catalogue, which refuses those that objects inherit.
+    const empty = Object.fromEntries(names.map((name) => [name, null]));
+    made = {
+      labels: names.map((name, place) => `${place === 0 ? "" : ","}${JSON.stringify(name)}:`),
+      createRecord: <T>() => ({ ...empty }) as Record<string, T>,
+    };
+    pieces.set(names, made);
   }
   return made;
 }
 
 function rowsText(table: AnswerTable): string {
-  const { names, dtypes, entities, values, statuses: codes, eventTimesUs } = table;
+  const { names, dtypes, entities, values, statuses: codes } = table;
   const width = names.length;
-  const before = labelsOf(names);
+  const { labels } = piecesOf(names);
   const timeOf = timeFormat(table);
   let text = ',"results":[';
-  /** What follows the values; rows read together often have it in common. */
   let rest = "";
   for (let row = 0; row < entities.length; row++) {
     const entity = entities[row];
@@ -125,21 +156,18 @@ function rowsText(table: AnswerTable): string {
     text += '"features":{';
     for (let place = 0; place < width; place++)
       text +=
-        (before[place] as string) +
+        (labels[place] as string) +
         valueText(dtypes[place] as Dtype, values[start + place] as Value);
-    let isSame = row > 0;
-    for (let at = start; isSame && at < start + width; at++)
-      isSame = codes[at] === codes[at - width] && eventTimesUs[at] === eventTimesUs[at - width];
-    if (!isSame) {
-      let [names, times, ages] = ["", "", ""];
+    if (row === 0 || !isLikeLast(table, start)) {
+      let [said, times, ages] = ["", "", ""];
       for (let place = 0, at = start; place < width; place++, at++) {
-        const label = before[place] as string;
+        const label = labels[place] as string;
         const time = timeOf(at);
-        names += label + (statusTexts[codes[at] as number] as string);
+        said += label + (statusTexts[codes[at] as number] as string);
         times += label + time.json;
         ages += label + time.ageJson;
       }
-      rest = `},"statuses":{${names}},"event_times":{${times}},"ages":{${ages}}`;
+      rest = `},"statuses":{${said}},"event_times":{${times}},"ages":{${ages}}`;
     }
     text += rest;
     const violations = table.violations.get(row);
@@ -152,26 +180,40 @@ function rowsText(table: AnswerTable): string {
 }
 
 function columnsText(table: AnswerTable): string {
-  const { names, dtypes, entities, values, statuses: codes } = table;
+  const { names, dtypes, entities, values, statuses: codes, eventTimesUs } = table;
   const timeOf = timeFormat(table);
-  const lists = (cell: (at: number, place: number) => string): string => {
-    let text = "";
-    for (let place = 0; place < names.length; place++) {
-      text += place === 0 ? "[" : ",[";
-      for (let row = 0, at = place; row < entities.length; row++, at += names.length)
-        text += (row === 0 ? "" : ",") + cell(at, place);
-      text += "]";
-    }
-    return text;
-  };
   const notes = JSON.stringify(notesOf(table)).slice(1);
+  let [valueLists, statusLists, timeLists, ageLists] = ["", "", "", ""];
+  // Features of one row have these in common, so the lists of neighbours are often the same.
+  let [said, times, ages] = ["", "", ""];
+  for (let place = 0; place < names.length; place++) {
+    const dtype = dtypes[place] as Dtype;
+    const comma = place === 0 ? "" : ",";
+    let isSame = place > 0;
+    let list = "";
+    for (let row = 0, at = place; row < entities.length; row++, at += names.length) {
+      list += (row === 0 ? "" : ",") + valueText(dtype, values[at] as Value);
+      if (codes[at] !== codes[at - 1] || eventTimesUs[at] !== eventTimesUs[at - 1]) isSame = false;
+    }
+    valueLists += `${comma}[${list}]`;
+    if (!isSame) {
+      [said, times, ages] = ["", "", ""];
+      for (let row = 0, at = place; row < entities.length; row++, at += names.length) {
+        const separator = row === 0 ? "" : ",";
+        const time = timeOf(at);
+        said += separator + (statusTexts[codes[at] as number] as string);
+        times += separator + time.json;
+        ages += separator + time.ageJson;
+      }
+    }
+    statusLists += `${comma}[${said}]`;
+    timeLists += `${comma}[${times}]`;
+    ageLists += `${comma}[${ages}]`;
+  }
   return (
     `,"entities":${JSON.stringify(entities.map((entity) => entity ?? null))}` +
-    `,"features":${JSON.stringify(names)}` +
-    `,"values":[${lists((at, place) => valueText(dtypes[place] as Dtype, values[at] as Value))}]` +
-    `,"statuses":[${lists((at) => statusTexts[codes[at] as number] as string)}]` +
-    `,"event_times":[${lists((at) => timeOf(at).json)}]` +
-    `,"ages":[${lists((at) => timeOf(at).ageJson)}]${notes === "}" ? "" : ","}${notes}`
+    `,"features":${JSON.stringify(names)},"values":[${valueLists}],"statuses":[${statusLists}]` +
+    `,"event_times":[${timeLists}],"ages":[${ageLists}]${notes === "}" ? "" : ","}${notes}`
   );
 }
 

@@ -85,6 +85,11 @@ function markOf(mark: Mark): Buffer {
 
 function groupByBucket({ namespace, keys }: RowRead, read: number): BucketRead[] {
   const groups = new Map<number, BucketRead>();
+  const [only] = keys;
+  if (keys.length === 1 && only !== undefined)
+    return [
+      { read, bucket: bucketOf(only, namespace.buckets), places: [0], fields: [epochField, only] },
+    ];
   keys.forEach((key, place) => {
     const bucket = bucketOf(key, namespace.buckets);
     let group = groups.get(bucket);
