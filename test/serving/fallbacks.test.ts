@@ -155,6 +155,20 @@ describe("what is served in place of a value", () => {
     }
   });
 
+  it("is UNAVAILABLE, and not NOT_FOUND, in a process that begins while Redis is down", async () => {
+    await server.kill();
+    const [own, late] = [connectRedis(server.url, "serving"), lookup];
+    lookup = createLookup({ catalogue, redis: own, prefix, refreshMs: 1e9 });
+    try {
+      assert.deepEqual(await ask("null"), labelled("UNAVAILABLE", null, null));
+      assert.deepEqual(await ask("last"), labelled("UNAVAILABLE", -1, null));
+      await assert.rejects(ask("error"), { code: "STORE_UNAVAILABLE" });
+    } finally {
+      late.close();
+      await own.close();
+    }
+  });
+
   it("is NOT_FOUND, with the default, of an entity that is not there", async () => {
     for (const fallback of fallbacks)
       assert.deepEqual(await ask(fallback, "b"), labelled("NOT_FOUND", -1, null));
