@@ -6,9 +6,10 @@ import { fastify, LogController } from "fastify";
 import type { Catalogue } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { describeCatalogue, describeService, describeServices } from "./describe.ts";
+import { docsRoutes } from "./docs-page.ts";
 import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
 import type { Lookup } from "./lookup.ts";
-import { problemOf, problemType } from "./problem.ts";
+import { problemOf, problemType, socketErrors } from "./problem.ts";
 
 /** How long a client may take. */
 export interface HttpDeadlines {
@@ -111,6 +112,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
       handler: ({ params }) => describeService(catalogue, (params as { name: string }).name),
     },
     { method: "GET", url: "/v1/catalogue", handler: () => describeCatalogue(catalogue) },
+    ...docsRoutes(catalogue),
     { method: "GET", url: "/healthz", handler: () => ({ status: "alive" }) },
     {
       method: "GET",
@@ -150,12 +152,6 @@ function refuseOtherMethods(app: FastifyInstance, { method, url }: Route): void 
     handler: () => undefined,
   });
 }
-
-/** What Node refuses before there is a request, by its code. */
-const socketErrors: Readonly<Record<string, readonly [status: number, detail: string]>> = {
-  HPE_HEADER_OVERFLOW: [431, "the headers of the request are too large."],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, "the request did not arrive in time."],
-};
 
 function endSocket(socket: Socket, code: string): void {
   const [status, detail] = socketErrors[code] ?? [400, "the request is no valid HTTP/1.1."];
