@@ -67,8 +67,8 @@ export const operations: readonly Operation[] = [
     codes: [
       ...(["VALUE_INVALID", "UNKNOWN_INPUT", "MISSING_INPUT"] as const),
       ...(["UNKNOWN_SERVICE", "UNKNOWN_FEATURE", "UNKNOWN_VIEW", "UNKNOWN_SNAPSHOT"] as const),
-      ...(["REQUEST_TOO_LARGE", "MEDIA_TYPE_UNSUPPORTED"] as const),
-      ...(["NO_SNAPSHOT", "STORE_UNAVAILABLE", "STORE_LOST"] as const),
+      ...(["FINGERPRINT_MISMATCH", "REQUEST_TOO_LARGE", "MEDIA_TYPE_UNSUPPORTED"] as const),
+      ...(["VALUE_OUTDATED", "NO_SNAPSHOT", "STORE_UNAVAILABLE", "STORE_LOST"] as const),
     ],
   },
   {
