@@ -9,7 +9,7 @@ import { describeCatalogue, describeService, describeServices } from "./describe
 import { docsRoutes } from "./docs-page.ts";
 import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
 import type { Lookup } from "./lookup.ts";
-import { problemOf, problemType, socketErrors } from "./problem.ts";
+import { problemOf, problemType } from "./problem.ts";
 
 /** How long a client may take. */
 export interface HttpDeadlines {
@@ -152,6 +152,12 @@ function refuseOtherMethods(app: FastifyInstance, { method, url }: Route): void 
     handler: () => undefined,
   });
 }
+
+/** What Node refuses before there is a request, by its code. */
+const socketErrors: Readonly<Record<string, readonly [status: number, detail: string]>> = {
+  HPE_HEADER_OVERFLOW: [431, "the headers of the request are too large."],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, "the request did not arrive in time."],
+};
 
 function endSocket(socket: Socket, code: string): void {
   const [status, detail] = socketErrors[code] ?? [400, "the request is no valid HTTP/1.1."];

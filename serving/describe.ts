@@ -116,7 +116,7 @@ function describeInputs(origins: ReadonlyMap<RequiredInput, InputOrigin>) {
   });
 }
 
-/** A request by entity, with the inputs that the store does not have, and one by inputs alone. */
+/** Where the store has something, a request by entity; and one by inputs alone. */
 function examplesOf(catalogue: Catalogue, { name }: Service): FeatureRequest[] {
   const { entityKeys, inputOrigins } = plan(catalogue, { service: name });
   const inputs = describeInputs(inputOrigins());
@@ -124,12 +124,9 @@ function examplesOf(catalogue: Catalogue, { name }: Service): FeatureRequest[] {
     Object.fromEntries(some.map((input) => [input.name, exampleValues[input.dtype]]));
   const entity = Object.fromEntries(entityKeys.map((key) => [key, "11"]));
   const unstored = inputs.filter(({ from }) => from === "request");
-  return [
-    {
-      service: name,
-      entities: [entity],
-      ...(unstored.length === 0 ? {} : { inputs: valuesOf(unstored) }),
-    },
-    { service: name, inputs: valuesOf(inputs) },
-  ];
+  const byInputs = { service: name, inputs: valuesOf(inputs) };
+  // What needs all of its inputs from the request gets nothing from an entity.
+  if (inputs.length > 0 && unstored.length === inputs.length) return [byInputs];
+  const byEntity = { service: name, entities: [entity] };
+  return [unstored.length === 0 ? byEntity : { ...byEntity, inputs: valuesOf(unstored) }, byInputs];
 }

@@ -7,7 +7,6 @@ import type { ErrorCode } from "../engine/errors.ts";
 import type { Json } from "../engine/wire.ts";
 import { describeService } from "./describe.ts";
 import { bodyLimitBytes, depthLimit } from "./json-body.ts";
-import { socketErrors } from "./problem.ts";
 import type { FeatureRequest } from "./request.ts";
 import { requestLimits } from "./request.ts";
 import {
@@ -41,6 +40,12 @@ export interface Operation {
 
 /** Problems that any request may end in. */
 const commonCodes: readonly ErrorCode[] = ["REQUEST_INVALID", "INTERNAL"];
+
+/** Statuses of what Node refuses before there is a request, where they are not the registry's. */
+const earlyStatuses: Readonly<Record<number, ErrorCode>> = {
+  408: "REQUEST_INVALID",
+  431: "REQUEST_INVALID",
+};
 
 const json = (name: string, description: string): Answer => ({
   description,
@@ -235,8 +240,8 @@ function responsesOf({ answers, codes }: Operation): Schema {
   for (const [status, { description, type, schema }] of Object.entries(answers))
     responses[status] = { description, content: { [type]: { schema } } };
   const byStatus = codesByStatus([...commonCodes, ...codes]);
-  for (const [status] of Object.values(socketErrors))
-    byStatus.set(status, [...(byStatus.get(status) ?? []), "REQUEST_INVALID"]);
+  for (const [status, code] of Object.entries(earlyStatuses))
+    byStatus.set(Number(status), [...(byStatus.get(Number(status)) ?? []), code]);
   for (const [status, own] of byStatus) {
     const taken = responses[status];
     responses[status] = {

@@ -33,12 +33,6 @@ export function problemOf(thrown: unknown, requestId: string): Problem {
   return code === "INTERNAL" ? own : { ...own, ...details, ...own };
 }
 
-/** What Node refuses before there is a request, by its code. */
-export const socketErrors: Readonly<Record<string, readonly [status: number, detail: string]>> = {
-  HPE_HEADER_OVERFLOW: [431, "the headers of the request are too large."],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, "the request did not arrive in time."],
-};
-
 /** Errors of Fastify by their code; all others with a status of 4xx are REQUEST_INVALID. */
 const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: "REQUEST_TOO_LARGE",

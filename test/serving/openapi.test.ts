@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { text as textOf } from "node:stream/consumers";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import fc from "fast-check";
@@ -184,6 +186,28 @@ describe("the OpenAPI document", () => {
     isDescribed("/v1/features", "post", response);
     empty.close();
     await broken.close();
+  });
+
+  it("describes what is refused before there is a request", async () => {
+    const early = buildApp({
+      ...{ catalogue: example.catalogue, lookup, log: "silent" },
+      deadlines: { requestMs: 200, headersMs: 100, checkMs: 50 },
+    });
+    const { port } = new URL(await early.listen({ port: 0, host: "127.0.0.1" }));
+    for (const [text, status] of [
+      [`GET /healthz HTTP/1.1\r\nhost: a\r\nx: ${"x".repeat(100_000)}\r\n\r\n`, 431],
+      ["GET /healthz HTTP/1.1\r\nhost: a\r\n", 408],
+      ["no HTTP\r\n\r\n", 400],
+    ] as const) {
+      const socket = connect(Number(port), "127.0.0.1");
+      socket.on("error", () => undefined);
+      socket.write(text);
+      const [head = "", body = ""] = (await textOf(socket)).split("\r\n\r\n");
+      assert.match(head, new RegExp(`^HTTP/1.1 ${status} `));
+      const place = pointerOf("paths", "/healthz", "get", "responses", `${status}`, "content");
+      satisfies(JSON.parse(body), `${place}${pointerOf("application/problem+json", "schema")}`);
+    }
+    await early.close();
   });
 
   it("lists codes of the registry under their own status", () => {
