@@ -1,7 +1,8 @@
+#!/usr/bin/env node
 /** The command line: `npm run --silent cli -- COMMAND`. */
-import { loadCatalogue } from "./engine/catalogue.ts";
 import { runCli } from "./cli/program.ts";
 import { terminalOf } from "./cli/terminal.ts";
+import { loadProject } from "./project.ts";
 
 for (const stream of [process.stdout, process.stderr])
   stream.on("error", (error: NodeJS.ErrnoException) => {
@@ -13,7 +14,7 @@ for (const stream of [process.stdout, process.stderr])
 const exitCode = await runCli(process.argv.slice(2), {
   terminal: terminalOf(process),
   env: process.env,
-  loadCatalogue: () => loadCatalogue(() => import("./features/index.ts")),
+  loadCatalogue: () => loadProject(),
 });
 
 // Ends at once, whatever is still open, but not before the answer has left.

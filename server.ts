@@ -1,7 +1,8 @@
+#!/usr/bin/env node
 /** `npm run server`: the HTTP service. It never loads polars and needs no Temporal. */
 import { isIPv4 } from "node:net";
-import { loadCatalogue } from "./engine/catalogue.ts";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
+import { loadProject } from "./project.ts";
 import { buildApp } from "./serving/app.ts";
 import { createLookup } from "./serving/lookup.ts";
 import { logLevels, readSettings, type Settings } from "./settings.ts";
@@ -46,7 +47,7 @@ function isLoopback(host: string): boolean {
 }
 
 async function serve({ redisUrl, prefix, logLevel, host, port }: Configuration): Promise<void> {
-  const catalogue = await loadCatalogue(() => import("./features/index.ts"));
+  const catalogue = await loadProject();
   const redis = connectRedis(redisUrl, "serving");
   const lookup = createLookup({ catalogue, redis, prefix });
   let closing = false;

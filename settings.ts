@@ -46,6 +46,7 @@ export const settingsHelp = `Environment:
   ONCEFLOW_OFFLINE    root of the offline store (.onceflow/offline)
   ONCEFLOW_SOURCES    JSON object: source name to the path that replaces its own
   ONCEFLOW_WEBHOOKS   JSON object: name to {"url":"https://…","secret":"whsec_…"}, for schedules
+  ONCEFLOW_FEATURES   module of the features (features/index.ts or .js of the project)
   ONCEFLOW_BUILD      name of this build: a run stays with workers of the build that began it (none)
   ONCEFLOW_LOG        log of workers and server: ${logLevels.join(", ")} (warn)`;
 

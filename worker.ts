@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /**
  * The worker: runs workflows and offline activities, or, with `--queue online`, answers online
  * requests. The two are separate processes, so that heavy work cannot delay an answer; the online
@@ -13,8 +14,9 @@ import {
   Runtime,
   Worker,
 } from "@temporalio/worker";
-import { type Catalogue, loadCatalogue } from "./engine/catalogue.ts";
+import type { Catalogue } from "./engine/catalogue.ts";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
+import { loadProject } from "./project.ts";
 import {
   deploymentOf,
   type LogLevel,
@@ -110,7 +112,7 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
     import("./workflows/index.ts"),
   ]);
   const { prefix, dataDir, offlineDir, sources } = settings;
-  const catalogue = await loadCatalogue(() => import("./features/index.ts"));
+  const catalogue = await loadProject();
   assertNamed(catalogue, {
     tasks: Object.keys(tasks),
     workflows: Object.keys(workflows),
@@ -174,7 +176,7 @@ async function onlineOptions(settings: Settings, redis: RedisConnection) {
     import("./activities/online.ts"),
     import("./serving/lookup.ts"),
   ]);
-  const catalogue = await loadCatalogue(() => import("./features/index.ts"));
+  const catalogue = await loadProject();
   const lookup = createLookup({ catalogue, redis, prefix: settings.prefix });
   const options = {
     taskQueue: queuesOf(settings.queue).online,

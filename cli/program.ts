@@ -25,6 +25,7 @@ import { addScheduleCommands } from "./schedule-commands.ts";
 import { addStatus } from "./status.ts";
 import { addSweep } from "./sweep.ts";
 import { addTrainingSet } from "./training-set.ts";
+import { addTypes } from "./types.ts";
 import { addWait } from "./wait.ts";
 
 const rules = `
@@ -37,7 +38,8 @@ Exit codes:
   0    done
   1    error: "CODE message" on standard error
   2    the command line is wrong; of \`plan\`, where that is 1: there are changes
-  3    status, partitions, wait or backfill found something missing, lost or failed
+  3    status, partitions, wait or backfill found something missing, lost or failed; types --check
+       found the file outdated
   130  Ctrl-C
 
 ${settingsHelp}
@@ -80,6 +82,7 @@ export function createProgram(context: Context): Command {
   addExplain(program, context);
   addLineage(program, context);
   addCatalogue(program, context);
+  addTypes(program, context);
   addStatus(program, context);
   addReset(program, context);
   addSweep(program, context);

@@ -181,6 +181,11 @@ export const errorRegistry = {
     retryable: true,
     summary: "The HTTP service did not answer.",
   },
+  DEADLINE_EXCEEDED: {
+    http: 504,
+    retryable: true,
+    summary: "A call of a client did not end within its deadline.",
+  },
   UPSTREAM_FAILED: {
     http: 409,
     retryable: false,

@@ -32,6 +32,13 @@ export interface RequiredInput {
   readonly features: readonly string[];
 }
 
+/**
+ * Where an input comes from if a row names its entity and sends nothing else: the entity itself;
+ * the store, which has the column or what is computed of it; a default, which stands for the
+ * features that need it; or nowhere, so that the request must send it.
+ */
+export type InputOrigin = "entity" | "store" | "default" | "request";
+
 /** The columns of one view's stored row that a bound plan reads. */
 export interface StoreRead {
   readonly view: View;
@@ -95,6 +102,8 @@ export interface Plan {
   readonly requiredInputs: () => readonly RequiredInput[];
   /** Key columns by which stored rows are found, over all views. */
   readonly entityKeys: readonly string[];
+  /** Where the value of each required input comes from in a row that names its entity alone. */
+  readonly inputOrigins: () => ReadonlyMap<RequiredInput, InputOrigin>;
   /**
    * The required input of a name in a request (`age` or `absences.age`), or undefined for a column
    * that the sources have but no output needs.
@@ -156,6 +165,7 @@ function planOutputs(
     fingerprint,
     requiredInputs: () => [...required.values()],
     entityKeys,
+    inputOrigins: () => originsOf(outputs, required, new Set(entityKeys)),
     inputNamed: (name) => {
       const exact = required.get(name);
       if (exact !== undefined) return exact;
@@ -386,6 +396,28 @@ function resolveOutputs(
     resolve(output.node, output);
   }
   return { slots, request, aggregates, store: [...store.values()], reads, missing };
+}
+
+function originsOf(
+  outputs: readonly Output[],
+  required: ReadonlyMap<string, RequiredInput>,
+  keys: ReadonlySet<string>,
+): ReadonlyMap<RequiredInput, InputOrigin> {
+  const { missing } = resolveOutputs(outputs, required, new Set(), keys);
+  return new Map(
+    [...required.values()].map((input) => {
+      const of = (output: Output) => output.view.source.name === input.source;
+      const lacking = [...missing].filter(
+        ([output, columns]) => of(output) && columns.includes(input.column),
+      );
+      if (lacking.length > 0) {
+        const isDefaulted = lacking.every(([{ notes }]) => notes?.defaultValue !== undefined);
+        return [input, isDefaulted ? "default" : "request"];
+      }
+      const isKey = outputs.find(of)?.view.entity.keys.includes(input.column);
+      return [input, isKey === true ? "entity" : "store"];
+    }),
+  );
 }
 
 /** Whether a request names some, and not all, of a view's key columns. */

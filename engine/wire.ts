@@ -60,7 +60,8 @@ export function fromJson(dtype: Dtype, json: unknown, where: string): Value {
   );
 }
 
-const expected: Readonly<Record<Dtype, string>> = {
+/** What a request may send for a value of each dtype, in words. */
+export const expected: Readonly<Record<Dtype, string>> = {
   bool: "true or false",
   int64: "an integer within ±(2^53 − 1) as a number, or any 64-bit integer as a decimal string",
   float64: 'a number, or one of "NaN", "Infinity", "-Infinity", "-0"',

@@ -6,6 +6,7 @@ import { fastify, LogController } from "fastify";
 import type { Catalogue } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { describeCatalogue, describeService, describeServices } from "./describe.ts";
+import { docsRoutes } from "./docs-page.ts";
 import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
 import type { Lookup } from "./lookup.ts";
 import { problemOf, problemType } from "./problem.ts";
@@ -111,6 +112,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
       handler: ({ params }) => describeService(catalogue, (params as { name: string }).name),
     },
     { method: "GET", url: "/v1/catalogue", handler: () => describeCatalogue(catalogue) },
+    ...docsRoutes(catalogue),
     { method: "GET", url: "/healthz", handler: () => ({ status: "alive" }) },
     {
       method: "GET",

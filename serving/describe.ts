@@ -3,7 +3,7 @@ import type { Catalogue, Feature, Output, Service, View } from "../engine/catalo
 import { kindOf, serviceNamed } from "../engine/catalogue.ts";
 import type { Dtype } from "../engine/dtypes.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
-import { plan } from "../engine/planner.ts";
+import { type InputOrigin, plan, type RequiredInput } from "../engine/planner.ts";
 import type { Json } from "../engine/wire.ts";
 import { toJson } from "../engine/wire.ts";
 import type { FeatureRequest } from "./request.ts";
@@ -29,20 +29,14 @@ export function describeServices(catalogue: Catalogue) {
  */
 export function describeService(catalogue: Catalogue, name: string) {
   const service = serviceNamed(catalogue, name);
-  const { entityKeys, requiredInputs } = plan(catalogue, { service: name });
+  const { entityKeys, inputOrigins } = plan(catalogue, { service: name });
   return {
     name,
     description: service.description ?? null,
     fingerprint: service.fingerprint,
     features: service.outputs.map(describeOutput),
     entity_keys: entityKeys,
-    inputs: requiredInputs().map(({ id, column, dtype, nullable, features }) => ({
-      name: column,
-      id,
-      dtype,
-      nullable,
-      features,
-    })),
+    inputs: describeInputs(inputOrigins()),
     examples: examplesOf(catalogue, service),
   };
 }
@@ -107,21 +101,32 @@ const exampleValues: Readonly<Record<Dtype, Json>> = {
   list_float64: [0.5, 1.5],
 };
 
-/** A request by inputs and, where the store can answer it all, one by entity. */
+/** The names that requests give to inputs: a column that two sources have is told by its id. */
+export function inputNames(inputs: readonly RequiredInput[]): ReadonlyMap<RequiredInput, string> {
+  const isTwin = ({ column }: RequiredInput) =>
+    inputs.filter((other) => other.column === column).length > 1;
+  return new Map(inputs.map((input) => [input, isTwin(input) ? input.id : input.column]));
+}
+
+function describeInputs(origins: ReadonlyMap<RequiredInput, InputOrigin>) {
+  const names = inputNames([...origins.keys()]);
+  return [...origins].map(([input, from]) => {
+    const { id, dtype, nullable, features } = input;
+    return { name: names.get(input) ?? id, id, dtype, nullable, from, features };
+  });
+}
+
+/** Where the store has something, a request by entity; and one by inputs alone. */
 function examplesOf(catalogue: Catalogue, { name }: Service): FeatureRequest[] {
-  const { entityKeys, requiredInputs, bind } = plan(catalogue, { service: name });
-  const inputs = Object.fromEntries(
-    requiredInputs().map(({ column, id, dtype }, _, all) => [
-      all.filter((other) => other.column === column).length > 1 ? id : column,
-      exampleValues[dtype],
-    ]),
-  );
-  const byInputs = { service: name, inputs };
-  try {
-    bind(new Set(), new Set(entityKeys));
-  } catch {
-    return [byInputs];
-  }
+  const { entityKeys, inputOrigins } = plan(catalogue, { service: name });
+  const inputs = describeInputs(inputOrigins());
+  const valuesOf = (some: typeof inputs) =>
+    Object.fromEntries(some.map((input) => [input.name, exampleValues[input.dtype]]));
   const entity = Object.fromEntries(entityKeys.map((key) => [key, "11"]));
-  return [{ service: name, entities: [entity] }, byInputs];
+  const unstored = inputs.filter(({ from }) => from === "request");
+  const byInputs = { service: name, inputs: valuesOf(inputs) };
+  // What needs all of its inputs from the request gets nothing from an entity.
+  if (inputs.length > 0 && unstored.length === inputs.length) return [byInputs];
+  const byEntity = { service: name, entities: [entity] };
+  return [unstored.length === 0 ? byEntity : { ...byEntity, inputs: valuesOf(unstored) }, byInputs];
 }

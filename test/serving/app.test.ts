@@ -251,11 +251,11 @@ describe("HTTP application", () => {
       inputs: [
         {
           ...{ name: "minutes_inside", id: "badges.minutes_inside", dtype: "float64" },
-          ...{ nullable: false, features: ["long_stay", "minutes_inside"] },
+          ...{ nullable: false, from: "store", features: ["long_stay", "minutes_inside"] },
         },
         {
           ...{ name: "left_at", id: "badges.left_at", dtype: "timestamp" },
-          ...{ nullable: false, features: ["left_late"] },
+          ...{ nullable: false, from: "store", features: ["left_late"] },
         },
       ],
       examples: [

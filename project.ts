@@ -1,0 +1,65 @@
+/**
+ * The features of a project: the one place that says where they are, used by every root.
+ *
+ * ONCEFLOW_FEATURES where it is set; else `features/` beside this file, as in the repository and
+ * what is built of it; else `features/` of the working directory, for the installed package. It is
+ * `index.js` or `index.ts`.
+ */
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { type Catalogue, loadCatalogue } from "./engine/catalogue.ts";
+import { messageOf, OnceflowError } from "./engine/errors.ts";
+
+/** Builds the catalogue of the project. @throws CONFIG_INVALID, DEFINITION_INVALID */
+export function loadProject(env: NodeJS.ProcessEnv = process.env): Promise<Catalogue> {
+  return loadCatalogue(() => importModule(findFeatures(env)));
+}
+
+/** The path of the module that exports the modules of features. @throws CONFIG_INVALID */
+export function findFeatures({ ONCEFLOW_FEATURES = "" }: NodeJS.ProcessEnv): string {
+  if (ONCEFLOW_FEATURES !== "") {
+    const path = resolve(ONCEFLOW_FEATURES);
+    if (existsSync(path)) return path;
+    throw new OnceflowError(
+      "CONFIG_INVALID",
+      `ONCEFLOW_FEATURES is "${ONCEFLOW_FEATURES}", and there is no file ${path}. Name the module that exports the modules of features, for example features/index.ts.`,
+      { name: "ONCEFLOW_FEATURES" },
+    );
+  }
+  const folders = [fileURLToPath(new URL("./features", import.meta.url)), resolve("features")];
+  const found = folders
+    .flatMap((folder) => ["index.js", "index.ts"].map((file) => resolve(folder, file)))
+    .find((path) => existsSync(path));
+  if (found !== undefined) return found;
+  throw new OnceflowError(
+    "CONFIG_INVALID",
+    `there are no features: ${resolve("features")} has no index.ts and no index.js. Start in the folder of the project, or set ONCEFLOW_FEATURES to that module.`,
+  );
+}
+
+/** Imports a module; TypeScript by Node itself where it can, else by tsx. */
+async function importModule(path: string): Promise<object> {
+  const { href } = pathToFileURL(path);
+  try {
+    return (await import(href)) as object;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ERR_UNKNOWN_FILE_EXTENSION") throw error;
+    await registerTsx(path, error);
+    return (await import(href)) as object;
+  }
+}
+
+async function registerTsx(path: string, cause: unknown): Promise<void> {
+  try {
+    const { register } = await import("tsx/esm/api");
+    register();
+  } catch (error) {
+    throw new OnceflowError(
+      "CONFIG_INVALID",
+      `${path} is TypeScript, which Node ${process.versions.node} does not run, and tsx is not there (${messageOf(error)}). Install tsx, take Node 22.18 or newer, or build it and set ONCEFLOW_FEATURES to the JavaScript.`,
+      {},
+      cause,
+    );
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * The OpenAPI 3.1 description of the HTTP service: every route with every answer. A test holds the
+ * routes of the application to `operations`, both ways.
+ */
+import type { Catalogue } from "../engine/catalogue.ts";
+import type { ErrorCode } from "../engine/errors.ts";
+import type { Json } from "../engine/wire.ts";
+import { describeService } from "./describe.ts";
+import { bodyLimitBytes, depthLimit } from "./json-body.ts";
+import type { FeatureRequest } from "./request.ts";
+import { requestLimits } from "./request.ts";
+import {
+  codesByStatus,
+  problemOfCodes,
+  refTo,
+  type Schema,
+  type Schemas,
+  schemasOf,
+} from "./schemas.ts";
+
+/** An answer that is no problem document. */
+interface Answer {
+  readonly description: string;
+  readonly type: "application/json" | "text/html" | "text/plain";
+  readonly schema: Schema;
+}
+
+/** A route and all that it may answer. */
+export interface Operation {
+  readonly method: "GET" | "POST";
+  /** As OpenAPI writes it: `/v1/services/{name}`. */
+  readonly path: string;
+  readonly id: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly answers: Readonly<Record<number, Answer>>;
+  /** Problems beside those that any request may end in. */
+  readonly codes: readonly ErrorCode[];
+}
+
+/** Problems that any request may end in. */
+const commonCodes: readonly ErrorCode[] = ["REQUEST_INVALID", "INTERNAL"];
+
+/** Statuses of what Node refuses before there is a request, where they are not the registry's. */
+const earlyStatuses: Readonly<Record<number, ErrorCode>> = {
+  408: "REQUEST_INVALID",
+  431: "REQUEST_INVALID",
+};
+
+const json = (name: string, description: string): Answer => ({
+  description,
+  type: "application/json",
+  schema: refTo(name),
+});
+
+/** Every route but those that refuse a method. */
+export const operations: readonly Operation[] = [
+  {
+    method: "POST",
+    path: "/v1/features",
+    id: "getFeatures",
+    summary: "The features of a request",
+    description:
+      "By what the store holds of an entity, by what the request holds, or both. A value that is missing or stale is data with a status, no error.",
+    answers: {
+      200: {
+        description: "One row for each row of the request, or the same in columns.",
+        type: "application/json",
+        schema: { oneOf: [refTo("FeatureAnswer"), refTo("ColumnAnswer")] },
+      },
+    },
+    codes: [
+      ...(["VALUE_INVALID", "UNKNOWN_INPUT", "MISSING_INPUT"] as const),
+      ...(["UNKNOWN_SERVICE", "UNKNOWN_FEATURE", "UNKNOWN_VIEW", "UNKNOWN_SNAPSHOT"] as const),
+      ...(["FINGERPRINT_MISMATCH", "REQUEST_TOO_LARGE", "MEDIA_TYPE_UNSUPPORTED"] as const),
+      ...(["VALUE_OUTDATED", "NO_SNAPSHOT", "STORE_UNAVAILABLE", "STORE_LOST"] as const),
+    ],
+  },
+  {
+    method: "GET",
+    path: "/v1/services",
+    id: "listServices",
+    summary: "Every feature service",
+    answers: { 200: json("ServiceList", "Services with their features, in order.") },
+    codes: [],
+  },
+  {
+    method: "GET",
+    path: "/v1/services/{name}",
+    id: "describeService",
+    summary: "A service: outputs, inputs, entity keys, requests to start from",
+    answers: { 200: json("ServiceDescription", "The service.") },
+    // A name that is longer than a path may have is an unknown route.
+    codes: ["UNKNOWN_SERVICE", "UNKNOWN_ROUTE"],
+  },
+  {
+    method: "GET",
+    path: "/v1/catalogue",
+    id: "describeCatalogue",
+    summary: "Every view, feature and service, with kinds, tags and fingerprints",
+    answers: { 200: json("CatalogueDescription", "The catalogue of this build.") },
+    codes: [],
+  },
+  {
+    method: "GET",
+    path: "/openapi.json",
+    id: "getOpenApi",
+    summary: "This description",
+    answers: {
+      200: {
+        description: "An OpenAPI 3.1 document.",
+        type: "application/json",
+        schema: { type: "object", required: ["openapi", "info", "paths", "components"] },
+      },
+    },
+    codes: [],
+  },
+  {
+    method: "GET",
+    path: "/docs",
+    id: "getDocs",
+    summary: "This description as a page",
+    answers: {
+      200: {
+        description: "A page that needs no script and loads nothing.",
+        type: "text/html",
+        schema: { type: "string" },
+      },
+    },
+    codes: [],
+  },
+  {
+    method: "GET",
+    path: "/healthz",
+    id: "getLiveness",
+    summary: "Whether the process is alive",
+    answers: { 200: json("Liveness", "It is.") },
+    codes: [],
+  },
+  {
+    method: "GET",
+    path: "/readyz",
+    id: "getReadiness",
+    summary: "Whether Redis answers and what is current was read",
+    answers: {
+      200: json("Readiness", "Ready, with what the store holds of each view."),
+      503: json("Readiness", "Not ready, with the reason."),
+    },
+    codes: [],
+  },
+];
+
+/** An OpenAPI document, as plain JSON. */
+export interface OpenApiDocument {
+  readonly openapi: string;
+  readonly info: Schema;
+  readonly paths: Readonly<Record<string, Schema>>;
+  readonly components: Schema & { readonly schemas: Schemas };
+  readonly [member: string]: Json;
+}
+
+/** Requests to start from, by a name for each. */
+export function exampleRequests(catalogue: Catalogue): Record<string, FeatureRequest> {
+  return Object.fromEntries(
+    [...catalogue.services.keys()].flatMap((service) =>
+      describeService(catalogue, service).examples.map((request) => [
+        `${service}_by_${request.entities === undefined ? "inputs" : "entity"}`,
+        request,
+      ]),
+    ),
+  );
+}
+
+/** The document of a catalogue. */
+export function describeApi(catalogue: Catalogue): OpenApiDocument {
+  const paths: Record<string, Record<string, Json>> = {};
+  for (const operation of operations)
+    (paths[operation.path] ??= {})[operation.method.toLowerCase()] = operationOf(
+      operation,
+      catalogue,
+    );
+  const { rows, features, mixtures } = requestLimits;
+  return {
+    openapi: "3.1.1",
+    info: {
+      title: "onceflow",
+      version: "1",
+      summary: "Features of entities, as models were trained on them.",
+      description:
+        `A body has at most ${bodyLimitBytes} bytes and ${depthLimit} levels of nesting; a request at most ` +
+        `${rows} rows, ${features} features and ${mixtures} different sets of members among its rows. ` +
+        "A path that takes another method answers 405 METHOD_NOT_ALLOWED with an `allow` header.",
+      license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    },
+    servers: [{ url: "/" }],
+    security: [{}, { bearer: [] }],
+    paths,
+    components: {
+      schemas: schemasOf(catalogue),
+      securitySchemes: {
+        bearer: { type: "http", scheme: "bearer", description: "An API key." },
+      },
+    },
+  };
+}
+
+function operationOf(operation: Operation, catalogue: Catalogue): Schema {
+  const { id, path, summary, description, method } = operation;
+  const parameters = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => ({
+    ...{ name, in: "path", required: true, schema: { type: "string", minLength: 1 } },
+  }));
+  return {
+    operationId: id,
+    summary,
+    ...(description === undefined ? {} : { description }),
+    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(method === "GET" ? {} : { requestBody: requestBodyOf(catalogue) }),
+    responses: responsesOf(operation),
+  };
+}
+
+function requestBodyOf(catalogue: Catalogue): Schema {
+  const examples = Object.entries(exampleRequests(catalogue)).map(([name, value]) => [
+    name,
+    { value: value as Json },
+  ]);
+  return {
+    required: true,
+    content: {
+      "application/json": {
+        schema: refTo("FeatureRequest"),
+        examples: Object.fromEntries(examples) as Schema,
+      },
+    },
+  };
+}
+
+function responsesOf({ answers, codes }: Operation): Schema {
+  const responses: Record<string, Schema> = {};
+  for (const [status, { description, type, schema }] of Object.entries(answers))
+    responses[status] = { description, content: { [type]: { schema } } };
+  const byStatus = codesByStatus([...commonCodes, ...codes]);
+  for (const [status, code] of Object.entries(earlyStatuses))
+    byStatus.set(Number(status), [...(byStatus.get(Number(status)) ?? []), code]);
+  for (const [status, own] of byStatus) {
+    const taken = responses[status];
+    responses[status] = {
+      description: `${taken === undefined ? "" : `${String(taken["description"])} Or `}${own.join(", ")}.`,
+      content: {
+        ...(taken?.["content"] as Schema | undefined),
+        "application/problem+json": { schema: problemOfCodes(status, own) },
+      },
+    };
+  }
+  return responses;
+}
