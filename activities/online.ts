@@ -22,7 +22,7 @@ export function createOnlineActivities({ lookup }: { readonly lookup: Lookup }) 
       if (bytes > answerLimitBytes)
         throw new OnceflowError(
           "REQUEST_TOO_LARGE",
-          `the answer has ${bytes} bytes, and Temporal takes ${answerLimitBytes} at most. Ask for fewer rows at a time.`,
+          `the answer has ${bytes} bytes, and Temporal takes ${answerLimitBytes} at most. Ask for fewer rows at a time, or for the form "columns".`,
           { bytes, limit: answerLimitBytes },
         );
       return answer;
