@@ -31,7 +31,7 @@ export interface Environment {
 }
 
 /** An environment that names no running Redis and no Temporal. */
-const ownServices: NodeJS.ProcessEnv = {
+export const ownServices: NodeJS.ProcessEnv = {
   ...process.env,
   REDIS_URL: "",
   TEMPORAL_ADDRESS: "",

@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { Detail, Progress } from "../dev/progress.ts";
-import type { Settings } from "../settings.ts";
+import type { Site } from "./online.ts";
 import type { BenchOptions } from "./pairs.ts";
 import { type Line, lineOf, type Pair } from "./report.ts";
 
@@ -12,17 +12,9 @@ interface Facts {
   readonly computeNs: Pair;
 }
 
-/** What the cases need. */
-export interface InProcess {
-  /** The folder of the build. */
-  readonly built: string;
-  readonly settings: Settings;
-  readonly entities: number;
-}
-
 /** A process for each pair, in which figure and limit take turns in blocks. */
 export async function* inProcessCases(
-  { built, settings, entities }: InProcess,
+  { built, settings, entities }: Site,
   { pairs, scale }: BenchOptions,
   progress: Progress,
 ): AsyncGenerator<Line> {

@@ -30,6 +30,14 @@ export function post(path: string, body: object, headers = ""): Buffer {
   );
 }
 
+/** Bytes of the body that answers the first request. */
+export async function answerBytes({ port, requests }: Target): Promise<number> {
+  const connection = await openConnection(port);
+  const bytes = await connection.ask(requests[0] as Buffer);
+  connection.close();
+  return bytes;
+}
+
 /** A latency that so many of them (0 to 1) do not exceed. */
 export function percentile({ latenciesMs }: Load, share: number): number {
   return latenciesMs[Math.ceil(latenciesMs.length * share) - 1] ?? NaN;
@@ -122,8 +130,8 @@ function startMetronome(everyMs: number): Worker {
 }
 
 interface Connection {
-  /** Resolves once the whole answer is here. One at a time. */
-  readonly ask: (request: Buffer) => Promise<void>;
+  /** Resolves with the bytes of the body once all are here. One at a time. */
+  readonly ask: (request: Buffer) => Promise<number>;
   readonly close: () => void;
 }
 
@@ -134,9 +142,10 @@ async function openConnection(port: number): Promise<Connection> {
   await new Promise<void>((resolve, reject) => {
     socket.once("connect", resolve).once("error", reject);
   });
-  let resolve: () => void = () => undefined;
+  let resolve: (bytes: number) => void = () => undefined;
   let reject: (error: Error) => void = () => undefined;
   let head: Buffer = Buffer.alloc(0);
+  let bytes = 0;
   /** Bytes of the body that have not arrived; undefined while the head has not. */
   let missing: number | undefined;
   socket.on("data", (chunk) => {
@@ -149,11 +158,12 @@ async function openConnection(port: number): Promise<Connection> {
       const length = /\r\ncontent-length: (\d+)/i.exec(text)?.[1];
       if (!text.startsWith("HTTP/1.1 200") || length === undefined)
         return reject(new Error(`the server answered ${all.toString("utf8", 0, 500)}`));
-      missing = Number(length) - (all.length - end - endOfHead.length);
+      bytes = Number(length);
+      missing = bytes - (all.length - end - endOfHead.length);
     } else missing -= chunk.length;
     if (missing > 0) return;
     missing = undefined;
-    resolve();
+    resolve(bytes);
   });
   socket.on("error", (error) => reject(error));
   socket.on("close", () => reject(new Error("the server closed a connection")));

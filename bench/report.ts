@@ -12,9 +12,15 @@ export interface Report {
   readonly bench: string;
   readonly case: string;
   readonly unit: string;
-  /** What the ratio of figure and limit must be; or, as `budget`, the most that the figure may be. */
+  /**
+   * What the ratio of figure and limit must be; or the most that the figure itself may be, as
+   * `budget`, or the least, as `floor`.
+   */
   readonly target:
-    { readonly min: number } | { readonly max: number } | { readonly budget: number };
+    | { readonly min: number }
+    | { readonly max: number }
+    | { readonly budget: number }
+    | { readonly floor: number };
   readonly rows: number;
   readonly config: Readonly<Record<string, unknown>>;
 }
@@ -30,6 +36,7 @@ export interface Line extends Omit<Report, "target"> {
   readonly measured: readonly (readonly [figure: number, limit: number])[];
   readonly target: { readonly min: number } | { readonly max: number };
   readonly budget?: number;
+  readonly floor?: number;
   readonly machine: Readonly<Record<string, unknown>>;
 }
 
@@ -48,9 +55,7 @@ export function lineOf({ target, ...report }: Report, pairs: readonly Pair[]): L
     ratio_range: [rounded(ratios[0] ?? NaN), rounded(ratios.at(-1) ?? NaN)],
     pairs: pairs.length,
     measured: pairs.map((pair) => [rounded(pair.figure), rounded(pair.limit)]),
-    ...("budget" in target
-      ? { target: { max: rounded(target.budget / limit) }, budget: target.budget }
-      : { target }),
+    ...targetOf(target, limit),
     machine: {
       cpu: cpus()[0]?.model,
       cores: cpus().length,
@@ -58,6 +63,18 @@ export function lineOf({ target, ...report }: Report, pairs: readonly Pair[]): L
       node: process.version,
     },
   };
+}
+
+/** The target as a ratio, and the bound on the figure that it stands for. */
+function targetOf(
+  target: Report["target"],
+  limit: number,
+): Pick<Line, "target" | "budget" | "floor"> {
+  if ("budget" in target)
+    return { target: { max: rounded(target.budget / limit) }, budget: rounded(target.budget) };
+  if ("floor" in target)
+    return { target: { min: rounded(target.floor / limit) }, floor: target.floor };
+  return { target };
 }
 
 /** Whether the ratio is what it must be. */
@@ -90,6 +107,7 @@ export function tableOf(lines: readonly Line[]): string {
     .join("\n");
 }
 
+/** The middle of some values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -97,6 +115,7 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
-function rounded(value: number): number {
+/** Four digits: what is measured has no more. */
+export function rounded(value: number): number {
   return Number(value.toPrecision(4));
 }

@@ -26,7 +26,10 @@ const benches: Readonly<Record<string, { readonly run: Bench; readonly about: st
   memory: { run: benchMemory, about: "bytes a row, peak memory, event loop; 20 min" },
   workflow: { run: benchWorkflow, about: "through Temporal against direct calls; 12 min" },
   shapes: { run: benchShapes, about: "wide, skewed and long data; 25 min" },
-  online: { run: benchOnline, about: "requests/s and latency of the HTTP service; 10 min" },
+  online: {
+    run: benchOnline,
+    about: "rate and latency by HTTP, embedded and through Temporal; 20 min",
+  },
   backfill: { run: benchBackfill, about: "intervals/s of a backfill; 20 min" },
 };
 

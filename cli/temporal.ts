@@ -15,6 +15,7 @@ import {
 } from "@temporalio/common";
 import { type ErrorCode, errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
+import { bodyLimitBytes } from "../serving/json-body.ts";
 import { deploymentOf, type Settings } from "../settings.ts";
 import {
   type BackfillInput,
@@ -160,17 +161,29 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
         return toRun<TrainingSetResult>(handle, handle.firstExecutionRunId, guard);
       }),
     getFeatures: (request) =>
-      guard(() =>
-        client.activity.execute<FeatureAnswer>("getOnlineFeatures", {
+      guard(async () => {
+        assertFits(request);
+        return await client.activity.execute<FeatureAnswer>("getOnlineFeatures", {
           id: `${queue}/get/${Date.now()}-${process.pid}-${counter++}`,
           args: [request],
           taskQueue: queues.online,
           scheduleToCloseTimeout: "10 s",
-        }),
-      ),
+        });
+      }),
     attempt: guard,
     close: () => connection.close(),
   };
+}
+
+/** What is larger Temporal refuses in its own words, or, over 4 MB, after a minute of retries. */
+function assertFits(request: unknown): void {
+  const bytes = Buffer.byteLength(JSON.stringify(request));
+  if (bytes > bodyLimitBytes)
+    throw new OnceflowError(
+      "REQUEST_TOO_LARGE",
+      `the request has ${bytes} bytes; one may have ${bodyLimitBytes}. Split it.`,
+      { bytes, limit: bodyLimitBytes },
+    );
 }
 
 /** Starts with search attributes, or, on a server that does not know them, without. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ApplicationFailure, CancelledFailure } from "@temporalio/common";
 import { MockActivityEnvironment } from "@temporalio/testing";
 import { toFailure, withFailures } from "../../activities/failure.ts";
-import { createOnlineActivities } from "../../activities/online.ts";
+import { answerLimitBytes, createOnlineActivities } from "../../activities/online.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import type { FeatureRequest } from "../../serving/request.ts";
 import type { Lookup } from "../../serving/lookup.ts";
@@ -45,6 +45,25 @@ describe("online activity", () => {
       );
       assert.equal(failure.nonRetryable, true);
       assert.deepEqual(failure.details, [{ name: "model_z" }]);
+      return true;
+    });
+  });
+
+  it("fails by code, and before Temporal does, where the answer is more than Temporal takes", async () => {
+    const service = example.catalogue.services.get("absenteeism_training");
+    const features = service?.outputs.map(({ name }) => name) ?? [];
+    const columns = Object.keys(example.absences.source.columns).filter((name) => name !== "id");
+    const ask = (rows: number) =>
+      run({
+        features: [...features, ...columns.map((name) => `absences.${name}`)],
+        entities: Array.from({ length: rows }, (_, i) => ({ id: i })),
+      });
+    assert.ok(JSON.stringify(await ask(100)).length < answerLimitBytes);
+    await assert.rejects(ask(1000), (failure) => {
+      assert.ok(failure instanceof ApplicationFailure);
+      assert.equal(failure.type, "REQUEST_TOO_LARGE");
+      assert.match(failure.message, /^the answer has \d{7} bytes, and Temporal takes 2000000 /);
+      assert.equal(failure.nonRetryable, true);
       return true;
     });
   });
