@@ -19,6 +19,8 @@ export interface RowContext {
   readonly nowMs: number;
   /** Told of each value that does not satisfy an expectation. */
   readonly violated: (feature: string) => void;
+  /** See `AnswerFacts`; counted up. */
+  readonly statusCounts: number[];
 }
 
 /** The answer of a row while it is put together, by the places of outputs. */
@@ -34,7 +36,7 @@ type PartFiller = (row: RequestRow, index: number, draft: Draft) => void;
 
 /** Makes the function that answers rows of a group, by their index in it. */
 export function createRowComputer(context: RowContext): (row: RequestRow, i: number) => FeatureRow {
-  const { names, group } = context;
+  const { names, group, statusCounts } = context;
   const fillers = group.binding.parts.map((part) => createFiller(part, context));
   return (row, index) => {
     const draft: Draft = { values: [], statuses: [], times: [], violations: undefined };
@@ -45,7 +47,9 @@ export function createRowComputer(context: RowContext): (row: RequestRow, i: num
     const times: Record<string, string | null> = {};
     names.forEach((name, place) => {
       features[name] = draft.values[place] ?? null;
-      byName[name] = draft.statuses[place] ?? "NOT_FOUND";
+      const status = draft.statuses[place] ?? "NOT_FOUND";
+      byName[name] = status;
+      statusCounts[place * statuses.length + statuses.indexOf(status)]! += 1;
       times[name] = draft.times[place] ?? null;
     });
     return {
