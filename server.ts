@@ -4,8 +4,14 @@ import { isIPv4 } from "node:net";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
 import { loadProject } from "./project.ts";
 import { buildApp } from "./serving/app.ts";
+import { createLogger } from "./serving/logging.ts";
 import { createLookup } from "./serving/lookup.ts";
-import { logLevels, readSettings, type Settings } from "./settings.ts";
+import { createMetrics } from "./serving/metrics.ts";
+import { startMetrics } from "./serving/metrics-server.ts";
+import { joinObservers } from "./serving/observer.ts";
+import { readyRules } from "./serving/readiness.ts";
+import { startTracing } from "./serving/tracing.ts";
+import { logLevels, observabilityHelp, readSettings, type Settings } from "./settings.ts";
 import { connectRedis } from "./store/redis.ts";
 
 const help = `Usage: npm run server
@@ -16,7 +22,9 @@ Environment:
   ONCEFLOW_PREFIX  onceflow; key prefix in Redis
   HOST             127.0.0.1; loopback only, since callers are not authenticated
   PORT             8080; 0 takes any free port
+  ONCEFLOW_READY   filled; when /readyz answers 200: ${readyRules.join(", ")}
   ONCEFLOW_LOG     warn; one of ${logLevels.join(", ")}, in any case
+  ${observabilityHelp.replaceAll("\n", "\n  ")}
 `;
 
 /** A connection that is still open this long after a signal does not keep the process. */
@@ -46,17 +54,28 @@ function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
-async function serve({ redisUrl, prefix, logLevel, host, port }: Configuration): Promise<void> {
+async function serve(configuration: Configuration): Promise<void> {
+  const { redisUrl, prefix, logLevel, logDetails, host, port } = configuration;
+  const { metricsHost, metricsPort, readyRule } = configuration;
   const catalogue = await loadProject();
   const redis = connectRedis(redisUrl, "serving");
-  const lookup = createLookup({ catalogue, redis, prefix });
+  const metrics = createMetrics(catalogue);
+  const tracing = await startTracing(process.env, createLogger({ level: logLevel }));
+  const observe = joinObservers(metrics.observer, ...(tracing ? [tracing.observer] : []));
+  const lookup = createLookup({ catalogue, redis, prefix, readyRule, observe });
+  metrics.watch(lookup);
   let closing = false;
-  const app = buildApp({ catalogue, lookup, log: logLevel, isClosing: () => closing });
+  const app = buildApp({
+    ...{ catalogue, lookup, metrics, tracing, logDetails },
+    log: logLevel,
+    isClosing: () => closing,
+  });
   const close = async () => {
     closing = true;
     await app.close();
     lookup.close();
     await redis.close();
+    await tracing?.close();
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const)
     process.once(signal, () => {
@@ -65,6 +84,11 @@ async function serve({ redisUrl, prefix, logLevel, host, port }: Configuration):
     });
   try {
     await lookup.refresh();
+    if (metricsPort !== undefined) {
+      const endpoint = { registry: metrics.registry, port: metricsPort, host: metricsHost };
+      const { url } = await startMetrics(endpoint);
+      process.stdout.write(`onceflow metrics at ${url}\n`);
+    }
     const address = await app.listen({ host, port }).catch((error: unknown) => {
       throw listenError(error, host, port);
     });

@@ -1,6 +1,7 @@
 /** What the composition roots read from the environment, in one place. */
 import { resolve } from "node:path";
 import { OnceflowError } from "./engine/errors.ts";
+import { type ReadyRule, readyRules } from "./serving/readiness.ts";
 
 /** How much the processes log: lines of this level and of those after it. */
 export const logLevels = ["debug", "info", "warn", "error"] as const;
@@ -33,7 +34,21 @@ export interface Settings {
   readonly build: string | undefined;
   /** ONCEFLOW_LOG, in any case; warn by default. */
   readonly logLevel: LogLevel;
+  /** ONCEFLOW_LOG_DETAILS: whether log lines may quote requests; false by default. */
+  readonly logDetails: boolean;
+  /** ONCEFLOW_READY: when the HTTP service is ready; filled by default. */
+  readonly readyRule: ReadyRule;
+  /** ONCEFLOW_METRICS_PORT: where metrics are served, 0 for any port; none by default. */
+  readonly metricsPort: number | undefined;
+  /** ONCEFLOW_METRICS_HOST; 127.0.0.1 by default. */
+  readonly metricsHost: string;
 }
+
+/** The part of the help that server and workers share. */
+export const observabilityHelp = `ONCEFLOW_LOG_DETAILS   true: log lines may quote requests, ids among it (false)
+ONCEFLOW_METRICS_PORT  port of Prometheus metrics, for server and workers (none)
+ONCEFLOW_METRICS_HOST  address that it listens on (127.0.0.1)
+OTEL_EXPORTER_OTLP_ENDPOINT  receiver of traces; the other OTEL_ variables hold too (none)`;
 
 /** Names and meanings of the variables, for `--help`. */
 export const settingsHelp = `Environment:
@@ -48,7 +63,8 @@ export const settingsHelp = `Environment:
   ONCEFLOW_WEBHOOKS   JSON object: name to {"url":"https://…","secret":"whsec_…"}, for schedules
   ONCEFLOW_FEATURES   module of the features (features/index.ts or .js of the project)
   ONCEFLOW_BUILD      name of this build: a run stays with workers of the build that began it (none)
-  ONCEFLOW_LOG        log of workers and server: ${logLevels.join(", ")} (warn)`;
+  ONCEFLOW_LOG        log of workers and server: ${logLevels.join(", ")} (warn)
+  ${observabilityHelp.replaceAll("\n", "\n  ")}`;
 
 /**
  * Reads the settings.
@@ -70,6 +86,10 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
     webhooks: readWebhooks(text("ONCEFLOW_WEBHOOKS", "{}")),
     build: readBuild(text("ONCEFLOW_BUILD", "")),
     logLevel: readLogLevel(text("ONCEFLOW_LOG", "warn")),
+    logDetails: readFlag("ONCEFLOW_LOG_DETAILS", text("ONCEFLOW_LOG_DETAILS", "false")),
+    readyRule: readReadyRule(text("ONCEFLOW_READY", "filled")),
+    metricsPort: readMetricsPort(text("ONCEFLOW_METRICS_PORT", "")),
+    metricsHost: text("ONCEFLOW_METRICS_HOST", "127.0.0.1"),
   };
 }
 
@@ -111,6 +131,35 @@ function readLogLevel(text: string): LogLevel {
     "CONFIG_INVALID",
     `ONCEFLOW_LOG is "${text.slice(0, 60)}"; give one of ${logLevels.join(", ")}.`,
     { name: "ONCEFLOW_LOG" },
+  );
+}
+
+function readReadyRule(text: string): ReadyRule {
+  const rule = readyRules.find((each) => each === text.toLowerCase());
+  if (rule !== undefined) return rule;
+  throw new OnceflowError(
+    "CONFIG_INVALID",
+    `ONCEFLOW_READY is "${text.slice(0, 60)}"; give one of ${readyRules.join(", ")}.`,
+    { name: "ONCEFLOW_READY" },
+  );
+}
+
+function readFlag(name: string, text: string): boolean {
+  if (/^(true|false)$/i.test(text)) return text.toLowerCase() === "true";
+  throw new OnceflowError(
+    "CONFIG_INVALID",
+    `${name} is "${text.slice(0, 60)}"; give true or false.`,
+    { name },
+  );
+}
+
+function readMetricsPort(text: string): number | undefined {
+  if (text === "") return undefined;
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new OnceflowError(
+    "CONFIG_INVALID",
+    `ONCEFLOW_METRICS_PORT is "${text.slice(0, 60)}"; give a number from 0 to 65535, 0 for any port, or nothing for no metrics.`,
+    { name: "ONCEFLOW_METRICS_PORT" },
   );
 }
 

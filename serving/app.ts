@@ -1,15 +1,24 @@
 /** The HTTP application, apart from listening. */
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import type { FastifyInstance, FastifyReply, HTTPMethods, RouteHandlerMethod } from "fastify";
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  FastifyReply,
+  HTTPMethods,
+  RouteHandlerMethod,
+} from "fastify";
 import { fastify, LogController } from "fastify";
 import type { Catalogue } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { describeCatalogue, describeService, describeServices } from "./describe.ts";
 import { docsRoutes } from "./docs-page.ts";
 import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
+import { createLogger, type LogOptions, registerRequestLog, requestIdOf } from "./logging.ts";
 import type { Lookup } from "./lookup.ts";
-import { problemOf, problemType } from "./problem.ts";
+import type { Metrics } from "./metrics.ts";
+import { type Problem, problemOf, problemType } from "./problem.ts";
+import type { Tracing } from "./tracing.ts";
 
 /** How long a client may take. */
 export interface HttpDeadlines {
@@ -33,9 +42,13 @@ export interface AppOptions {
   readonly catalogue: Catalogue;
   readonly lookup: Lookup;
   /** JSON lines; `warn` by default. */
-  readonly log?: "debug" | "info" | "warn" | "error" | "silent";
+  readonly log?: LogOptions["level"];
   /** Where log lines go; stderr by default. */
-  readonly logStream?: { readonly write: (line: string) => void };
+  readonly logStream?: LogOptions["stream"];
+  /** Whether log lines may quote requests; see `LogOptions`. */
+  readonly logDetails?: boolean;
+  readonly metrics?: Metrics | undefined;
+  readonly tracing?: Tracing | undefined;
   /** True once the process is about to end: it is then no longer ready. */
   readonly isClosing?: () => boolean;
   readonly deadlines?: Partial<HttpDeadlines>;
@@ -53,12 +66,18 @@ interface Route {
 /** Builds the application; `listen` or `inject` are the caller's. */
 export function buildApp(options: AppOptions): FastifyInstance {
   const { catalogue, lookup, log = "warn", logStream = process.stderr } = options;
-  const { isClosing = () => false } = options;
+  const { isClosing = () => false, logDetails = false, metrics, tracing } = options;
   const limits = { ...deadlines, ...options.deadlines };
+  const logOptions = { level: log, stream: logStream, details: logDetails };
+  const loggerInstance: FastifyBaseLogger = createLogger(logOptions);
   const app = fastify({
-    logger: { level: log, stream: logStream },
+    loggerInstance,
+    genReqId: ({ headers }) => requestIdOf(headers["x-request-id"]),
     // What is worth a line is logged below, once.
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new LogController({
+      disableRequestLogging: true,
+      requestIdLogLabel: "request_id",
+    }),
     bodyLimit: bodyLimitBytes,
     connectionTimeout: limits.idleMs,
     // Both are needed: Fastify sets the first on the server it makes, 0 by default, and Node looks
@@ -70,9 +89,24 @@ export function buildApp(options: AppOptions): FastifyInstance {
       connectionsCheckingInterval: limits.checkMs,
     },
     requestIdHeader: false,
-    frameworkErrors: (error, request, reply) => void sendProblem(reply, error, request.id),
-    clientErrorHandler: (error, socket) => endSocket(socket, error.code),
+    frameworkErrors: (error, request, reply) => {
+      reply.header("x-request-id", request.id);
+      answerProblem(reply, error, request.id);
+    },
+    clientErrorHandler(error, socket) {
+      const problem = endSocket(socket, error.code);
+      metrics?.problem(problem.code, problem.status);
+    },
   });
+  function answerProblem(reply: FastifyReply, error: unknown, requestId: string) {
+    const problem = sendProblem(reply, error, requestId);
+    metrics?.problem(problem.code, problem.status);
+    reply.problem = problem;
+    return problem;
+  }
+  registerRequestLog(app, logOptions);
+  metrics?.register(app);
+  tracing?.register(app);
 
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/json", { parseAs: "buffer" }, (_, body, done) => {
@@ -82,15 +116,14 @@ export function buildApp(options: AppOptions): FastifyInstance {
       done(error as Error);
     }
   });
-  app.addHook("onRequest", (_request, reply, done) => {
-    reply.headers(safetyHeaders);
+  app.addHook("onRequest", (request, reply, done) => {
+    reply.headers(safetyHeaders).header("x-request-id", request.id);
     done();
   });
   app.setErrorHandler((error, request, reply) => {
-    const problem = sendProblem(reply, error, request.id);
+    const problem = answerProblem(reply, error, request.id);
     if (problem.status >= 500)
       request.log.error({ err: error, code: problem.code }, "request failed");
-    else request.log.info({ code: problem.code, detail: problem.detail }, "request refused");
   });
   app.setNotFoundHandler((request) => {
     throw new OnceflowError(
@@ -159,7 +192,7 @@ const socketErrors: Readonly<Record<string, readonly [status: number, detail: st
   ERR_HTTP_REQUEST_TIMEOUT: [408, "the request did not arrive in time."],
 };
 
-function endSocket(socket: Socket, code: string): void {
+function endSocket(socket: Socket, code: string): Problem {
   const [status, detail] = socketErrors[code] ?? [400, "the request is no valid HTTP/1.1."];
   const problem = { ...problemOf(new OnceflowError("REQUEST_INVALID", detail), ""), status };
   if (socket.writable)
@@ -168,6 +201,7 @@ function endSocket(socket: Socket, code: string): void {
         `connection: close\r\n\r\n${JSON.stringify(problem)}`,
     );
   socket.destroySoon();
+  return problem;
 }
 
 function notReady(reply: FastifyReply, facts: object) {

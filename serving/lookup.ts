@@ -19,8 +19,11 @@ import type { BindingExplanation, Explanation } from "./explain.ts";
 import { explainPlan } from "./explain.ts";
 import { createGather } from "./gather.ts";
 import { createLastRows } from "./last-rows.ts";
+import type { LookupObserver } from "./observer.ts";
+import { observeReads } from "./observer.ts";
 import { createPlans, type Planned } from "./planned.ts";
-import { createPointerCache, lostView } from "./pointers.ts";
+import { createPointerCache, lostView, type PointerSet } from "./pointers.ts";
+import { createFilling, type ReadyRule } from "./readiness.ts";
 import type { ColumnRequest, MaxAge, ParsedRequest } from "./request.ts";
 import { atPath, parseRequest, pathTo } from "./request.ts";
 import { groupRows } from "./rows.ts";
@@ -36,6 +39,8 @@ export interface LookupCounters {
   refreshes: number;
   failedRefreshes: number;
   lastRefreshError: string | null;
+  /** When the newest refresh that succeeded ended, in milliseconds since the epoch. */
+  refreshedMs: number | null;
   /** Requests that were tried again with new pointers after STORE_LOST or NO_SNAPSHOT. */
   storeRetries: number;
   /** Values that did not satisfy an expectation, by feature. */
@@ -50,6 +55,8 @@ export interface ViewReadiness {
   readonly fingerprint: string;
   /** Whether rows were ever written under the fingerprint; if not, every entity is NOT_FOUND. */
   readonly materialized: boolean;
+  /** Whether it has what other definitions of the view had committed; see `ReadyRule`. */
+  readonly filled: boolean;
   /** Id of the latest snapshot; null where the view's aggregates have no value yet. */
   readonly snapshot: string | null;
 }
@@ -73,6 +80,10 @@ export interface LookupOptions {
   /** Milliseconds since the epoch, for TTL; the system's clock by default. */
   readonly clock?: () => number;
   readonly form?: OnlineForm;
+  /** When the process is ready; `filled` by default. */
+  readonly readyRule?: ReadyRule;
+  /** Told of reads and answers; nobody by default. */
+  readonly observe?: LookupObserver;
 }
 
 export interface Lookup {
@@ -95,6 +106,8 @@ export interface Lookup {
   readonly ready: () => Promise<Readiness>;
   /** Reads what is current in the store now, rather than at the next turn. */
   readonly refresh: () => Promise<void>;
+  /** What is current in the store, as it was read last; undefined before. */
+  readonly newest: () => PointerSet | undefined;
   readonly counters: LookupCounters;
   /** Stops the background reads; the connection stays open. */
   readonly close: () => void;
@@ -108,6 +121,8 @@ export function createLookup({
   refreshMs = 1000,
   clock = Date.now,
   form = "auto",
+  readyRule = "filled",
+  observe = {},
 }: LookupOptions): Lookup {
   const counters: LookupCounters = {
     requests: 0,
@@ -116,14 +131,16 @@ export function createLookup({
     refreshes: 0,
     failedRefreshes: 0,
     lastRefreshError: null,
+    refreshedMs: null,
     storeRetries: 0,
     violations: new Map(),
     errors: new Map(),
   };
-  const store = createOnlineStore(redis, { prefix });
+  const store = observeReads(createOnlineStore(redis, { prefix }), observe);
   const ledger = createLedger(redis, { prefix });
   const plans = createPlans(catalogue, form);
   const pointers = createPointerCache({ catalogue, redis, ledger, refreshMs, counters });
+  const filling = createFilling(redis, { prefix, rule: readyRule });
   const gather = createGather({
     store,
     findSnapshots: createSnapshots(catalogue, ledger),
@@ -160,6 +177,7 @@ export function createLookup({
     };
     for (const group of groups)
       computeRows({ group, gathered, maxAge: request.maxAge, violated, failed }, table);
+    observe.answered?.({ planned, table });
     return table;
   }
 
@@ -196,13 +214,17 @@ export function createLookup({
         view: view.name,
         fingerprint: view.fingerprint,
         materialized: namespace !== null,
+        filled: filling.isFilled(view),
         snapshot: latest?.id ?? null,
       }));
     try {
-      const { views } = await pointers.current();
+      const set = await pointers.current();
       await Promise.all((await redis.masters()).map(({ send }) => send(["ping"])));
-      const lost = [...views].flatMap(([view, each]) => (each.lost ? lostView(view).message : []));
-      const reason = counters.lastRefreshError ?? lost.join(" ");
+      const lost = [...set.views].flatMap(([view, { lost }]) =>
+        lost ? lostView(view).message : [],
+      );
+      const waits = [...lost, ...(await filling.reasons(set))];
+      const reason = counters.lastRefreshError ?? waits.join(" ");
       if (reason !== "") return { ready: false, reason, views: describe() };
       return { ready: true, views: describe() };
     } catch (error) {
@@ -221,6 +243,7 @@ export function createLookup({
     async refresh() {
       await pointers.refresh();
     },
+    newest: pointers.newest,
     counters,
     close: pointers.close,
   };

@@ -49,6 +49,7 @@ export interface RefreshCounters {
   refreshes: number;
   failedRefreshes: number;
   lastRefreshError: string | null;
+  refreshedMs: number | null;
 }
 
 /**
@@ -111,6 +112,7 @@ export function createPointerCache({
       const set = await read();
       counters.refreshes++;
       counters.lastRefreshError = null;
+      counters.refreshedMs = Date.now();
       // One that began later may have ended sooner.
       if (turn > applied) [newest, applied] = [set, turn];
       return newest ?? set;

@@ -11,6 +11,8 @@ export interface Problem {
   readonly status: number;
   readonly code: ErrorCode;
   readonly detail: string;
+  /** As in the header `x-request-id`; absent where the request could not be read. */
+  readonly request_id?: string;
   readonly [member: string]: unknown;
 }
 
@@ -29,8 +31,9 @@ export function problemOf(thrown: unknown, requestId: string): Problem {
     detail:
       code === "INTERNAL" ? `The request failed; the log has the cause at ${requestId}.` : message,
   };
+  const last = requestId === "" ? {} : { request_id: requestId };
   // First in order, and not to be replaced by a detail of the same name.
-  return code === "INTERNAL" ? own : { ...own, ...details, ...own };
+  return code === "INTERNAL" ? { ...own, ...last } : { ...own, ...details, ...own, ...last };
 }
 
 /** Errors of Fastify by their code; all others with a status of 4xx are REQUEST_INVALID. */

@@ -265,6 +265,7 @@ function descriptionSchemas(): Schemas {
         view: text,
         fingerprint: text,
         materialized: { type: "boolean" },
+        filled: { type: "boolean" },
         snapshot: orNull(text),
       }),
     ),
@@ -297,6 +298,7 @@ const problemSchema: Schema = {
     status: { type: "integer" },
     code: { ...text, description: "Stable, see docs/errors.md." },
     detail: text,
+    request_id: { ...text, description: "Names the request in the log, as x-request-id does." },
   },
   required: ["type", "title", "status", "code", "detail"],
 };

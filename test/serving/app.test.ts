@@ -185,14 +185,15 @@ describe("HTTP application", () => {
         catalogue: example.catalogue,
         lookup: { ...lookup, answerText: () => Promise.reject(cause) },
         logStream: { write: (line) => void log.push(line) },
+        logDetails: true,
       });
       const response = await broken.inject({ method: "POST", url: "/v1/features", payload: {} });
       const { status, code, detail } = response.json<ProblemBody>();
       assert.deepEqual([status, code], [500, "INTERNAL"]);
       assert.doesNotMatch(response.body, /secret|TypeError/);
-      const [line] = log.map((each) => JSON.parse(each) as { reqId: string; err: Error });
+      const [line] = log.map((each) => JSON.parse(each) as { request_id: string; err: Error });
       assert.equal(line?.err.message, "secret cause");
-      assert.equal(detail, `The request failed; the log has the cause at ${line.reqId}.`);
+      assert.equal(detail, `The request failed; the log has the cause at ${line.request_id}.`);
       await broken.close();
     });
 

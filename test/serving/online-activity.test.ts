@@ -16,7 +16,7 @@ describe("online activity", () => {
   before(async () => {
     example = await fillExampleStore();
     const { catalogue, serving, redis } = example;
-    lookup = createLookup({ catalogue, redis: serving, prefix: redis.prefix });
+    lookup = createLookup({ catalogue, redis: serving, prefix: redis.prefix, clock: () => 2e12 });
   });
   after(async () => {
     lookup.close();

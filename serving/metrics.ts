@@ -1,0 +1,319 @@
+/**
+ * Prometheus metrics of a process that answers requests. No label holds what a caller sends: they
+ * are routes, statuses, codes, and names of the catalogue.
+ *
+ * What is counted for each value lies in plain arrays and is given to the registry at a scrape.
+ */
+import { readFileSync } from "node:fs";
+import type { FastifyInstance } from "fastify";
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Catalogue } from "../engine/catalogue.ts";
+import { OnceflowError } from "../engine/errors.ts";
+import { fingerprintOf, hash } from "../engine/fingerprint.ts";
+import { statuses } from "./answer.ts";
+import type { Lookup } from "./lookup.ts";
+import type { LookupObserver } from "./observer.ts";
+import type { ViewPointers } from "./pointers.ts";
+
+/** Features that have series of their own; the values of all others count as `_other`. */
+export const featureLimit = 1000;
+
+/** Statuses of values that are not what the store would give at its best. */
+const degraded: readonly string[] = ["STALE", "UNAVAILABLE"];
+
+/** Seconds. */
+const requestBuckets = [
+  0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
+];
+
+const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+
+export interface Metrics {
+  readonly registry: Registry;
+  /** For the lookup's option `observe`. */
+  readonly observer: LookupObserver;
+  /** Adds what is read from a lookup at a scrape: the state of its views, and its readiness. */
+  readonly watch: (lookup: Lookup) => void;
+  /** Counts the requests of an application; before its routes are added. */
+  readonly register: (app: FastifyInstance) => void;
+  /** Counts a problem that was answered. */
+  readonly problem: (code: string, status: number) => void;
+}
+
+/** Makes the metrics of a process, in a registry of their own. */
+export function createMetrics(catalogue: Catalogue): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const counter = (name: string, help: string, labelNames: string[] = []) =>
+    new Counter({ name: `onceflow_${name}`, help, labelNames, registers });
+  addProcess(registry, catalogue);
+
+  const problems = counter("http_problems_total", "Answers that are problems, by error code.", [
+    "code",
+    "status",
+  ]);
+  const rowsAnswered = counter("rows_answered_total", "Rows of requests that were answered.");
+  const values = createValueCounts(registry);
+
+  const readSeconds = new Histogram({
+    name: "onceflow_store_read_duration_seconds",
+    help: "Time of one read of stored rows: a round trip to Redis, and decoding.",
+    buckets: requestBuckets,
+    registers,
+  });
+  const rowsRead = counter("store_read_rows_total", "Rows that were looked up in the store.");
+  const bytesRead = counter("store_read_bytes_total", "Bytes of the stored rows that were read.");
+  const storeErrors = counter("store_errors_total", "Reads of the store that failed.", ["code"]);
+
+  return {
+    registry,
+    problem: (code, status) => problems.inc({ code, status }),
+    observer: {
+      read({ durationMs, rows, bytes, error }) {
+        readSeconds.observe(durationMs / 1000);
+        rowsRead.inc(rows);
+        bytesRead.inc(bytes);
+        if (error !== undefined)
+          storeErrors.inc({ code: error instanceof OnceflowError ? error.code : "INTERNAL" });
+      },
+      answered({ planned, table }) {
+        rowsAnswered.inc(table.entities.length);
+        values.add(planned.plan.outputs, table.statuses);
+      },
+    },
+    watch: (lookup) => addLookup(registry, lookup),
+    register: (app) => addHttp(registry, app),
+  };
+}
+
+/** Hash of all that the definitions of a build mean: it changes exactly when one of them does. */
+export function catalogueFingerprint({ views, features, services }: Catalogue): string {
+  return hash([
+    [...views.values()].map((view) => [view.name, view.fingerprint, view.aggregatesFingerprint]),
+    [...features.values()].map(({ name, node }) => [name, fingerprintOf(node)]),
+    [...services.values()].map(({ name, fingerprint }) => [name, fingerprint]),
+  ]);
+}
+
+function addProcess(registry: Registry, catalogue: Catalogue): void {
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  // Of several workers the worst counts: an average would hide the one that is blocked. Of start
+  // times the newest shows that a worker was replaced.
+  for (const metric of registry.getMetricsAsArray())
+    if (/^nodejs_eventloop_lag_(seconds|p\d+_seconds)$|^process_start_time/.test(metric.name))
+      metric.aggregator = "max";
+  new Gauge({
+    name: "onceflow_build_info",
+    help: "1; the labels name the version and the definitions of the build.",
+    labelNames: ["version", "fingerprint"],
+    registers,
+    aggregator: "first",
+  }).set({ version: readVersion(), fingerprint: catalogueFingerprint(catalogue) }, 1);
+  new Gauge({
+    name: "onceflow_server_processes",
+    help: "Processes that answer requests.",
+    registers,
+  }).set(1);
+}
+
+/** Where package.json is depends on whether the sources run or what was built from them. */
+function readVersion(): string {
+  for (const path of ["../package.json", "../../package.json"])
+    try {
+      const text = readFileSync(new URL(path, import.meta.url), "utf8");
+      return (JSON.parse(text) as { version: string }).version;
+    } catch {
+      continue;
+    }
+  return "unknown";
+}
+
+/** Counts of values by feature and status. */
+function createValueCounts(registry: Registry) {
+  const byFeature = new Map<string, number[]>();
+  const byOutputs = new WeakMap<object, readonly number[][]>();
+  const registers = [registry];
+
+  function countsOf(name: string): number[] {
+    const label = byFeature.has(name) || byFeature.size < featureLimit ? name : "_other";
+    const counts = byFeature.get(label) ?? new Array<number>(statuses.length).fill(0);
+    byFeature.set(label, counts);
+    return counts;
+  }
+
+  new Counter({
+    name: "onceflow_feature_values_total",
+    help: "Values that were served, by feature and status.",
+    labelNames: ["feature", "status"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [feature, counts] of byFeature)
+        counts.forEach((count, i) => this.inc({ feature, status: statuses[i] ?? "" }, count));
+    },
+  });
+  new Counter({
+    name: "onceflow_degraded_values_total",
+    help: "Values that were served by the policy of their view, outdated or without the store.",
+    labelNames: ["status"],
+    registers,
+    collect() {
+      this.reset();
+      for (const status of degraded) {
+        const place = (statuses as readonly string[]).indexOf(status);
+        let sum = 0;
+        for (const counts of byFeature.values()) sum += counts[place] ?? 0;
+        this.inc({ status }, sum);
+      }
+    },
+  });
+  return {
+    /** Counts the statuses of an answer, row by row in the order of the outputs of its plan. */
+    add(outputs: readonly { readonly name: string }[], codes: Uint8Array): void {
+      let features = byOutputs.get(outputs);
+      if (features === undefined) {
+        features = outputs.map(({ name }) => countsOf(name));
+        byOutputs.set(outputs, features);
+      }
+      for (let at = 0; at < codes.length;)
+        for (const counts of features) counts[codes[at++] as number]! += 1;
+    },
+  };
+}
+
+function addHttp(registry: Registry, app: FastifyInstance): void {
+  const registers = [registry];
+  const requests = new Counter({
+    name: "onceflow_http_requests_total",
+    help: "Requests that were answered.",
+    labelNames: ["route", "method", "status"],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "onceflow_http_request_duration_seconds",
+    help: "From the headers of a request to the end of its answer.",
+    labelNames: ["route"],
+    buckets: requestBuckets,
+    registers,
+  });
+  let inFlight = 0;
+  new Gauge({
+    name: "onceflow_http_requests_in_flight",
+    help: "Requests that are being answered.",
+    registers,
+    collect() {
+      this.set(inFlight);
+    },
+  });
+  app.addHook("onRequest", (_request, _reply, done) => {
+    inFlight++;
+    done();
+  });
+  // Fastify calls this once, also where the client has gone before the answer.
+  app.addHook("onResponse", (request, reply, done) => {
+    inFlight--;
+    const route = request.routeOptions.url ?? "none";
+    const method = methods.has(request.method) ? request.method : "other";
+    requests.inc({ route, method, status: reply.statusCode });
+    seconds.observe({ route }, reply.elapsedTime / 1000);
+    done();
+  });
+}
+
+function addLookup(registry: Registry, lookup: Lookup): void {
+  const registers = [registry];
+  const { counters } = lookup;
+  const byView = (
+    name: string,
+    help: string,
+    aggregator: "min" | "max",
+    valueOf: (pointers: ViewPointers) => number | undefined,
+  ) =>
+    new Gauge({
+      name: `onceflow_view_${name}`,
+      help,
+      labelNames: ["view"],
+      registers,
+      aggregator,
+      collect() {
+        this.reset();
+        for (const [view, pointers] of lookup.newest()?.views ?? []) {
+          const value = valueOf(pointers);
+          if (value !== undefined) this.set({ view: view.name }, value);
+        }
+      },
+    });
+  byView(
+    "freshness_seconds",
+    "Age of the end of the newest committed interval: every event time of the view is before it.",
+    "max",
+    ({ head }) => (head === null ? undefined : Math.max(0, (Date.now() - head.endMs) / 1000)),
+  );
+  byView(
+    "materialized",
+    "1 where an interval was committed under this build's definition, else 0.",
+    "min",
+    ({ head }) => (head === null ? 0 : 1),
+  );
+  byView("lost", "1 while Redis no longer has rows that it had, else 0.", "max", ({ lost }) =>
+    lost ? 1 : 0,
+  );
+  new Gauge({
+    name: "onceflow_pointers_age_seconds",
+    help: "Since what is current in the store was read last.",
+    registers,
+    aggregator: "max",
+    collect() {
+      this.reset();
+      const { refreshedMs } = counters;
+      if (refreshedMs !== null) this.set(Math.max(0, (Date.now() - refreshedMs) / 1000));
+    },
+  });
+  new Gauge({
+    name: "onceflow_ready",
+    help: "1 where /readyz answers that the service is ready, else 0.",
+    registers,
+    aggregator: "min",
+    async collect() {
+      this.set((await lookup.ready()).ready ? 1 : 0);
+    },
+  });
+  const total = (name: string, help: string, value: () => number) =>
+    new Counter({
+      name: `onceflow_${name}_total`,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(value());
+      },
+    });
+  total(
+    "pointer_refreshes",
+    "Reads of what is current in the store that succeeded.",
+    () => counters.refreshes,
+  );
+  total(
+    "pointer_refresh_failures",
+    "Reads of what is current in the store that failed.",
+    () => counters.failedRefreshes,
+  );
+  total(
+    "store_retries",
+    "Requests that were tried again with newer pointers.",
+    () => counters.storeRetries,
+  );
+  new Counter({
+    name: "onceflow_feature_violations_total",
+    help: "Values that did not satisfy an expectation, by feature.",
+    labelNames: ["feature"],
+    registers,
+    collect() {
+      this.reset();
+      let place = 0;
+      for (const [feature, count] of counters.violations)
+        this.inc({ feature: place++ < featureLimit ? feature : "_other" }, count);
+    },
+  });
+}

@@ -1,0 +1,63 @@
+/** What a lookup tells of its work, for metrics and traces; the lookup knows neither. */
+import type { OnlineStore } from "../store/online-store.ts";
+import type { AnswerTable } from "./answer.ts";
+import type { Planned } from "./planned.ts";
+
+/** One read of stored rows. */
+export interface ReadFacts {
+  /** When it began and how long it took, in milliseconds by `performance.now()`. */
+  readonly startMs: number;
+  readonly durationMs: number;
+  /** Rows asked for, whether they exist or not. */
+  readonly rows: number;
+  /** Bytes of the stored rows that Redis sent; 0 where it failed. */
+  readonly bytes: number;
+  /** What was thrown, where it failed. */
+  readonly error?: unknown;
+}
+
+/** A request that was answered. */
+export interface AnswerFacts {
+  readonly planned: Planned;
+  readonly table: AnswerTable;
+}
+
+/** Is told of each read and of each answer, once and at once, so it must be quick. */
+export interface LookupObserver {
+  readonly read?: (facts: ReadFacts) => void;
+  readonly answered?: (facts: AnswerFacts) => void;
+}
+
+/** The store, its reads told to the observer; a request that needs no row reads nothing. */
+export function observeReads(store: OnlineStore, { read }: LookupObserver): OnlineStore {
+  if (read === undefined) return store;
+  return {
+    ...store,
+    async readRows(reads) {
+      if (reads.length === 0) return store.readRows(reads);
+      const startMs = performance.now();
+      let rows = 0;
+      for (const { keys } of reads) rows += keys.length;
+      const tell = (bytes: number, error?: unknown) =>
+        read({ startMs, durationMs: performance.now() - startMs, rows, bytes, error });
+      try {
+        const result = await store.readRows(reads);
+        tell(result.bytes);
+        return result;
+      } catch (error) {
+        tell(0, error);
+        throw error;
+      }
+    },
+  };
+}
+
+/** An observer that tells several. */
+export function joinObservers(...observers: readonly LookupObserver[]): LookupObserver {
+  const [one, ...others] = observers;
+  if (one !== undefined && others.length === 0) return one;
+  return {
+    read: (facts) => observers.forEach((each) => each.read?.(facts)),
+    answered: (facts) => observers.forEach((each) => each.answered?.(facts)),
+  };
+}
