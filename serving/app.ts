@@ -4,9 +4,11 @@ import type { Socket } from "node:net";
 import type { FastifyInstance, FastifyReply, HTTPMethods, RouteHandlerMethod } from "fastify";
 import { fastify, LogController } from "fastify";
 import type { Catalogue } from "../engine/catalogue.ts";
-import { OnceflowError } from "../engine/errors.ts";
+import { type ErrorCode, OnceflowError } from "../engine/errors.ts";
+import type { Access } from "./auth/access.ts";
 import { describeCatalogue, describeService, describeServices } from "./describe.ts";
 import { docsRoutes } from "./docs-page.ts";
+import { headerLimits, registerGuards } from "./guards.ts";
 import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
 import type { Lookup } from "./lookup.ts";
 import { problemOf, problemType } from "./problem.ts";
@@ -20,6 +22,8 @@ export interface HttpDeadlines {
   readonly checkMs: number;
   /** Without a byte in either direction. */
   readonly idleMs: number;
+  /** To read a large reply. */
+  readonly replyMs: number;
 }
 
 const deadlines: HttpDeadlines = {
@@ -27,6 +31,7 @@ const deadlines: HttpDeadlines = {
   headersMs: 5_000,
   checkMs: 1_000,
   idleMs: 10_000,
+  replyMs: 10_000,
 };
 
 export interface AppOptions {
@@ -39,6 +44,8 @@ export interface AppOptions {
   /** True once the process is about to end: it is then no longer ready. */
   readonly isClosing?: () => boolean;
   readonly deadlines?: Partial<HttpDeadlines>;
+  /** Who may ask; without it, anybody may. */
+  readonly access?: Access | undefined;
 }
 
 /** Answers are of the moment, and never to be read as anything but their content type. */
@@ -54,6 +61,7 @@ interface Route {
 export function buildApp(options: AppOptions): FastifyInstance {
   const { catalogue, lookup, log = "warn", logStream = process.stderr } = options;
   const { isClosing = () => false } = options;
+  const proxies = options.access?.settings.trustProxy ?? [];
   const limits = { ...deadlines, ...options.deadlines };
   const app = fastify({
     logger: { level: log, stream: logStream },
@@ -68,7 +76,9 @@ export function buildApp(options: AppOptions): FastifyInstance {
       requestTimeout: limits.requestMs,
       headersTimeout: limits.headersMs,
       connectionsCheckingInterval: limits.checkMs,
+      maxHeaderSize: headerLimits.bytes,
     },
+    trustProxy: proxies.length > 0 && [...proxies],
     requestIdHeader: false,
     frameworkErrors: (error, request, reply) => void sendProblem(reply, error, request.id),
     clientErrorHandler: (error, socket) => endSocket(socket, error.code),
@@ -103,6 +113,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
     const text = await lookup.answerText(body);
     return reply.type("application/json; charset=utf-8").send(text);
   };
+  registerGuards(app, { catalogue, access: options.access, replyMs: limits.replyMs });
   const routes: readonly Route[] = [
     { method: "POST", url: "/v1/features", handler: answerFeatures },
     { method: "GET", url: "/v1/services", handler: () => describeServices(catalogue) },
@@ -154,14 +165,21 @@ function refuseOtherMethods(app: FastifyInstance, { method, url }: Route): void 
 }
 
 /** What Node refuses before there is a request, by its code. */
-const socketErrors: Readonly<Record<string, readonly [status: number, detail: string]>> = {
-  HPE_HEADER_OVERFLOW: [431, "the headers of the request are too large."],
+const socketErrors: Readonly<Record<string, readonly [number, string, ErrorCode?]>> = {
+  HPE_HEADER_OVERFLOW: [
+    431,
+    `the headers have over ${headerLimits.bytes} bytes, the limit.`,
+    "HEADERS_TOO_LARGE",
+  ],
   ERR_HTTP_REQUEST_TIMEOUT: [408, "the request did not arrive in time."],
 };
 
 function endSocket(socket: Socket, code: string): void {
-  const [status, detail] = socketErrors[code] ?? [400, "the request is no valid HTTP/1.1."];
-  const problem = { ...problemOf(new OnceflowError("REQUEST_INVALID", detail), ""), status };
+  const [status, detail, name = "REQUEST_INVALID"] = socketErrors[code] ?? [
+    400,
+    "the request is no valid HTTP/1.1.",
+  ];
+  const problem = { ...problemOf(new OnceflowError(name, detail), ""), status };
   if (socket.writable)
     socket.write(
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: ${problemType}\r\n` +
