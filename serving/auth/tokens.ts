@@ -36,6 +36,7 @@ export interface Tokens {
 
 /** Characters of a token. */
 const lengthLimit = 8_192;
+const compact = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 /** Tokens whose signature was checked are not checked again for a while. */
 const [keptTokens, keptMs] = [1_000, 60_000];
 
@@ -47,6 +48,8 @@ export function createTokens(settings: TokenSettings, options: PublicKeysOptions
 
   async function verify(text: string): Promise<TokenOutcome> {
     if (text.length > lengthLimit) return { ok: false, why: "too long" };
+    // A decoder may forgive padding and the like, and one token would have many spellings.
+    if (!compact.test(text)) return { ok: false, why: "malformed" };
     try {
       const { payload } = await jwtVerify(text, publicKeys.find, {
         ...{ issuer, audience, algorithms: [...algorithms], clockTolerance: tolerance },
