@@ -1,9 +1,15 @@
 #!/usr/bin/env node
 /** `npm run server`: the HTTP service. It never loads polars and needs no Temporal. */
-import { isIPv4 } from "node:net";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
 import { loadProject } from "./project.ts";
 import { buildApp } from "./serving/app.ts";
+import { openAccess } from "./serving/auth/access.ts";
+import {
+  accessHelp,
+  type AccessSettings,
+  insecureFlag,
+  readAccess,
+} from "./serving/auth/settings.ts";
 import { createLogger } from "./serving/logging.ts";
 import { createLookup } from "./serving/lookup.ts";
 import { createMetrics } from "./serving/metrics.ts";
@@ -14,13 +20,13 @@ import { startTracing } from "./serving/tracing.ts";
 import { logLevels, observabilityHelp, readSettings, type Settings } from "./settings.ts";
 import { connectRedis } from "./store/redis.ts";
 
-const help = `Usage: npm run server
+const help = `Usage: npm run server [-- ${insecureFlag}]
 
 Answers feature requests over HTTP: POST /v1/features; see docs/http.md.
 Environment:
   REDIS_URL        redis://127.0.0.1:6379
   ONCEFLOW_PREFIX  onceflow; key prefix in Redis
-  HOST             127.0.0.1; loopback only, since callers are not authenticated
+${accessHelp}
   PORT             8080; 0 takes any free port
   ONCEFLOW_READY   filled; when /readyz answers 200: ${readyRules.join(", ")}
   ONCEFLOW_LOG     warn; one of ${logLevels.join(", ")}, in any case
@@ -31,6 +37,7 @@ Environment:
 const closeWithinMs = 10_000;
 
 interface Configuration extends Settings {
+  readonly access: AccessSettings;
   readonly host: string;
   readonly port: number;
 }
@@ -39,19 +46,11 @@ interface Configuration extends Settings {
 function readConfiguration(env: NodeJS.ProcessEnv): Configuration {
   const refuse = (name: string, wanted: string) =>
     new OnceflowError("CONFIG_INVALID", `${name} is "${env[name]}"; ${wanted}.`, { name });
-  const { HOST = "127.0.0.1", PORT = "8080" } = env;
-  if (!isLoopback(HOST))
-    throw refuse(
-      "HOST",
-      "callers are not authenticated, so only a loopback address may be listened on: 127.0.0.1, ::1 or localhost",
-    );
+  const { PORT = "8080" } = env;
+  const access = readAccess(env, process.argv);
   if (!/^\d{1,5}$/.test(PORT) || Number(PORT) > 65_535)
     throw refuse("PORT", "give a number from 0 to 65535");
-  return { ...readSettings(env), host: HOST, port: Number(PORT) };
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+  return { ...readSettings(env), access, host: access.host, port: Number(PORT) };
 }
 
 async function serve(configuration: Configuration): Promise<void> {
@@ -64,9 +63,13 @@ async function serve(configuration: Configuration): Promise<void> {
   const observe = joinObservers(metrics.observer, ...(tracing ? [tracing.observer] : []));
   const lookup = createLookup({ catalogue, redis, prefix, readyRule, observe });
   metrics.watch(lookup);
+  const access = openAccess(configuration.access, {
+    ...{ redis, prefix },
+    warn: (message) => app.log.warn(message),
+  });
   let closing = false;
   const app = buildApp({
-    ...{ catalogue, lookup, metrics, tracing, logDetails },
+    ...{ catalogue, lookup, access, metrics, tracing, logDetails },
     log: logLevel,
     isClosing: () => closing,
   });
@@ -74,6 +77,7 @@ async function serve(configuration: Configuration): Promise<void> {
     closing = true;
     await app.close();
     lookup.close();
+    access.close();
     await redis.close();
     await tracing?.close();
   };
@@ -83,7 +87,7 @@ async function serve(configuration: Configuration): Promise<void> {
       void close();
     });
   try {
-    await lookup.refresh();
+    await Promise.all([lookup.refresh(), access.refresh()]);
     if (metricsPort !== undefined) {
       const endpoint = { registry: metrics.registry, port: metricsPort, host: metricsHost };
       const { url } = await startMetrics(endpoint);
@@ -118,7 +122,7 @@ function lineOf(error: unknown): string {
   return `${code} ${messageOf(error).replaceAll(/\s*\n\s*/g, " ")}\n`;
 }
 
-const [option] = process.argv.slice(2);
+const [option] = process.argv.slice(2).filter((argument) => argument !== insecureFlag);
 if (option === "--help" || option === "-h") process.stdout.write(help);
 else
   try {

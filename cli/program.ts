@@ -16,6 +16,7 @@ import {
 } from "./context.ts";
 import { addExplain } from "./explain.ts";
 import { addGet } from "./get.ts";
+import { addKeys } from "./keys.ts";
 import { addLineage } from "./lineage.ts";
 import { addMaterialize, addRerun } from "./materialize.ts";
 import { addPartitions } from "./partitions.ts";
@@ -84,6 +85,7 @@ export function createProgram(context: Context): Command {
   addCatalogue(program, context);
   addTypes(program, context);
   addStatus(program, context);
+  addKeys(program, context);
   addReset(program, context);
   addSweep(program, context);
   return program;

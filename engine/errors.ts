@@ -77,8 +77,35 @@ export const errorRegistry = {
   MEDIA_TYPE_UNSUPPORTED: {
     http: 415,
     retryable: false,
-    summary: "The body of a request is not application/json.",
+    summary: "The body of a request is not application/json in UTF-8, or is compressed.",
   },
+  HEADERS_TOO_LARGE: {
+    http: 431,
+    retryable: false,
+    summary: "The headers of a request are too large or too many.",
+  },
+  // Who asks.
+  UNAUTHENTICATED: {
+    http: 401,
+    retryable: false,
+    summary: "The request has no valid API key or token.",
+  },
+  FORBIDDEN: {
+    http: 403,
+    retryable: false,
+    summary: "The API key or token is valid, but its scopes do not allow this.",
+  },
+  RATE_LIMITED: {
+    http: 429,
+    retryable: true,
+    summary: "The caller sends more requests a second than it may.",
+  },
+  AUTH_UNAVAILABLE: {
+    http: 503,
+    retryable: true,
+    summary: "Tokens cannot be checked: their public keys could not be read yet.",
+  },
+  UNKNOWN_KEY: { http: 404, retryable: false, summary: "No API key of that id exists." },
   // Input data.
   SOURCE_MISSING: {
     http: 500,

@@ -10,9 +10,11 @@ import type {
 } from "fastify";
 import { fastify, LogController } from "fastify";
 import type { Catalogue } from "../engine/catalogue.ts";
-import { OnceflowError } from "../engine/errors.ts";
+import { type ErrorCode, OnceflowError } from "../engine/errors.ts";
+import type { Access } from "./auth/access.ts";
 import { describeCatalogue, describeService, describeServices } from "./describe.ts";
 import { docsRoutes } from "./docs-page.ts";
+import { headerLimits, registerGuards } from "./guards.ts";
 import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
 import { createLogger, type LogOptions, registerRequestLog, requestIdOf } from "./logging.ts";
 import type { Lookup } from "./lookup.ts";
@@ -29,6 +31,8 @@ export interface HttpDeadlines {
   readonly checkMs: number;
   /** Without a byte in either direction. */
   readonly idleMs: number;
+  /** To read a large reply. */
+  readonly replyMs: number;
 }
 
 const deadlines: HttpDeadlines = {
@@ -36,6 +40,7 @@ const deadlines: HttpDeadlines = {
   headersMs: 5_000,
   checkMs: 1_000,
   idleMs: 10_000,
+  replyMs: 10_000,
 };
 
 export interface AppOptions {
@@ -52,6 +57,8 @@ export interface AppOptions {
   /** True once the process is about to end: it is then no longer ready. */
   readonly isClosing?: () => boolean;
   readonly deadlines?: Partial<HttpDeadlines>;
+  /** Who may ask; without it, anybody may. */
+  readonly access?: Access | undefined;
 }
 
 /** Answers are of the moment, and never to be read as anything but their content type. */
@@ -67,6 +74,7 @@ interface Route {
 export function buildApp(options: AppOptions): FastifyInstance {
   const { catalogue, lookup, log = "warn", logStream = process.stderr } = options;
   const { isClosing = () => false, logDetails = false, metrics, tracing } = options;
+  const proxies = options.access?.settings.trustProxy ?? [];
   const limits = { ...deadlines, ...options.deadlines };
   const logOptions = { level: log, stream: logStream, details: logDetails };
   const loggerInstance: FastifyBaseLogger = createLogger(logOptions);
@@ -87,7 +95,9 @@ export function buildApp(options: AppOptions): FastifyInstance {
       requestTimeout: limits.requestMs,
       headersTimeout: limits.headersMs,
       connectionsCheckingInterval: limits.checkMs,
+      maxHeaderSize: headerLimits.bytes,
     },
+    trustProxy: proxies.length > 0 && [...proxies],
     requestIdHeader: false,
     frameworkErrors: (error, request, reply) => {
       reply.header("x-request-id", request.id);
@@ -136,6 +146,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
     const text = await lookup.answerText(body);
     return reply.type("application/json; charset=utf-8").send(text);
   };
+  registerGuards(app, { catalogue, access: options.access, replyMs: limits.replyMs });
   const routes: readonly Route[] = [
     { method: "POST", url: "/v1/features", handler: answerFeatures },
     { method: "GET", url: "/v1/services", handler: () => describeServices(catalogue) },
@@ -187,14 +198,21 @@ function refuseOtherMethods(app: FastifyInstance, { method, url }: Route): void 
 }
 
 /** What Node refuses before there is a request, by its code. */
-const socketErrors: Readonly<Record<string, readonly [status: number, detail: string]>> = {
-  HPE_HEADER_OVERFLOW: [431, "the headers of the request are too large."],
+const socketErrors: Readonly<Record<string, readonly [number, string, ErrorCode?]>> = {
+  HPE_HEADER_OVERFLOW: [
+    431,
+    `the headers have over ${headerLimits.bytes} bytes, the limit.`,
+    "HEADERS_TOO_LARGE",
+  ],
   ERR_HTTP_REQUEST_TIMEOUT: [408, "the request did not arrive in time."],
 };
 
 function endSocket(socket: Socket, code: string): Problem {
-  const [status, detail] = socketErrors[code] ?? [400, "the request is no valid HTTP/1.1."];
-  const problem = { ...problemOf(new OnceflowError("REQUEST_INVALID", detail), ""), status };
+  const [status, detail, name = "REQUEST_INVALID"] = socketErrors[code] ?? [
+    400,
+    "the request is no valid HTTP/1.1.",
+  ];
+  const problem = { ...problemOf(new OnceflowError(name, detail), ""), status };
   if (socket.writable)
     socket.write(
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: ${problemType}\r\n` +

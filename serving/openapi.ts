@@ -39,12 +39,14 @@ export interface Operation {
 }
 
 /** Problems that any request may end in. */
-const commonCodes: readonly ErrorCode[] = ["REQUEST_INVALID", "INTERNAL"];
+const commonCodes: readonly ErrorCode[] = [
+  ...(["REQUEST_INVALID", "HEADERS_TOO_LARGE", "UNAUTHENTICATED", "FORBIDDEN"] as const),
+  ...(["RATE_LIMITED", "AUTH_UNAVAILABLE", "INTERNAL"] as const),
+];
 
 /** Statuses of what Node refuses before there is a request, where they are not the registry's. */
 const earlyStatuses: Readonly<Record<number, ErrorCode>> = {
   408: "REQUEST_INVALID",
-  431: "REQUEST_INVALID",
 };
 
 const json = (name: string, description: string): Answer => ({

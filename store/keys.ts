@@ -34,6 +34,10 @@ export interface StoreKeys {
   readonly runs: (view: string) => string;
   /** Hash: `applied` → views and services as they were applied last, JSON. */
   readonly registry: string;
+  /** Hash: `revision`, and id → record of an API key, JSON. No view has a hyphen in its name. */
+  readonly apiKeys: string;
+  /** List: changes of API keys, the newest first, JSON. */
+  readonly apiKeyChanges: string;
   /** Globs: the pointers of every view, and every key of a view but its rows. */
   readonly everyPointers: string;
   readonly everyKey: (view: string) => string;
@@ -78,6 +82,8 @@ export function createKeys(prefix: string = defaultPrefix): StoreKeys {
     outcomes: (view, fingerprint) => `${prefix}:{${view}}:outcomes:${fingerprint}`,
     runs: (view) => `${prefix}:{${view}}:runs`,
     registry: `${prefix}:registry`,
+    apiKeys: `${prefix}:{api-keys}:records`,
+    apiKeyChanges: `${prefix}:{api-keys}:changes`,
     everyPointers: `${prefix}:{*}:pointers`,
     everyKey: (view) => `${prefix}:{${view}}:*`,
     everyRowKey: (view) => `${prefix}:rows:{${view}/*`,

@@ -12,6 +12,7 @@ export const scriptKeys = {
   sealShard: 1,
   inspectShard: undefined,
   swapField: 1,
+  changeApiKeys: 2,
   resetNamespace: undefined,
   beginRun: 2,
   recordOutcome: 1,

@@ -90,25 +90,66 @@ describe("HTTP application", () => {
     assert.equal((await problem(post('{"features":["has_pet"]}'))).code, "MISSING_INPUT");
   });
 
-  it("refuses members named like JavaScript's own, and pollutes nothing", async () => {
-    for (const name of ["__proto__", "constructor", "prototype", "toString"])
-      for (const [text, code] of [
-        [`{"service":"model_x","${name}":{"polluted":1}}`, "REQUEST_INVALID"],
-        [`{"service":"model_x","entities":[{"id":"1","${name}":"x"}]}`, "REQUEST_INVALID"],
-        [`{"service":"model_x","inputs":{"${name}":{"polluted":1}}}`, "UNKNOWN_INPUT"],
-        [`{"service":"model_x","entities":[],"snapshots":{"${name}":"x"}}`, "UNKNOWN_VIEW"],
-        [`{"features":["${name}"]}`, "UNKNOWN_FEATURE"],
-      ] as const)
-        assert.equal((await problem(post(text))).code, code, text);
+  it("refuses members by which programs reach prototypes, wherever they are, and pollutes nothing", async () => {
+    const evil = (name: string, value: string) => [
+      `{"service":"model_x","${name}":${value}}`,
+      `{"service":"model_x","entities":[{"id":"1","${name}":${value}}]}`,
+      `{"service":"model_x","inputs":{"${name}":${value}}}`,
+      `{"service":"model_x","inputs":[{"age":{"deep":[{"${name}":${value}}]}}]}`,
+      `{"service":"model_x","entities":[],"snapshots":{"${name}":${value}}}`,
+    ];
+    for (const text of [
+      ...evil("__proto__", '{"polluted":1}'),
+      ...evil("__proto__", "1"),
+      ...evil("\\u005f_proto__", '"x"'),
+      ...evil("constructor", '{"prototype":{"polluted":1}}'),
+    ]) {
+      const detail = await codeAndDetail(post(text));
+      assert.match(
+        detail,
+        /^400 REQUEST_INVALID the body has a member "(__proto__|constructor)"/,
+        text,
+      );
+    }
     assert.equal((Object.prototype as { polluted?: number }).polluted, undefined);
     assert.equal(Object.keys(Object.prototype).length, 0);
   });
 
-  it("lets the last of two members with one name count", async () => {
-    const response = await app.inject(
-      post('{"features":["is_summer"],"inputs":{"month_of_absence":7,"month_of_absence":1}}'),
-    );
-    assert.match(response.body, /"features":\{"is_summer":1\}/);
+  it("takes the same words as values, and as names that nothing has", async () => {
+    for (const name of ["__proto__", "constructor", "prototype", "toString", "hasOwnProperty"]) {
+      const { code } = await problem(post(`{"features":["${name}"]}`));
+      assert.equal(code, "UNKNOWN_FEATURE");
+      const response = await app.inject(
+        post(`{"service":"model_x","entities":[{"id":"${name}"}]}`),
+      );
+      assert.match(response.body, new RegExp(`"entity":\\{"id":"${name}"\\}`));
+      if (name === "__proto__") continue;
+      for (const [text, wanted] of [
+        [`{"service":"model_x","${name}":{"polluted":1}}`, "REQUEST_INVALID"],
+        [`{"service":"model_x","entities":[{"id":"1","${name}":"x"}]}`, "REQUEST_INVALID"],
+        [`{"service":"model_x","inputs":{"${name}":{"polluted":1}}}`, "UNKNOWN_INPUT"],
+        [`{"service":"model_x","entities":[],"snapshots":{"${name}":"x"}}`, "UNKNOWN_VIEW"],
+      ] as const)
+        assert.equal((await problem(post(text))).code, wanted, text);
+    }
+  });
+
+  it("refuses two members of one name, wherever and however they are written", async () => {
+    for (const text of [
+      '{"features":["is_summer"],"inputs":{"month_of_absence":7,"month_of_absence":1}}',
+      '{"features":["is_summer"],"inputs":{"month_of_absence":7,"month\\u005fof_absence":7}}',
+      '{"service":"model_x","entities":[{"id":"1"},{"id":"2","id":"2"}]}',
+      '{"service":"model_x","service":"presence"}',
+      '{"service":"model_x","snapshots":{"absences":"1","absences":"2"}}',
+      '{"":1,"":2}',
+    ])
+      assert.equal(
+        await codeAndDetail(post(text)),
+        "400 REQUEST_INVALID an object of the body has two members of one name; send each once.",
+        text,
+      );
+    const colons = '{"features":["is_summer"],"inputs":{"month_of_absence":7,":\\":":"a:\\":,b"}}';
+    assert.match(await codeAndDetail(post(colons)), /^400 UNKNOWN_INPUT /);
   });
 
   it("refuses bodies that are no JSON, no UTF-8, empty, or of another kind", async () => {
@@ -383,7 +424,7 @@ describe("HTTP application", () => {
     it("answers what is no HTTP with a problem, and large headers with 431", async () => {
       assert.match(await exchange("NONSENSE\r\n\r\n"), /^HTTP\/1\.1 400 Bad Request\r\n/);
       const large = `GET /healthz HTTP/1.1\r\nhost: x\r\nx-large: ${"x".repeat(70_000)}\r\n\r\n`;
-      assert.match(await exchange(large), /^HTTP\/1\.1 431 /);
+      assert.match(await exchange(large), /^HTTP\/1\.1 431 .*"code":"HEADERS_TOO_LARGE"/s);
     });
 
     it("goes on to answer others", async () => {

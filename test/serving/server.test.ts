@@ -3,8 +3,10 @@ import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
+import { addKey, bearer } from "../support/access.ts";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
+import { until } from "../support/until.ts";
 
 /** A process of server.ts and all that it has printed. */
 interface Running {
@@ -100,12 +102,21 @@ describe("server process", function () {
     assert.equal(running.errors(), "polars: none\n");
   });
 
-  it("refuses any host but loopback, since callers are not authenticated", async () => {
-    for (const HOST of ["0.0.0.0", ""])
-      assert.equal(
-        await refusal({ HOST }),
-        `CONFIG_INVALID HOST is "${HOST}"; callers are not authenticated, so only a loopback address may be listened on: 127.0.0.1, ::1 or localhost.\n`,
-      );
+  it("refuses any host but loopback where callers are not asked who they are", async () => {
+    assert.match(
+      await refusal({ HOST: "0.0.0.0" }),
+      /^CONFIG_INVALID HOST is "0\.0\.0\.0"; others can reach .* ONCEFLOW_AUTH=keys .* --insecure .*\n$/,
+    );
+    const env = { HOST: "0.0.0.0", ONCEFLOW_AUTH: "keys" };
+    const address = await listening(start(env));
+    assert.equal((await fetch(`${address}/v1/services`)).status, 401);
+    const { key } = await addKey(example.writing, example.redis.prefix, ["describe"]);
+    await until("the key is known", async () => {
+      const { status } = await fetch(`${address}/v1/services`, { headers: bearer(key) });
+      return status === 200;
+    });
+    const insecure = await listening(start({ HOST: "0.0.0.0" }, ["server.ts", "--insecure"]));
+    assert.equal((await fetch(`${insecure}/v1/services`)).status, 200);
   });
 
   it("takes an empty variable as none, and a log level in any case", async () => {
@@ -152,7 +163,14 @@ describe("server process", function () {
   it("prints its environment on --help", async () => {
     const running = start({}, ["server.ts", "--help"]);
     assert.equal(await running.exit, 0);
-    for (const name of ["REDIS_URL", "ONCEFLOW_PREFIX", "HOST", "PORT", "ONCEFLOW_LOG"])
+    for (const name of [
+      "REDIS_URL",
+      "ONCEFLOW_PREFIX",
+      "HOST",
+      "PORT",
+      "ONCEFLOW_LOG",
+      "ONCEFLOW_AUTH",
+    ])
       assert.match(running.out(), new RegExp(`^  ${name} `, "m"));
   });
 });

@@ -10,6 +10,7 @@ import { createOnlineStore } from "../../store/online-store.ts";
 import type { RedisConnection } from "../../store/redis.ts";
 import { connectRedis } from "../../store/redis.ts";
 import { createRowCodec } from "../../store/row-codec.ts";
+import { putKey } from "../support/access.ts";
 import { dumpStore } from "../support/dump-store.ts";
 import type { TestRedis } from "../support/redis.ts";
 import { testRedis } from "../support/redis.ts";
@@ -74,6 +75,11 @@ describe("stored layout", () => {
       coverage: { rows: 3, expectations: { passed: 1 } },
       states: { "0a": '{"n":3}' },
       snapshot: { id: "c0ffee", setFingerprint: "5e", asOfMs: day.endMs, body: '{"values":{}}' },
+    });
+    const at = "2026-01-02T03:04:05.678Z";
+    await putKey(connection, redis.prefix, {
+      ...{ id: "0123456789abcdef", name: "shop", scopes: ["read:*"], digest: "ab".repeat(32) },
+      ...{ created_at: at, expires_at: null, revoked_at: null, replaces: null, replaced_by: null },
     });
     const dump = await dumpStore(client, redis.prefix);
     if (process.env["UPDATE_SNAPSHOTS"] === "1") await writeFile(reviewed, dump);

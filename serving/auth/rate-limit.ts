@@ -1,0 +1,53 @@
+/**
+ * Rate limits: a token bucket for each caller, in the memory of the process. A bucket is one number,
+ * the time at which it will be full again (the generic cell rate algorithm), so that a request
+ * costs one look-up.
+ */
+
+/** Requests a second in the long run, and at once after a pause. */
+export interface Rate {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+/** Takes a token; 0 where there was one, else the milliseconds until there is. */
+export type RateLimit = (caller: string) => number;
+
+/** Callers whose buckets are kept; the one not heard of for longest begins anew, with a full one. */
+const callerLimit = 10_000;
+
+/** Makes the buckets of one kind of caller. @param now - milliseconds, never going back */
+export function createRateLimit(
+  { perSecond, burst }: Rate,
+  now: () => number = () => performance.now(),
+): RateLimit {
+  const fullAt = new Map<string, number>();
+  const tokenMs = 1000 / perSecond;
+  const depthMs = burst * tokenMs;
+  return (caller) => {
+    const nowMs = now();
+    const full = Math.max(fullAt.get(caller) ?? 0, nowMs);
+    // Sums of fractions are not exact.
+    const waitMs = Math.max(0, full + tokenMs - nowMs - depthMs - 1e-6);
+    fullAt.delete(caller);
+    fullAt.set(caller, waitMs > 0 ? full : full + tokenMs);
+    if (fullAt.size > callerLimit) fullAt.delete(fullAt.keys().next().value as string);
+    return waitMs;
+  };
+}
+
+/** What stands for a client address: itself, or the /64 of IPv6, of which a client has all. */
+export function callerOfAddress(address: string): string {
+  const [, mapped] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
+  if (mapped !== undefined) return mapped;
+  if (!address.includes(":")) return address;
+  const [head = "", tail] = address.split("%")[0]?.split("::") ?? [];
+  const first = head === "" ? [] : head.split(":");
+  const last = tail === undefined || tail === "" ? [] : tail.split(":");
+  const zeros = tail === undefined ? 0 : 8 - first.length - last.length;
+  const groups = [...first, ...Array<string>(Math.max(0, zeros)).fill("0"), ...last];
+  return `${groups
+    .slice(0, 4)
+    .map((group) => group.replace(/^0+(?=.)/, ""))
+    .join(":")}::/64`;
+}

@@ -1,0 +1,210 @@
+/**
+ * What stands before every route: limits on headers, rate limits, who asks and whether they may.
+ * All of it but the names in a request is settled before a byte of the body is read.
+ */
+import type { IncomingHttpHeaders } from "node:http";
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  preHandlerHookHandler,
+  preSerializationHookHandler,
+} from "fastify";
+import type { Catalogue } from "../engine/catalogue.ts";
+import { OnceflowError } from "../engine/errors.ts";
+import { type Access, asksWho, type Caller, type Unrecognized } from "./auth/access.ts";
+import { callerOfAddress, createRateLimit, type RateLimit } from "./auth/rate-limit.ts";
+import { type Action, createReadCheck, forbidden } from "./auth/scopes.ts";
+
+/** What each path needs; one that is not here needs `admin`. */
+export const routeActions: Readonly<Record<string, Action>> = {
+  "/healthz": "open",
+  "/readyz": "open",
+  "/v1/features": "read",
+  "/v1/services": "describe",
+  "/v1/services/:name": "describe",
+  "/v1/catalogue": "describe",
+  "/openapi.json": "describe",
+  "/docs": "describe",
+  "/metrics": "metrics",
+};
+
+/** What the headers of a request may be at most. */
+export const headerLimits = { count: 100, bytes: 16 * 1024 } as const;
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Who asks; null where nobody is asked who they are, or none was recognized. */
+    caller: Caller | null;
+  }
+  interface FastifyContextConfig {
+    action?: Action;
+  }
+}
+
+export interface GuardOptions {
+  readonly catalogue: Catalogue;
+  /** Without it, anybody may ask for anything. */
+  readonly access: Access | undefined;
+  /** How long a client may take to read a large reply. */
+  readonly replyMs: number;
+}
+
+/** Puts the guards before the routes that are registered after this call. */
+export function registerGuards(app: FastifyInstance, options: GuardOptions): void {
+  const { catalogue, access, replyMs } = options;
+  closeSlowReaders(app, replyMs);
+  app.decorateRequest("caller", null);
+  const settings = access?.settings;
+  const addressRate = settings?.addressRate && createRateLimit(settings.addressRate);
+  const admit = access && asksWho(access.settings) ? createAdmission(app, access) : undefined;
+
+  app.addHook("onRequest", (request, reply, done) => {
+    try {
+      checkHeaders(request.headers, request.raw.rawHeaders.length / 2);
+      if (addressRate) spend(addressRate, callerOfAddress(request.ip), reply);
+      const admitted = admit?.(request, reply);
+      if (admitted === undefined) done();
+      else
+        admitted.then(
+          () => done(),
+          (error: unknown) => done(error as Error),
+        );
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+  if (admit === undefined) return;
+
+  const checkRead = createReadCheck(catalogue);
+  const mayRead: preHandlerHookHandler = (request, reply, done) => {
+    try {
+      if (request.caller === null) throw forbidden();
+      checkRead(request.caller.grants, request.body);
+      done();
+    } catch (error) {
+      done(error as Error);
+    }
+  };
+  app.addHook("onRoute", (route) => {
+    const action = Object.hasOwn(routeActions, route.url) ? routeActions[route.url] : undefined;
+    route.config = { ...route.config, action: action ?? "admin" };
+    if (action === "read") route.preHandler = mayRead;
+    if (route.url === "/readyz") route.preSerialization = hideReadiness;
+  });
+}
+
+/** To strangers readiness is a yes or no: its reasons name views and addresses. */
+const hideReadiness: preSerializationHookHandler<unknown> = (request, _reply, payload, done) => {
+  const sees = request.caller?.grants.actions.has("describe") === true;
+  done(null, sees ? payload : { status: (payload as { readonly status?: unknown }).status });
+};
+
+/** Lets a request pass, or throws; a promise where a token must be checked. */
+type Admission = (request: FastifyRequest, reply: FastifyReply) => Promise<void> | undefined;
+
+function createAdmission(app: FastifyInstance, access: Access): Admission {
+  const { callerRate } = access.settings;
+  const rate = callerRate && createRateLimit(callerRate);
+  const report = createReport(app);
+
+  function settle(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    found: Caller | Unrecognized,
+  ): void {
+    // A path that is not there needs a caller, who then learns that it is not.
+    const { action } = request.routeOptions.config;
+    if ("why" in found) {
+      if (action === "open") return;
+      report(request, "UNAUTHENTICATED", found);
+      void reply.header("www-authenticate", 'Bearer realm="onceflow"');
+      throw new OnceflowError(
+        "UNAUTHENTICATED",
+        "send a valid API key or token: Authorization: Bearer <key>.",
+      );
+    }
+    request.caller = found;
+    if (rate && action !== "open") spend(rate, found.id, reply);
+    if (action !== undefined && !found.grants.actions.has(action)) {
+      report(request, "FORBIDDEN", { caller: found.id });
+      throw forbidden();
+    }
+  }
+
+  return (request, reply) => {
+    const found = access.recognize(request.headers.authorization);
+    if (!(found instanceof Promise)) return void settle(request, reply, found);
+    return found
+      .catch((error: unknown): Unrecognized => {
+        if (request.routeOptions.config.action !== "open") throw error;
+        return { why: "tokens cannot be checked" };
+      })
+      .then((each) => settle(request, reply, each));
+  };
+}
+
+/** Lines a second, at most, about callers that are refused: they must not fill the disk. */
+const reportRate = { perSecond: 5, burst: 20 };
+
+/** Logs who was refused and why; what there is no room for is counted. */
+function createReport(app: FastifyInstance) {
+  const room = createRateLimit(reportRate);
+  let left = 0;
+  return ({ ip, method, routeOptions }: FastifyRequest, code: string, facts: object): void => {
+    if (room("") > 0) return void left++;
+    const line = { audit: "refused", code, ...facts, address: ip, method };
+    app.log.warn({ ...line, route: routeOptions.url ?? null, left_out: left }, "caller refused");
+    left = 0;
+  };
+}
+
+function spend(rate: RateLimit, caller: string, reply: FastifyReply): void {
+  const waitMs = rate(caller);
+  if (waitMs === 0) return;
+  const seconds = Math.ceil(waitMs / 1000);
+  void reply.header("retry-after", seconds);
+  throw new OnceflowError(
+    "RATE_LIMITED",
+    "this caller sends more requests than it may; wait as long as Retry-After says.",
+    { retry_after_seconds: seconds },
+  );
+}
+
+const otherCharset = /;\s*charset\s*=\s*(?!"?utf-?8"?\s*(?:;|$))/i;
+
+function checkHeaders(headers: IncomingHttpHeaders, count: number): void {
+  if (count > headerLimits.count)
+    throw new OnceflowError(
+      "HEADERS_TOO_LARGE",
+      `the request has ${count} headers; ${headerLimits.count} are the limit.`,
+      { limit: headerLimits.count },
+    );
+  const encoding = headers["content-encoding"];
+  if (encoding !== undefined && encoding.toLowerCase() !== "identity")
+    throw new OnceflowError(
+      "MEDIA_TYPE_UNSUPPORTED",
+      "the body has a content-encoding; send it as it is, without compression.",
+    );
+  const type = headers["content-type"];
+  if (type !== undefined && type.length > 16 && otherCharset.test(type))
+    throw new OnceflowError(
+      "MEDIA_TYPE_UNSUPPORTED",
+      "the content-type names another charset than UTF-8; send the body in UTF-8.",
+    );
+}
+
+/** Replies of this many characters may not fit into the buffers of the kernel. */
+const largeReply = 64 * 1024;
+
+/** Closes connections whose client takes too long to read a reply, however steadily it reads. */
+function closeSlowReaders(app: FastifyInstance, replyMs: number): void {
+  app.addHook("onSend", (request, reply, payload, done) => {
+    const { length = 0 } = (payload ?? {}) as { readonly length?: number };
+    if (length > largeReply) {
+      const timer = setTimeout(() => request.raw.socket.destroy(), replyMs);
+      reply.raw.once("close", () => clearTimeout(timer));
+    }
+    done(null, payload);
+  });
+}

@@ -1,0 +1,182 @@
+/**
+ * API keys: who may ask the HTTP service for what. Of a key only its hash is kept, so that whoever
+ * reads Redis cannot use it. All records lie in one hash with a revision: readers see by one field
+ * that nothing has changed, and writers that somebody else was faster.
+ */
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { OnceflowError } from "../engine/errors.ts";
+import { createKeys } from "./keys.ts";
+import { pairsOf, type RedisConnection, type RedisReply, textOf } from "./redis.ts";
+
+type Prefixed = { readonly prefix?: string | undefined };
+
+/** What is kept of a key; times are ISO 8601. */
+export interface ApiKeyRecord {
+  /** 16 hexadecimal digits, a part of the key; no secret. */
+  readonly id: string;
+  /** Whose key it is, for people. */
+  readonly name: string;
+  readonly scopes: readonly string[];
+  /** SHA-256 of the whole key, hexadecimal. */
+  readonly digest: string;
+  readonly created_at: string;
+  /** Null: never. */
+  readonly expires_at: string | null;
+  readonly revoked_at: string | null;
+  /** Id of the key that this one takes the place of, and of the one that takes its place. */
+  readonly replaces: string | null;
+  readonly replaced_by: string | null;
+}
+
+/** A change of the records, for the audit. */
+export interface ApiKeyChange {
+  /** ISO 8601. */
+  readonly at: string;
+  /** Who changed it, as the CLI knows: user and host. */
+  readonly by: string;
+  readonly change: "create" | "rotate" | "revoke";
+  readonly id: string;
+  readonly name: string;
+  readonly scopes: readonly string[];
+  /** The old key of a rotation. */
+  readonly replaces: string | null;
+}
+
+/** All records at one revision. */
+export interface ApiKeyRecords {
+  readonly revision: string;
+  readonly records: ReadonlyMap<string, ApiKeyRecord>;
+}
+
+/** The most keys there may be, expired and revoked ones among them: each server holds them all. */
+export const apiKeyLimit = 10_000;
+/** Changes that are kept. */
+const changeLimit = 1000;
+/** How long an expired or revoked key stays listed. */
+const keptMs = 90 * 86_400_000;
+const attempts = 20;
+
+/** What every key begins with, so that scanners for secrets can find one. */
+export const apiKeyPrefix = "onceflow_";
+const pattern = /^onceflow_([0-9a-f]{16})_[A-Za-z0-9_-]{43}$/;
+
+/** A new key: its text, which is shown once, and what is kept of it. */
+export function mintApiKey(): {
+  readonly id: string;
+  readonly key: string;
+  readonly digest: string;
+} {
+  const id = randomBytes(8).toString("hex");
+  const key = `${apiKeyPrefix}${id}_${randomBytes(32).toString("base64url")}`;
+  return { id, key, digest: digestOf(key).toString("hex") };
+}
+
+/** The id that a key says it has; undefined for text that is no key. */
+export function idOfApiKey(text: string): string | undefined {
+  return pattern.exec(text)?.[1];
+}
+
+/** Whether a text is the key that has the digest; it takes as long whatever the answer. */
+export function isApiKey(text: string, digest: Buffer): boolean {
+  return timingSafeEqual(digestOf(text), digest);
+}
+
+function digestOf(text: string): Buffer {
+  return createHash("sha256").update(text).digest();
+}
+
+/**
+ * The records, or undefined where they are still at the revision `known`; empty, with the revision
+ * "", where no key was ever made.
+ *
+ * @throws STORE_UNAVAILABLE
+ */
+export async function readApiKeys(
+  redis: RedisConnection,
+  { prefix }: Prefixed = {},
+  known?: string,
+): Promise<ApiKeyRecords | undefined> {
+  const key = createKeys(prefix).apiKeys;
+  const asked = known === undefined || known === "" ? [] : [known];
+  const reply = (await redis.send(["readHashes", 2, key, key, ...asked])) as RedisReply[];
+  const [revision, fields] = reply;
+  if (known !== undefined && (textOf(revision) ?? "") === known) return undefined;
+  return {
+    revision: textOf(revision) ?? "",
+    records: new Map(
+      pairsOf(fields)
+        .filter(([field]) => field !== "revision")
+        .map(([id, json]) => [id, JSON.parse(json.toString("utf8")) as ApiKeyRecord]),
+    ),
+  };
+}
+
+/** The changes, the newest first. @throws STORE_UNAVAILABLE */
+export async function readApiKeyChanges(
+  redis: RedisConnection,
+  { prefix }: Prefixed = {},
+): Promise<readonly ApiKeyChange[]> {
+  const reply = await redis.send(["lrange", createKeys(prefix).apiKeyChanges, 0, -1]);
+  return (reply as readonly RedisReply[]).map(
+    (json) => JSON.parse(textOf(json) ?? "null") as ApiKeyChange,
+  );
+}
+
+/** What to write, and what to log of it. */
+export interface ApiKeyEdit {
+  readonly put: readonly ApiKeyRecord[];
+  readonly change: ApiKeyChange;
+}
+
+/**
+ * Changes records by what they are now; keys that ended long ago are forgotten on the way.
+ *
+ * @param edit - called again where somebody else changed them meanwhile
+ * @throws what `edit` throws, REQUEST_TOO_LARGE for too many keys, LEDGER_CONFLICT
+ */
+export async function changeApiKeys<T extends ApiKeyEdit>(
+  redis: RedisConnection,
+  edit: (records: ApiKeyRecords["records"]) => T,
+  { prefix }: Prefixed = {},
+): Promise<T> {
+  const { apiKeys, apiKeyChanges } = createKeys(prefix);
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const { revision, records } = (await readApiKeys(redis, { prefix })) as ApiKeyRecords;
+    const made = edit(records);
+    const { put, change } = made;
+    const old = [...records.values()].filter(
+      (record) => endOf(record) < Date.parse(change.at) - keptMs,
+    );
+    if (records.size - old.length + put.length > apiKeyLimit)
+      throw new OnceflowError(
+        "REQUEST_TOO_LARGE",
+        `there are ${records.size} API keys, and at most ${apiKeyLimit} can be; keys that ended 90 days ago are forgotten by themselves.`,
+        { limit: apiKeyLimit },
+      );
+    const done = await redis.send([
+      "changeApiKeys",
+      apiKeys,
+      apiKeyChanges,
+      revision,
+      // The count alone would come again after Redis was emptied.
+      `${Number(revision.split(".")[0]) + 1}.${randomBytes(8).toString("hex")}`,
+      JSON.stringify(change),
+      changeLimit,
+      ...old.flatMap(({ id }) => [id, ""]),
+      ...put.flatMap((record) => [record.id, JSON.stringify(record)]),
+    ]);
+    if (done === 1) return made;
+  }
+  throw new OnceflowError(
+    "LEDGER_CONFLICT",
+    `the API keys were changed by others ${attempts} times meanwhile; try again.`,
+  );
+}
+
+/** When a key ends or ended, in milliseconds since the epoch; Infinity for never. */
+export function endOf({ expires_at, revoked_at }: ApiKeyRecord): number {
+  return Math.min(
+    expires_at === null ? Infinity : Date.parse(expires_at),
+    revoked_at === null ? Infinity : Date.parse(revoked_at),
+  );
+}

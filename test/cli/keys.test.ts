@@ -1,0 +1,188 @@
+import assert from "node:assert/strict";
+import { hostname } from "node:os";
+import { Redis } from "ioredis";
+import type { ApiKeyChange } from "../../store/api-keys.ts";
+import type { KnownKeys } from "../../serving/auth/known-keys.ts";
+import { createKnownKeys } from "../../serving/auth/known-keys.ts";
+import type { RedisConnection } from "../../store/redis.ts";
+import { connectRedis } from "../../store/redis.ts";
+import { dumpStore } from "../support/dump-store.ts";
+import type { TestRedis } from "../support/redis.ts";
+import { testRedis } from "../support/redis.ts";
+import { cli, cliJson, downEnv } from "../support/run-cli.ts";
+
+interface Key {
+  readonly key: string;
+  readonly id: string;
+  readonly name: string;
+  readonly scopes: readonly string[];
+  readonly state: string;
+  readonly created_at: string;
+  readonly expires_at: string | null;
+  readonly revoked_at: string | null;
+  readonly replaces: string | null;
+  readonly replaced_by: string | null;
+}
+
+describe("keys", () => {
+  let redis: TestRedis;
+  let serving: RedisConnection;
+  let known: KnownKeys;
+  let nowMs: number;
+  let env: NodeJS.ProcessEnv;
+  before(async () => {
+    redis = await testRedis();
+    env = { ...downEnv, REDIS_URL: redis.url, ONCEFLOW_PREFIX: redis.prefix };
+    serving = connectRedis(redis.url, "serving");
+    known = createKnownKeys({ redis: serving, prefix: redis.prefix, clock: () => nowMs });
+    await known.refresh();
+  });
+  beforeEach(() => (nowMs = Date.now()));
+  after(async () => {
+    known.close();
+    await serving.close();
+    await redis.stop();
+  });
+
+  const run = (line: string) => cliJson<Key>(line.split(" "), env);
+  const all = () => cliJson<{ keys: Key[]; changes: ApiKeyChange[] }>(["keys", "list"], env);
+  async function works({ key }: Key): Promise<boolean> {
+    await known.refresh();
+    return known.check(key).ok;
+  }
+  const days = (count: number) => count * 86_400_000;
+
+  it("says that there is none", async () => {
+    const { out } = await cli(["keys", "list"], env);
+    assert.equal(out, "There is no API key yet.\n");
+  });
+
+  it("makes a key that works for 90 days, and shows it once", async () => {
+    const { code, out } = await cli(
+      ["keys", "create", "shop eu", "--scope", "read:service:model_x", "--scope", "describe"],
+      env,
+    );
+    assert.equal(code, 0);
+    const [, id = "", key = ""] =
+      /^key ([0-9a-f]{16}) of shop eu: read:service:model_x, describe; expires \S+\nIt is shown this once:\n\n(onceflow_\S+)\n$/.exec(
+        out,
+      ) ?? [];
+    assert.ok(key.startsWith(`onceflow_${id}_`), out);
+    await known.refresh();
+    const found = known.check(key);
+    assert.ok(found.ok && found.grants.services.has("model_x"));
+    const [{ created_at, expires_at }] = (await all()).keys as [Key];
+    nowMs = Date.parse(created_at) + days(90) - 1;
+    assert.equal(Date.parse(expires_at ?? ""), nowMs + 1);
+    assert.equal(known.check(key).ok, true);
+    nowMs += 1;
+    assert.equal(known.check(key).ok, false);
+
+    const list = await cli(["keys", "list"], env);
+    assert.match(
+      list.out,
+      new RegExp(`^id .*\n${id}  shop eu  read:service:model_x, describe  active  `),
+    );
+    const json = await cli(["keys", "list", "--json"], env);
+    const client = new Redis(redis.url, { protocol: 2 });
+    const stored = await dumpStore(client, redis.prefix);
+    await client.quit();
+    for (const text of [list.out, json.out, stored])
+      assert.ok(!text.includes(key) && !text.includes(key.slice(-43)));
+    assert.doesNotMatch(json.out, /digest/);
+  });
+
+  it("makes a key that never expires, as JSON", async () => {
+    const made = await run("keys create prometheus --scope metrics --expires never");
+    assert.deepEqual(
+      [made.name, made.scopes, made.state, made.expires_at, made.replaces],
+      ["prometheus", ["metrics"], "active", null, null],
+    );
+    nowMs += days(100_000);
+    assert.ok(await works(made));
+  });
+
+  it("rotates a key: both work until the overlap ends, then the new one alone", async () => {
+    const old = await run("keys create rotated --scope describe --scope metrics --expires never");
+    const made = await run(`keys rotate ${old.id} --overlap 2h`);
+    assert.deepEqual(
+      [made.name, made.scopes, made.replaces],
+      ["rotated", ["describe", "metrics"], old.id],
+    );
+    const { keys } = await all();
+    const replaced = keys.find(({ id }) => id === old.id);
+    assert.deepEqual([replaced?.state, replaced?.replaced_by], ["replaced", made.id]);
+    const overlapMs = Date.parse(replaced?.expires_at ?? "") - Date.parse(made.created_at);
+    assert.equal(overlapMs, 7_200_000);
+    nowMs = Date.parse(made.created_at) + overlapMs - 1;
+    assert.deepEqual([await works(old), await works(made)], [true, true]);
+    nowMs += 1;
+    assert.deepEqual([await works(old), await works(made)], [false, true]);
+  });
+
+  it("rotates a key at once with no overlap, and never lengthens a life", async () => {
+    const leaked = await run("keys create leaked --scope describe");
+    const made = await run(`keys rotate ${leaked.id} --overlap 0`);
+    nowMs = Date.now();
+    assert.deepEqual([await works(leaked), await works(made)], [false, true]);
+    const short = await run("keys create short --scope describe --expires 1h");
+    await run(`keys rotate ${short.id} --overlap 1d`);
+    const { keys } = await all();
+    assert.equal(keys.find(({ id }) => id === short.id)?.expires_at, short.expires_at);
+  });
+
+  it("revokes a key for good", async () => {
+    const made = await run("keys create gone --scope admin");
+    assert.ok(await works(made));
+    const { code, out } = await cli(["keys", "revoke", made.id], env);
+    assert.equal(code, 0);
+    assert.match(out, /^revoked [0-9a-f]{16}; /);
+    assert.equal(await works(made), false);
+    nowMs = 0;
+    assert.equal(await works(made), false);
+    for (const command of ["revoke", "rotate"]) {
+      const again = await cli(["keys", command, made.id], env);
+      assert.match(again.err, /^REQUEST_INVALID the API key [0-9a-f]{16} is revoked already\.\n$/);
+    }
+  });
+
+  it("does not repeat what it was given in place of an id: it may be a key", async () => {
+    const made = await run("keys create careless --scope metrics");
+    for (const command of ["revoke", "rotate"]) {
+      const { code, err } = await cli(["keys", command, made.key], env);
+      assert.equal(code, 1);
+      assert.match(err, /^UNKNOWN_KEY there is no API key of that id/);
+      assert.ok(!err.includes(made.key));
+    }
+  });
+
+  it("refuses names that are none", async () => {
+    for (const name of ["", " x", "a\nb", "x".repeat(65), "\u001b[31m"]) {
+      const { code, err } = await cli(["keys", "create", name, "--scope", "metrics"], env);
+      assert.equal(code, 2);
+      assert.match(err, /^REQUEST_INVALID ".*" is no name of a key/);
+    }
+  });
+
+  it("logs each change: who, what, when", async () => {
+    const before = (await all()).changes.length;
+    const startMs = Date.now();
+    const old = await run("keys create audited --scope metrics");
+    const made = await run(`keys rotate ${old.id}`);
+    await run(`keys revoke ${made.id}`);
+    const { changes } = await all();
+    assert.equal(changes.length, before + 3);
+    assert.deepEqual(
+      changes.slice(0, 3).map(({ change, id, replaces, name }) => [change, id, replaces, name]),
+      [
+        ["revoke", made.id, old.id, "audited"],
+        ["rotate", made.id, old.id, "audited"],
+        ["create", old.id, null, "audited"],
+      ],
+    );
+    for (const { by, at } of changes.slice(0, 3)) {
+      assert.ok(by.endsWith(`@${hostname()}`), by);
+      assert.ok(Date.parse(at) >= startMs && Date.parse(at) <= Date.now());
+    }
+  });
+});

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { createKnownKeys, type KnownKeys } from "../../serving/auth/known-keys.ts";
+import { readApiKeys } from "../../store/api-keys.ts";
+import type { RedisConnection } from "../../store/redis.ts";
+import { connectRedis } from "../../store/redis.ts";
+import { addKey, putKey, revokeKey } from "../support/access.ts";
+import type { RedisServer } from "../support/redis.ts";
+import { startRedis } from "../support/redis.ts";
+import { until } from "../support/until.ts";
+
+describe("keys that a server knows", () => {
+  let server: RedisServer;
+  let writing: RedisConnection;
+  let serving: RedisConnection;
+  let keys: KnownKeys;
+  const prefix = "known-keys";
+  const warnings: string[] = [];
+  beforeEach(async () => {
+    server = await startRedis();
+    writing = connectRedis(server.url, "writing");
+    serving = connectRedis(server.url, "serving");
+    warnings.splice(0);
+    keys = createKnownKeys({
+      ...{ redis: serving, prefix, refreshMs: 50 },
+      warn: (message) => void warnings.push(message),
+    });
+    await keys.refresh();
+  });
+  afterEach(async () => {
+    keys.close();
+    await Promise.all([writing.close(), serving.close()]);
+    await server.stop();
+  });
+
+  const why = (key: string) => {
+    const outcome = keys.check(key);
+    return outcome.ok ? "ok" : outcome.why;
+  };
+  const revoke = (id: string) => revokeKey(writing, prefix, id);
+
+  it("are learnt of in the background, and revoked ones refused", async () => {
+    const one = await addKey(writing, prefix, ["describe"]);
+    const two = await addKey(writing, prefix, ["describe"]);
+    await until("the key is known", () => why(one.key) === "ok");
+    assert.deepEqual(
+      [why(`${one.key.slice(0, -1)}~`), why(one.key.slice(0, 30) + two.key.slice(30)), why("x")],
+      ["unknown", "wrong", "unknown"],
+    );
+    await revoke(one.id);
+    await until("the key is revoked", () => why(one.key) === "ended");
+    assert.equal(why(two.key), "ok");
+  });
+
+  it("end when they expire, without a word from Redis", async () => {
+    let nowMs = Date.parse("2026-01-01T00:00:00Z");
+    const expires_at = "2026-01-01T00:00:05.000Z";
+    const { key } = await addKey(writing, prefix, [], { expires_at });
+    const own = createKnownKeys({ redis: serving, prefix, clock: () => nowMs });
+    await own.refresh();
+    nowMs += 4_999;
+    assert.equal(own.check(key).ok, true);
+    nowMs += 1;
+    assert.equal(own.check(key).ok, false);
+    own.close();
+  });
+
+  it("stay as they are while Redis is down, and while it is back but empty", async () => {
+    const live = await addKey(writing, prefix, []);
+    const revoked = await addKey(writing, prefix, []);
+    await revoke(revoked.id);
+    await until("both are known", () => why(live.key) === "ok" && why(revoked.key) === "ended");
+    await server.kill();
+    await until("a warning", () => warnings.length > 0);
+    assert.match(warnings[0] ?? "", /^API keys cannot be read: Redis at /);
+    assert.deepEqual([why(live.key), why(revoked.key)], ["ok", "ended"]);
+    const empty = await startRedis({ port: server.port });
+    try {
+      await until("an empty Redis was read", () =>
+        keys.refresh().then(
+          () => false,
+          (error: Error) => /no longer has/.test(error.message),
+        ),
+      );
+      assert.deepEqual([why(live.key), why(revoked.key)], ["ok", "ended"]);
+      const other = await addKey(writing, prefix, []);
+      await until("the new key is known", () => why(other.key) === "ok");
+      assert.equal(why(live.key), "unknown");
+    } finally {
+      await empty.stop();
+    }
+  });
+
+  it("that are revoked stay so where Redis is restored from before", async () => {
+    const { key, id } = await addKey(writing, prefix, []);
+    const record = (await readApiKeys(writing, { prefix }))?.records.get(id);
+    assert.ok(record);
+    await revoke(id);
+    await until("the key is revoked", () => why(key) === "ended");
+    await putKey(writing, prefix, record);
+    await keys.refresh();
+    assert.equal(why(key), "ended");
+  });
+});
