@@ -16,10 +16,17 @@ import { describeCatalogue, describeService, describeServices } from "./describe
 import { docsRoutes } from "./docs-page.ts";
 import { headerLimits, registerGuards } from "./guards.ts";
 import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
-import { createLogger, type LogOptions, registerRequestLog, requestIdOf } from "./logging.ts";
+import {
+  createLogger,
+  type Logger,
+  type LogOptions,
+  registerRequestLog,
+  requestIdOf,
+} from "./logging.ts";
 import type { Lookup } from "./lookup.ts";
 import type { Metrics } from "./metrics.ts";
 import { type Problem, problemOf, problemType } from "./problem.ts";
+import { createRequestLogger } from "./request-logger.ts";
 import type { Tracing } from "./tracing.ts";
 
 /** How long a client may take. */
@@ -80,6 +87,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
   const loggerInstance: FastifyBaseLogger = createLogger(logOptions);
   const app = fastify({
     loggerInstance,
+    childLoggerFactory: (parent, bindings) => createRequestLogger(parent as Logger, bindings),
     genReqId: ({ headers }) => requestIdOf(headers["x-request-id"]),
     // What is worth a line is logged below, once.
     logController: new LogController({
