@@ -55,7 +55,6 @@ export async function buildProduct(folder: string): Promise<string> {
   cpSync(join(root, "store/lua"), join(out, "store/lua"), { recursive: true });
   copyFileSync(join(root, "package.json"), join(out, "package.json"));
   symlinkSync(join(root, "node_modules"), join(out, "node_modules"));
-  writeFileSync(join(out, "features/index.js"), 'export * from "../bench/online-features.js";\n');
   return out;
 }
 
@@ -93,7 +92,13 @@ export function startBuilt(
     command: process.execPath,
     args,
     cwd: built,
-    env: { ...toEnvironment(settings), NODE_ENV: "production", PORT: "0", ...env },
+    env: {
+      ...toEnvironment(settings),
+      NODE_ENV: "production",
+      PORT: "0",
+      ONCEFLOW_FEATURES: join(built, "bench/online-features.js"),
+      ...env,
+    },
     logFile: join(built, `${(args[0] ?? "").replaceAll(/\W/g, "-")}.log`),
     ready: (log) => ready.test(log),
   });

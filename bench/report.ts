@@ -77,8 +77,10 @@ function targetOf(
   return { target };
 }
 
-/** Whether the ratio is what it must be. */
-export function holds({ ratio, target }: Pick<Line, "ratio" | "target">): boolean {
+/** Whether the ratio is what it must be, or the figure where the bound is on that. */
+export function holds({ figure, ratio, target, budget, floor }: Line): boolean {
+  if (budget !== undefined) return figure <= budget;
+  if (floor !== undefined) return figure >= floor;
   return "min" in target ? ratio >= target.min : ratio <= target.max;
 }
 

@@ -71,7 +71,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def feature_store(folder: Path, redis_port: int) -> FeatureStore:
+def feature_store(folder: Path, redis_port: int, apply: bool = True) -> FeatureStore:
     """A view of the twenty columns, from the file to Redis; all else as Feast has it by default."""
     store = FeatureStore(
         config=RepoConfig(
@@ -94,8 +94,9 @@ def feature_store(folder: Path, redis_port: int) -> FeatureStore:
             path=str(folder / "absences.parquet"), timestamp_field="event_timestamp"
         ),
     )
-    with contextlib.redirect_stdout(sys.stderr):
-        store.apply([employee, absences])
+    if apply:
+        with contextlib.redirect_stdout(sys.stderr):
+            store.apply([employee, absences])
     return store
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measures Feast and Hamilton on data of the same kind as our benchmarks. Prints one line of JSON
+"""Measures Feast and Hamilton on data of the same kind as our benchmarks; `online` has Feast's
+server and ours answer in turn. Prints one line of JSON
 for each result; progress goes to standard error. Installs into bench/peers/.venv."""
 
 import argparse
 import contextlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +14,8 @@ import time
 import venv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from ports import free_port, listens
 
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
@@ -23,7 +25,9 @@ REQUIREMENTS = ["requirements.txt", "constraints.txt"]
 PEERS = {
     "feast": ("feast_materialize.py", 100_000, 3),
     "hamilton": ("hamilton_features.py", 10_000_000, 7),
+    "online": ("feast_online.py", 10_000, 7),
 }
+WITHOUT_REDIS = ["hamilton"]
 
 
 def main() -> None:
@@ -37,9 +41,12 @@ def main() -> None:
         rows, repeats = options.rows or rows, options.repeats or repeats
         with tempfile.TemporaryDirectory(prefix="onceflow-peers-") as folder:
             flags = [f"--folder={folder}", f"--rows={rows}", f"--repeats={repeats}"]
-            with redis_server(folder) if peer == "feast" else contextlib.nullcontext() as port:
+            needs_redis = peer not in WITHOUT_REDIS
+            with redis_server(folder) if needs_redis else contextlib.nullcontext() as port:
                 if port:
                     flags.append(f"--redis-port={port}")
+                if peer == "online":
+                    flags.append(f"--port={free_port()}")
                 with lines_of([python, str(HERE / script), *flags]) as lines:
                     for line in lines:
                         write(line, options.json)
@@ -52,12 +59,12 @@ def arguments() -> argparse.Namespace:
         "--rows",
         type=positive,
         help="default 100000 for Feast, which needs 16 GiB of memory for 1000000; "
-        "10000000 for Hamilton",
+        "10000000 for Hamilton, 10000 for online",
     )
     parser.add_argument(
         "--repeats",
         type=positive,
-        help="how often figure and limit are measured in turn; default 3 for Feast, 7 for Hamilton",
+        help="how often figure and limit are measured in turn; default 3 for Feast, 7 for the others",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the lines here, too")
     return parser.parse_args()
@@ -99,9 +106,7 @@ def redis_server(folder: str) -> Iterator[int]:
     for name in ["redis-server", "redis-benchmark"]:
         if not shutil.which(name):
             sys.exit(f"{name} is not on PATH")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     flags = f"--port {port} --bind 127.0.0.1 --appendonly no --dir {folder} --logfile redis.log"
     server = subprocess.Popen(["redis-server", *flags.split(), "--save", ""])
     try:
@@ -113,12 +118,6 @@ def redis_server(folder: str) -> Iterator[int]:
     finally:
         server.terminate()
         server.wait()
-
-
-def listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 @contextlib.contextmanager
