@@ -119,7 +119,6 @@ describe("logs", () => {
       { features: ["raw.name"], inputs: { [canary.id]: canary.id } },
       { features: ["raw.name"], entities: [], snapshots: { [canary.id]: canary.id } },
       { [canary.id]: 1 },
-      { features: ["careless"], inputs: { name: canary.id } },
       `{"features":["${canary.id}`,
     ]) {
       const response = await ask(payload);
@@ -132,6 +131,9 @@ describe("logs", () => {
       lines.splice(0);
     }
     assert.equal(places[0], "entities[1]");
+    // A value that could not be computed is answered, with the words of its function.
+    const careless = await ask({ features: ["careless"], inputs: { name: canary.id } });
+    assert.ok(careless.body.includes(canary.id));
     await app.inject({ url: `/${canary.id}`, headers: secrets });
     await app.inject({ url: `/v1/services/${canary.id}`, headers: secrets });
     await app.inject({ url: `/v1/services/%zz${canary.id}`, headers: secrets });
@@ -144,7 +146,7 @@ describe("logs", () => {
   function failing(logDetails: boolean): FastifyInstance {
     const cause = new Error(canary.id);
     const error = new TypeError(`cannot use ${canary.id}\n    at ${canary.id}`, { cause });
-    const broken = { ...lookup, answer: () => Promise.reject(error) };
+    const broken = { ...lookup, answerText: () => Promise.reject(error) };
     return buildApp({ catalogue, lookup: broken, log: "debug", logStream, logDetails });
   }
 
