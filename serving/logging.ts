@@ -12,10 +12,6 @@ declare module "fastify" {
     /** The problem that was answered. */
     problem: Problem | undefined;
   }
-  interface FastifyRequest {
-    /** Names the key or token of the caller; never the key itself. */
-    keyId: string | undefined;
-  }
 }
 
 export interface LogOptions {
@@ -116,7 +112,6 @@ export function registerRequestLog(
   { level, details = false }: Pick<LogOptions, "level" | "details">,
 ): void {
   app.decorateReply("problem", undefined);
-  if (!app.hasRequestDecorator("keyId")) app.decorateRequest("keyId", undefined);
   if (level !== "info" && level !== "debug") return;
   app.addHook("onResponse", (request, reply, done) => {
     const { problem } = reply;
@@ -126,7 +121,8 @@ export function registerRequestLog(
         method: request.method,
         status: reply.statusCode,
         ms: Math.round(reply.elapsedTime * 1000) / 1000,
-        ...(request.keyId === undefined ? {} : { key: request.keyId }),
+        // The id of a key or token, never the key itself; left out where nobody is recognized.
+        caller: request.caller?.id,
         ...(problem === undefined ? { rows: rowsOf(request.body) } : factsOf(problem, details)),
       },
       "request",

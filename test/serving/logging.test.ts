@@ -98,14 +98,14 @@ describe("logs", () => {
     assertClean();
   });
 
-  it("name the key of a caller by its id", async () => {
+  it("name the caller by the id of its key", async () => {
     const own = buildApp({ catalogue, lookup, log: "info", logStream });
     own.addHook("preHandler", (request, _reply, done) => {
-      request.keyId = "k_7";
+      request.caller = { id: "key k_7" } as never;
       done();
     });
     await ask({ features: ["raw.name"], entities: [] }, own);
-    assert.equal(parsed()[0]?.["key"], "k_7");
+    assert.equal(parsed()[0]?.["caller"], "key k_7");
     await own.close();
   });
 
