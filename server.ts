@@ -84,7 +84,8 @@ async function serve(configuration: Configuration): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const)
     process.once(signal, () => {
       setTimeout(() => process.exit(1), closeWithinMs).unref();
-      void close();
+      // Spans that nobody takes would keep the process.
+      void close().then(() => process.exit());
     });
   try {
     await Promise.all([lookup.refresh(), access.refresh()]);

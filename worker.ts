@@ -6,20 +6,19 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { ApplicationFailure } from "@temporalio/common";
-import {
-  DefaultLogger,
-  type LogEntry,
-  NativeConnection,
-  Runtime,
-  Worker,
-} from "@temporalio/worker";
+import { NativeConnection, Runtime, Worker } from "@temporalio/worker";
+import { traceActivities } from "./activities/tracing.ts";
+import { temporalLogger } from "./activities/worker-log.ts";
 import type { Catalogue } from "./engine/catalogue.ts";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
 import { loadProject } from "./project.ts";
+import { createLogger } from "./serving/logging.ts";
+import { createMetrics, processMetrics } from "./serving/metrics.ts";
+import { freePort, joinEndpoint, startMetrics } from "./serving/metrics-server.ts";
+import { joinObservers } from "./serving/observer.ts";
+import { startTracing, type Tracing } from "./serving/tracing.ts";
 import {
   deploymentOf,
-  type LogLevel,
   readSettings,
   type Settings,
   settingsHelp,
@@ -53,47 +52,52 @@ async function main(): Promise<void> {
       `--queue is "${values.queue}"; expected offline or online.`,
     );
   const settings = readSettings();
+  // What is said of offline work names files and runs, never a request.
+  const logOptions = {
+    level: settings.logLevel,
+    details: settings.logDetails || values.queue === "offline",
+  };
+  const log = createLogger(logOptions);
+  const sdkMetrics = settings.metricsPort === undefined ? undefined : await freePort();
   Runtime.install({
-    logger: new DefaultLogger(settings.logLevel.toUpperCase() as Uppercase<LogLevel>, writeLine),
+    logger: temporalLogger(log, logOptions),
     shutdownSignals: ["SIGINT", "SIGTERM"],
+    ...(sdkMetrics === undefined ? {} : { telemetryOptions: sdkTelemetry(sdkMetrics) }),
   });
+  const tracing = await startTracing(process.env, log);
   const connection = await connectTemporal(settings);
   const redis = connectRedis(settings.redisUrl, values.queue === "online" ? "serving" : "writing");
   const common = {
+    ...(tracing && { interceptors: { activity: [traceActivities(tracing)] } }),
     connection,
     namespace: settings.temporalNamespace,
     shutdownGraceTime: graceTime,
   };
-  const { options, close } =
+  const { options, registry, close } =
     values.queue === "online"
-      ? await onlineOptions(settings, redis)
+      ? await onlineOptions(settings, redis, tracing)
       : await offlineOptions(settings, redis);
+  if (sdkMetrics !== undefined) {
+    const { url } = await startMetrics({
+      registry: joinEndpoint(registry, `http://127.0.0.1:${sdkMetrics}/metrics`),
+      port: settings.metricsPort ?? 0,
+      host: settings.metricsHost,
+    });
+    console.log(`onceflow metrics at ${url}`);
+  }
   const worker = await Worker.create({ ...common, ...options });
   console.log(`onceflow worker polls ${options.taskQueue} on ${settings.temporalAddress}`);
   await worker.run();
   await close();
   await redis.close();
   await connection.close();
+  await tracing?.close();
 }
 
-/** One line for each entry, with what names it; a stack only of what has no code, or for debug. */
-function writeLine({ level, timestampNanos, message, meta }: LogEntry): void {
-  const { error, activityType, attempt, workflowId } = (meta ?? {}) as Readonly<
-    Record<string, unknown>
-  >;
-  const type = error instanceof ApplicationFailure ? error.type : undefined;
-  const words = [
-    new Date(Number(timestampNanos / 1_000_000n)).toISOString(),
-    level,
-    message,
-    ...(typeof activityType === "string" ? [`${activityType}, attempt ${String(attempt)}`] : []),
-    ...(typeof workflowId === "string" ? [`of ${workflowId}`] : []),
-    ...(error instanceof Error ? [`: ${type ?? error.name} ${error.message}`] : []),
-  ];
-  const isUnforeseen = error instanceof Error && (type ?? "INTERNAL") === "INTERNAL";
-  const hasStack = isUnforeseen || (level === "DEBUG" && error instanceof Error);
-  const stack = hasStack ? `\n${error.stack ?? ""}` : "";
-  process.stderr.write(`${words.join(" ").replaceAll("\n", " ")}${stack}\n`);
+/** Metrics of Temporal's SDK, in the usual units, where our own endpoint reads them. */
+function sdkTelemetry(port: number) {
+  const usual = { countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true };
+  return { metrics: { prometheus: { bindAddress: `127.0.0.1:${port}`, ...usual } } };
 }
 
 async function offlineOptions(settings: Settings, redis: RedisConnection) {
@@ -140,7 +144,7 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
     maxHeartbeatThrottleInterval: heartbeatMs,
     ...versioningOf(settings),
   };
-  return { options, close: () => Promise.resolve() };
+  return { options, registry: processMetrics(catalogue), close: () => Promise.resolve() };
 }
 
 /** What schedules name must be there. @throws DEFINITION_INVALID */
@@ -171,18 +175,26 @@ function assertNamed(
   }
 }
 
-async function onlineOptions(settings: Settings, redis: RedisConnection) {
+async function onlineOptions(
+  settings: Settings,
+  redis: RedisConnection,
+  tracing: Tracing | undefined,
+) {
   const [{ createOnlineActivities }, { createLookup }] = await Promise.all([
     import("./activities/online.ts"),
     import("./serving/lookup.ts"),
   ]);
   const catalogue = await loadProject();
-  const lookup = createLookup({ catalogue, redis, prefix: settings.prefix });
+  const metrics = createMetrics(catalogue);
+  const observe = joinObservers(metrics.observer, ...(tracing ? [tracing.observer] : []));
+  const lookup = createLookup({ catalogue, redis, prefix: settings.prefix, observe });
+  metrics.watch(lookup);
   const options = {
     taskQueue: queuesOf(settings.queue).online,
     activities: createOnlineActivities({ lookup }),
   };
-  return { options, close: () => Promise.resolve(lookup.close()) };
+  const { registry } = metrics;
+  return { options, registry, close: () => Promise.resolve(lookup.close()) };
 }
 
 async function connectTemporal({ temporalAddress }: Settings): Promise<NativeConnection> {

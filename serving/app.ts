@@ -5,6 +5,7 @@ import type {
   FastifyBaseLogger,
   FastifyInstance,
   FastifyReply,
+  FastifyRequest,
   HTTPMethods,
   RouteHandlerMethod,
 } from "fastify";
@@ -107,20 +108,23 @@ export function buildApp(options: AppOptions): FastifyInstance {
     },
     trustProxy: proxies.length > 0 && [...proxies],
     requestIdHeader: false,
-    frameworkErrors: (error, request, reply) => {
+    frameworkErrors(error, request, reply) {
       reply.header("x-request-id", request.id);
-      answerProblem(reply, error, request.id);
+      answerProblem(error, request, reply);
     },
     clientErrorHandler(error, socket) {
       const problem = endSocket(socket, error.code);
       metrics?.problem(problem.code, problem.status);
     },
   });
-  function answerProblem(reply: FastifyReply, error: unknown, requestId: string) {
-    const problem = sendProblem(reply, error, requestId);
-    metrics?.problem(problem.code, problem.status);
+  function answerProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+    const problem = problemOf(error, request.id);
+    const { code, status } = problem;
+    metrics?.problem(code, status);
+    if (status >= 500) request.log.error({ err: error, code }, "request failed");
+    // Before it is sent, since hooks that run then look at it.
     reply.problem = problem;
-    return problem;
+    void reply.code(status).headers(safetyHeaders).type(problemType).send(problem);
   }
   registerRequestLog(app, logOptions);
   metrics?.register(app);
@@ -138,11 +142,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
     reply.headers(safetyHeaders).header("x-request-id", request.id);
     done();
   });
-  app.setErrorHandler((error, request, reply) => {
-    const problem = answerProblem(reply, error, request.id);
-    if (problem.status >= 500)
-      request.log.error({ err: error, code: problem.code }, "request failed");
-  });
+  app.setErrorHandler(answerProblem);
   app.setNotFoundHandler((request) => {
     throw new OnceflowError(
       "UNKNOWN_ROUTE",
@@ -232,10 +232,4 @@ function endSocket(socket: Socket, code: string): Problem {
 
 function notReady(reply: FastifyReply, facts: object) {
   return reply.code(503).send({ status: "unavailable", ...facts });
-}
-
-function sendProblem(reply: FastifyReply, error: unknown, requestId: string) {
-  const problem = problemOf(error, requestId);
-  void reply.code(problem.status).headers(safetyHeaders).type(problemType).send(problem);
-  return problem;
 }

@@ -4,17 +4,13 @@
  */
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { type Logger, pino } from "pino";
-import { OnceflowError } from "../engine/errors.ts";
+import { type ErrorCode, errorRegistry } from "../engine/errors.ts";
 import type { Problem } from "./problem.ts";
 
 declare module "fastify" {
   interface FastifyReply {
     /** The problem that was answered. */
     problem: Problem | undefined;
-  }
-  interface FastifyRequest {
-    /** Names the key or token of the caller; never the key itself. */
-    keyId: string | undefined;
   }
 }
 
@@ -50,7 +46,10 @@ export function createLogger({ level, stream = process.stderr, details = false }
       serializers: {
         err: (error: unknown) => errorFacts(error, details),
         // What Fastify itself logs of a request; its URL is the caller's text.
-        req: ({ method, routeOptions }: FastifyRequest) => ({ method, route: routeOptions.url }),
+        req: ({ method, routeOptions }: Partial<FastifyRequest>) => ({
+          method,
+          route: routeOptions?.url,
+        }),
         res: ({ statusCode }: { readonly statusCode?: number }) => ({ status: statusCode }),
       },
       redact,
@@ -79,23 +78,32 @@ export function withoutSecrets(text: string): string {
 function errorFacts(error: unknown, details: boolean): object {
   if (!(error instanceof Error)) return { type: typeof error };
   const code = codeOf(error);
-  const isOwn = error instanceof OnceflowError && error.http >= 500 && code !== "INTERNAL";
-  const frames = (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
+  const isOwn = code !== undefined && isErrorCode(code) && code !== "INTERNAL";
+  const quotesNothing = isOwn && errorRegistry[code].http >= 500;
+  // A message may have lines that look like those of a stack.
+  const stack = (error.stack ?? "").replace(error.message, "");
+  const frames = stack.split("\n").filter((line) => /^\s+at /.test(line));
   return {
     type: error.name,
     ...(code === undefined ? {} : { code }),
-    message: details || isOwn ? error.message : "left out; ONCEFLOW_LOG_DETAILS=true shows it",
-    // An error that was foreseen has a code and a fix; where it was thrown helps nobody.
+    message:
+      details || quotesNothing ? error.message : "left out; ONCEFLOW_LOG_DETAILS=true shows it",
+    // Of what was foreseen the code says enough.
     ...(isOwn ? {} : { stack: frames.map((line) => line.trim()).join("\n") }),
     ...(error.cause === undefined ? {} : { cause: errorFacts(error.cause, details) }),
   };
 }
 
-/** The code of ours, of Node, or of a failure of Temporal. */
-function codeOf(error: Error): string | undefined {
+/** The code of an error: ours, Node's, or the type of a failure of Temporal. */
+export function codeOf(error: unknown): string | undefined {
   const { code, type } = error as { readonly code?: unknown; readonly type?: unknown };
-  return [code, type].find((each) => typeof each === "string" && /^[A-Z][A-Z0-9_]*$/.test(each)) as
-    string | undefined;
+  for (const each of [code, type])
+    if (typeof each === "string" && /^[A-Z][A-Z0-9_]*$/.test(each)) return each;
+  return undefined;
+}
+
+function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorRegistry, code);
 }
 
 /** Adds a line at level info for each request that was answered. */
@@ -104,7 +112,6 @@ export function registerRequestLog(
   { level, details = false }: Pick<LogOptions, "level" | "details">,
 ): void {
   app.decorateReply("problem", undefined);
-  if (!app.hasRequestDecorator("keyId")) app.decorateRequest("keyId", undefined);
   if (level !== "info" && level !== "debug") return;
   app.addHook("onResponse", (request, reply, done) => {
     const { problem } = reply;
@@ -114,7 +121,8 @@ export function registerRequestLog(
         method: request.method,
         status: reply.statusCode,
         ms: Math.round(reply.elapsedTime * 1000) / 1000,
-        ...(request.keyId === undefined ? {} : { key: request.keyId }),
+        // The id of a key or token, never the key itself; left out where nobody is recognized.
+        caller: request.caller?.id,
         ...(problem === undefined ? { rows: rowsOf(request.body) } : factsOf(problem, details)),
       },
       "request",

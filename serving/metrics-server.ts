@@ -71,6 +71,29 @@ export async function startMetrics({
   };
 }
 
+/** A source that reads another endpoint, such as that of Temporal's SDK, after a registry. */
+export function joinEndpoint(registry: MetricsSource, url: string): MetricsSource {
+  return {
+    async metrics() {
+      const other = fetch(url, { signal: AbortSignal.timeout(2_000) }).then(
+        (response) => response.text(),
+        () => "",
+      );
+      return (await Promise.all([registry.metrics(), other])).join("");
+    },
+  };
+}
+
+/** A port of the loopback address that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
 type MetricsJson = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
 
 /** Messages between the primary process and its workers. */

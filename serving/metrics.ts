@@ -42,12 +42,15 @@ export interface Metrics {
 
 /** Makes the metrics of a process, in a registry of their own. */
 export function createMetrics(catalogue: Catalogue): Metrics {
-  const registry = new Registry();
+  const registry = processMetrics(catalogue);
   const registers = [registry];
   const counter = (name: string, help: string, labelNames: string[] = []) =>
     new Counter({ name: `onceflow_${name}`, help, labelNames, registers });
-  addProcess(registry, catalogue);
-
+  new Gauge({
+    name: "onceflow_server_processes",
+    help: "Processes that answer requests.",
+    registers,
+  }).set(1);
   const problems = counter("http_problems_total", "Answers that are problems, by error code.", [
     "code",
     "status",
@@ -95,7 +98,9 @@ export function catalogueFingerprint({ views, features, services }: Catalogue): 
   ]);
 }
 
-function addProcess(registry: Registry, catalogue: Catalogue): void {
+/** A registry with what every process tells: its build, its memory, CPU and event loop. */
+export function processMetrics(catalogue: Catalogue): Registry {
+  const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
   // Of several workers the worst counts: an average would hide the one that is blocked. Of start
@@ -110,11 +115,7 @@ function addProcess(registry: Registry, catalogue: Catalogue): void {
     registers,
     aggregator: "first",
   }).set({ version: readVersion(), fingerprint: catalogueFingerprint(catalogue) }, 1);
-  new Gauge({
-    name: "onceflow_server_processes",
-    help: "Processes that answer requests.",
-    registers,
-  }).set(1);
+  return registry;
 }
 
 /** Where package.json is depends on whether the sources run or what was built from them. */

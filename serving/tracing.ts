@@ -5,8 +5,7 @@
  */
 import type { Context, DiagAPI, Span, TextMapGetter } from "@opentelemetry/api";
 import type { FastifyInstance } from "fastify";
-import { OnceflowError } from "../engine/errors.ts";
-import type { Logger } from "./logging.ts";
+import { codeOf, type Logger } from "./logging.ts";
 import type { LookupObserver } from "./observer.ts";
 
 declare module "fastify" {
@@ -67,7 +66,7 @@ export async function startTracing(
   const tracer = provider.getTracer("onceflow");
 
   function fail(span: Span, error: unknown): void {
-    const code = error instanceof OnceflowError ? error.code : "INTERNAL";
+    const code = codeOf(error) ?? "INTERNAL";
     // The message may quote the request.
     span.setAttribute("error.type", code).setStatus({ code: SpanStatusCode.ERROR });
   }
