@@ -9,9 +9,11 @@ const folders = {
   serving: ["engine", "store"],
   streaming: ["engine", "store"],
   workflows: [],
+  client: ["engine", "store", "serving"],
+  testing: ["engine", "store"],
 };
 
-const compositionRoots = ["dev", "test", "bench", "client", "server", "worker"];
+const compositionRoots = ["dev", "test", "bench", "cli", "client", "server", "worker", "project"];
 
 function boundary(folder, sees) {
   const forbidden = [...Object.keys(folders), ...compositionRoots].filter(

@@ -6,6 +6,7 @@
  * `index.js` or `index.ts`.
  */
 import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { type Catalogue, loadCatalogue } from "./engine/catalogue.ts";
@@ -40,26 +41,30 @@ export function findFeatures({ ONCEFLOW_FEATURES = "" }: NodeJS.ProcessEnv): str
 
 /** Imports a module; TypeScript by Node itself where it can, else by tsx. */
 async function importModule(path: string): Promise<object> {
-  const { href } = pathToFileURL(path);
-  try {
-    return (await import(href)) as object;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ERR_UNKNOWN_FILE_EXTENSION") throw error;
-    await registerTsx(path, error);
-    return (await import(href)) as object;
-  }
+  // As TypeScript itself, this file shows that a loader is there.
+  if (/\.[cm]?ts$/.test(path) && !import.meta.url.endsWith(".ts") && !runsTypeScript())
+    await registerTsx(path);
+  return (await import(pathToFileURL(path).href)) as object;
 }
 
-async function registerTsx(path: string, cause: unknown): Promise<void> {
+function runsTypeScript(): boolean {
+  const { typescript = false } = process.features as { readonly typescript?: string | false };
+  return typescript !== false;
+}
+
+async function registerTsx(path: string): Promise<void> {
   try {
-    const { register } = await import("tsx/esm/api");
-    register();
+    // That of the project, whichever package manager has put it where. What is found is the
+    // CommonJS half, which cannot register; the other is beside it.
+    const found = pathToFileURL(createRequire(path).resolve("tsx/esm/api"));
+    const api = (await import(new URL("./index.mjs", found).href)) as typeof import("tsx/esm/api");
+    api.register();
   } catch (error) {
     throw new OnceflowError(
       "CONFIG_INVALID",
       `${path} is TypeScript, which Node ${process.versions.node} does not run, and tsx is not there (${messageOf(error)}). Install tsx, take Node 22.18 or newer, or build it and set ONCEFLOW_FEATURES to the JavaScript.`,
       {},
-      cause,
+      error,
     );
   }
 }

@@ -8,7 +8,9 @@ import type { Runs } from "./temporal.ts";
 import { type Paint, paintOf, type Terminal } from "./terminal.ts";
 
 /** How the CLI is called; the beginning of every command line that it suggests. */
-export const invocation = "npm run --silent cli --";
+export const invocation = import.meta.url.includes("/node_modules/")
+  ? "npx onceflow"
+  : "npm run --silent cli --";
 
 /** Exit codes, all there are; docs/cli.md and the help say the same. */
 export const exitCodes = {

@@ -13,6 +13,8 @@ const sees: Readonly<Record<string, readonly string[]>> = {
   serving: ["engine", "store"],
   activities: ["engine", "store", "serving"],
   workflows: [],
+  client: ["engine", "store", "serving"],
+  testing: ["engine", "store"],
 };
 
 /** Type imports that cross a boundary: the contract, and the activities that workflows call. */
@@ -39,6 +41,7 @@ const polarsFiles = [
   "activities/rows.ts",
   "activities/tasks/presence.ts",
   "activities/training-set.ts",
+  "testing/batch.ts",
 ];
 
 interface Import {

@@ -304,6 +304,35 @@ describe("a plan over two sources", () => {
     assertThrows("MISSING_INPUT", () => made.bind(new Set(), new Set()), /without needs b\./);
   });
 
+  it("says where each input comes from in a row that names its entity", () => {
+    const item = entity("item", { key: "sku" });
+    const goods = source("goods", {
+      files: "goods.parquet",
+      entity: item,
+      eventTime: "at",
+      columns: { sku: string, at: timestamp, kept: int64, base: int64, spare: int64, sent: int64 },
+    });
+    const { sku, at, kept, base, spare, sent } = goods.columns;
+    const doubled = base.mul(2);
+    const wanted = {
+      code: sku.lower(),
+      hour: at.hour(),
+      ...{ doubled, more: kept.add(spare).default(0), most: spare.add(1).default(0) },
+      sum: sent.add(kept),
+    };
+    const shop = buildCatalogue({
+      goods: { ...wanted, view: featureView("goods", { source: goods, stores: [kept, doubled] }) },
+    });
+    const { inputOrigins } = plan(shop, { features: Object.keys(wanted) });
+    assert.deepEqual(
+      Object.fromEntries([...inputOrigins()].map(([{ column }, from]) => [column, from])),
+      {
+        ...{ sku: "entity", at: "store", kept: "store", base: "store" },
+        ...{ spare: "default", sent: "request" },
+      },
+    );
+  });
+
   it("takes columns as outputs by view and name", () => {
     const raw = plan(both, { features: ["plain.n", "twice"] });
     const bound = raw.bind(new Set(), byId);
