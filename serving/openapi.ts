@@ -6,6 +6,7 @@ import type { Catalogue } from "../engine/catalogue.ts";
 import type { ErrorCode } from "../engine/errors.ts";
 import type { Json } from "../engine/wire.ts";
 import { describeService } from "./describe.ts";
+import { routeActions } from "./guards.ts";
 import { bodyLimitBytes, depthLimit } from "./json-body.ts";
 import type { FeatureRequest } from "./request.ts";
 import { requestLimits } from "./request.ts";
@@ -40,14 +41,15 @@ export interface Operation {
 
 /** Problems that any request may end in. */
 const commonCodes: readonly ErrorCode[] = [
-  ...(["REQUEST_INVALID", "HEADERS_TOO_LARGE", "UNAUTHENTICATED", "FORBIDDEN"] as const),
-  ...(["RATE_LIMITED", "AUTH_UNAVAILABLE", "INTERNAL"] as const),
+  ...(["REQUEST_INVALID", "MEDIA_TYPE_UNSUPPORTED", "HEADERS_TOO_LARGE"] as const),
+  ...(["RATE_LIMITED", "INTERNAL"] as const),
 ];
 
+/** Problems of paths that are not open to all, where callers are asked who they are. */
+const accessCodes: readonly ErrorCode[] = ["UNAUTHENTICATED", "FORBIDDEN", "AUTH_UNAVAILABLE"];
+
 /** Statuses of what Node refuses before there is a request, where they are not the registry's. */
-const earlyStatuses: Readonly<Record<number, ErrorCode>> = {
-  408: "REQUEST_INVALID",
-};
+const earlyStatuses: Readonly<Record<number, ErrorCode>> = { 408: "REQUEST_INVALID" };
 
 const json = (name: string, description: string): Answer => ({
   description,
@@ -74,7 +76,7 @@ export const operations: readonly Operation[] = [
     codes: [
       ...(["VALUE_INVALID", "UNKNOWN_INPUT", "MISSING_INPUT"] as const),
       ...(["UNKNOWN_SERVICE", "UNKNOWN_FEATURE", "UNKNOWN_VIEW", "UNKNOWN_SNAPSHOT"] as const),
-      ...(["FINGERPRINT_MISMATCH", "REQUEST_TOO_LARGE", "MEDIA_TYPE_UNSUPPORTED"] as const),
+      ...(["FINGERPRINT_MISMATCH", "REQUEST_TOO_LARGE"] as const),
       ...(["VALUE_OUTDATED", "NO_SNAPSHOT", "STORE_UNAVAILABLE", "STORE_LOST"] as const),
     ],
   },
@@ -200,7 +202,7 @@ export function describeApi(catalogue: Catalogue): OpenApiDocument {
     components: {
       schemas: schemasOf(catalogue),
       securitySchemes: {
-        bearer: { type: "http", scheme: "bearer", description: "An API key." },
+        bearer: { type: "http", scheme: "bearer", description: "An API key, or a token." },
       },
     },
   };
@@ -215,6 +217,7 @@ function operationOf(operation: Operation, catalogue: Catalogue): Schema {
     operationId: id,
     summary,
     ...(description === undefined ? {} : { description }),
+    ...(isOpen(path) ? { security: [{}] } : {}),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(method === "GET" ? {} : { requestBody: requestBodyOf(catalogue) }),
     responses: responsesOf(operation),
@@ -237,11 +240,16 @@ function requestBodyOf(catalogue: Catalogue): Schema {
   };
 }
 
-function responsesOf({ answers, codes }: Operation): Schema {
+/** Whether a path is open to all, always. */
+function isOpen(path: string): boolean {
+  return routeActions[path.replaceAll(/\{(\w+)\}/g, ":$1")] === "open";
+}
+
+function responsesOf({ answers, codes, path }: Operation): Schema {
   const responses: Record<string, Schema> = {};
   for (const [status, { description, type, schema }] of Object.entries(answers))
     responses[status] = { description, content: { [type]: { schema } } };
-  const byStatus = codesByStatus([...commonCodes, ...codes]);
+  const byStatus = codesByStatus([...commonCodes, ...codes, ...(isOpen(path) ? [] : accessCodes)]);
   for (const [status, code] of Object.entries(earlyStatuses))
     byStatus.set(Number(status), [...(byStatus.get(Number(status)) ?? []), code]);
   for (const [status, own] of byStatus) {
