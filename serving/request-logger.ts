@@ -4,22 +4,37 @@
  */
 import type { Bindings, Logger } from "pino";
 
-const ignore = () => undefined;
+type Level = (typeof levels)[number];
+
+/** What a logger of a request is until it has a line to write. */
+interface Waiting {
+  readonly parent: Logger;
+  readonly bindings: Bindings;
+  own: Logger | undefined;
+}
+
+const levels = ["trace", "debug", "info", "warn", "error", "fatal"] as const;
+
+const ownOf = (waiting: Waiting): Logger =>
+  (waiting.own ??= waiting.parent.child(waiting.bindings));
+
+function methodOf(level: Level) {
+  return function write(this: Waiting, ...line: Parameters<Logger[Level]>): void {
+    if (this.parent.isLevelEnabled(level)) ownOf(this)[level](...line);
+  };
+}
+
+// Fastify looks whether each of these is there, for every request.
+const methods = {
+  ...Object.fromEntries(levels.map((level) => [level, methodOf(level)])),
+  silent: () => undefined,
+  child(this: Waiting, ...options: Parameters<Logger["child"]>) {
+    return ownOf(this).child(...options);
+  },
+};
 
 /** For Fastify's option `childLoggerFactory`. */
 export function createRequestLogger(parent: Logger, bindings: Bindings): Logger {
-  let own: Logger | undefined;
-  return new Proxy(parent, {
-    get(_, key) {
-      if (key === "level") return parent.level;
-      if (isLevel(parent, key) && !parent.isLevelEnabled(key)) return ignore;
-      own ??= parent.child(bindings);
-      const member: unknown = Reflect.get(own, key, own);
-      return typeof member === "function" ? (member.bind(own) as unknown) : member;
-    },
-  });
-}
-
-function isLevel({ levels }: Logger, key: string | symbol): key is string {
-  return typeof key === "string" && Object.hasOwn(levels.values, key);
+  const waiting: Waiting = { parent, bindings, own: undefined };
+  return Object.assign(Object.create(methods) as Logger, waiting);
 }
