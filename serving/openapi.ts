@@ -6,6 +6,7 @@ import type { Catalogue } from "../engine/catalogue.ts";
 import type { ErrorCode } from "../engine/errors.ts";
 import type { Json } from "../engine/wire.ts";
 import { describeService } from "./describe.ts";
+import { routeActions } from "./guards.ts";
 import { bodyLimitBytes, depthLimit } from "./json-body.ts";
 import type { FeatureRequest } from "./request.ts";
 import { requestLimits } from "./request.ts";
@@ -34,20 +35,21 @@ export interface Operation {
   readonly summary: string;
   readonly description?: string;
   readonly answers: Readonly<Record<number, Answer>>;
-  /** Problems beside those that any request may end in. */
+  /** Problems beside those that all paths have. */
   readonly codes: readonly ErrorCode[];
 }
 
 /** Problems that any request may end in. */
 const commonCodes: readonly ErrorCode[] = [
-  ...(["REQUEST_INVALID", "HEADERS_TOO_LARGE", "UNAUTHENTICATED", "FORBIDDEN"] as const),
-  ...(["RATE_LIMITED", "AUTH_UNAVAILABLE", "INTERNAL"] as const),
+  ...(["REQUEST_INVALID", "MEDIA_TYPE_UNSUPPORTED", "HEADERS_TOO_LARGE"] as const),
+  ...(["RATE_LIMITED", "INTERNAL"] as const),
 ];
 
+/** Problems of the paths that are not open to all, where callers are asked who they are. */
+const accessCodes: readonly ErrorCode[] = ["UNAUTHENTICATED", "FORBIDDEN", "AUTH_UNAVAILABLE"];
+
 /** Statuses of what Node refuses before there is a request, where they are not the registry's. */
-const earlyStatuses: Readonly<Record<number, ErrorCode>> = {
-  408: "REQUEST_INVALID",
-};
+const earlyStatuses: Readonly<Record<number, ErrorCode>> = { 408: "REQUEST_INVALID" };
 
 const json = (name: string, description: string): Answer => ({
   description,
@@ -74,7 +76,7 @@ export const operations: readonly Operation[] = [
     codes: [
       ...(["VALUE_INVALID", "UNKNOWN_INPUT", "MISSING_INPUT"] as const),
       ...(["UNKNOWN_SERVICE", "UNKNOWN_FEATURE", "UNKNOWN_VIEW", "UNKNOWN_SNAPSHOT"] as const),
-      ...(["FINGERPRINT_MISMATCH", "REQUEST_TOO_LARGE", "MEDIA_TYPE_UNSUPPORTED"] as const),
+      ...(["FINGERPRINT_MISMATCH", "REQUEST_TOO_LARGE"] as const),
       ...(["VALUE_OUTDATED", "NO_SNAPSHOT", "STORE_UNAVAILABLE", "STORE_LOST"] as const),
     ],
   },
@@ -173,8 +175,17 @@ export function exampleRequests(catalogue: Catalogue): Record<string, FeatureReq
   );
 }
 
+/** How the service runs, as far as callers have to know. */
+export interface ServiceTerms {
+  /** Whether callers need a key or token. */
+  readonly asksWho?: boolean;
+}
+
 /** The document of a catalogue. */
-export function describeApi(catalogue: Catalogue): OpenApiDocument {
+export function describeApi(
+  catalogue: Catalogue,
+  { asksWho = false }: ServiceTerms = {},
+): OpenApiDocument {
   const paths: Record<string, Record<string, Json>> = {};
   for (const operation of operations)
     (paths[operation.path] ??= {})[operation.method.toLowerCase()] = operationOf(
@@ -195,12 +206,12 @@ export function describeApi(catalogue: Catalogue): OpenApiDocument {
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/" }],
-    security: [{}, { bearer: [] }],
+    security: asksWho ? [{ bearer: [] }] : [{}, { bearer: [] }],
     paths,
     components: {
       schemas: schemasOf(catalogue),
       securitySchemes: {
-        bearer: { type: "http", scheme: "bearer", description: "An API key." },
+        bearer: { type: "http", scheme: "bearer", description: "An API key or a token." },
       },
     },
   };
@@ -217,6 +228,7 @@ function operationOf(operation: Operation, catalogue: Catalogue): Schema {
     ...(description === undefined ? {} : { description }),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(method === "GET" ? {} : { requestBody: requestBodyOf(catalogue) }),
+    ...(isOpen(operation) ? { security: [] } : {}),
     responses: responsesOf(operation),
   };
 }
@@ -237,11 +249,23 @@ function requestBodyOf(catalogue: Catalogue): Schema {
   };
 }
 
-function responsesOf({ answers, codes }: Operation): Schema {
+/** The path of an operation as Fastify writes it. */
+export const urlOf = ({ path }: Pick<Operation, "path">): string =>
+  path.replaceAll(/\{(\w+)\}/g, ":$1");
+
+/** Whether a path is open to all, whoever is asked who they are. */
+const isOpen = (operation: Operation): boolean => routeActions[urlOf(operation)] === "open";
+
+function responsesOf(operation: Operation): Schema {
+  const { answers, codes } = operation;
   const responses: Record<string, Schema> = {};
   for (const [status, { description, type, schema }] of Object.entries(answers))
     responses[status] = { description, content: { [type]: { schema } } };
-  const byStatus = codesByStatus([...commonCodes, ...codes]);
+  const byStatus = codesByStatus([
+    ...commonCodes,
+    ...(isOpen(operation) ? [] : accessCodes),
+    ...codes,
+  ]);
   for (const [status, code] of Object.entries(earlyStatuses))
     byStatus.set(Number(status), [...(byStatus.get(Number(status)) ?? []), code]);
   for (const [status, own] of byStatus) {
