@@ -12,7 +12,7 @@ import type {
 import { fastify, LogController } from "fastify";
 import type { Catalogue } from "../engine/catalogue.ts";
 import { type ErrorCode, OnceflowError } from "../engine/errors.ts";
-import type { Access } from "./auth/access.ts";
+import { type Access, asksWho } from "./auth/access.ts";
 import { describeCatalogue, describeService, describeServices } from "./describe.ts";
 import { docsRoutes } from "./docs-page.ts";
 import { headerLimits, registerGuards } from "./guards.ts";
@@ -164,7 +164,9 @@ export function buildApp(options: AppOptions): FastifyInstance {
       handler: ({ params }) => describeService(catalogue, (params as { name: string }).name),
     },
     { method: "GET", url: "/v1/catalogue", handler: () => describeCatalogue(catalogue) },
-    ...docsRoutes(catalogue),
+    ...docsRoutes(catalogue, {
+      asksWho: options.access !== undefined && asksWho(options.access.settings),
+    }),
     { method: "GET", url: "/healthz", handler: () => ({ status: "alive" }) },
     {
       method: "GET",

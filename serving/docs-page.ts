@@ -7,7 +7,7 @@ import type { RouteHandlerMethod } from "fastify";
 import type { Catalogue } from "../engine/catalogue.ts";
 import type { Json } from "../engine/wire.ts";
 import { describeService } from "./describe.ts";
-import type { OpenApiDocument } from "./openapi.ts";
+import type { OpenApiDocument, ServiceTerms } from "./openapi.ts";
 import { describeApi, exampleRequests, operations } from "./openapi.ts";
 import type { Schema } from "./schemas.ts";
 
@@ -59,13 +59,14 @@ export const pagePolicy = [
 const validHost = /^([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d+)?$/;
 
 /** The routes of the description, which is made when it is first asked for. */
-export function docsRoutes(catalogue: Catalogue) {
+export function docsRoutes(catalogue: Catalogue, terms: ServiceTerms) {
   let made: OpenApiDocument | undefined;
   let page = { origin: "", text: "" };
-  const document = () => (made ??= describeApi(catalogue));
+  const document = () => (made ??= describeApi(catalogue, terms));
   const docs: RouteHandlerMethod = ({ protocol, host }, reply) => {
     const origin = `${protocol}://${validHost.test(host) ? host : "127.0.0.1:8080"}`;
-    if (page.origin !== origin) page = { origin, text: renderPage(catalogue, document(), origin) };
+    if (page.origin !== origin)
+      page = { origin, text: renderPage(catalogue, document(), { ...terms, origin }) };
     return reply
       .header("content-security-policy", pagePolicy)
       .type("text/html; charset=utf-8")
@@ -77,15 +78,17 @@ export function docsRoutes(catalogue: Catalogue) {
   ] as const;
 }
 
-/**
- * The page.
- *
- * @param origin - where the examples send their requests, such as `http://127.0.0.1:8080`
- */
+/** What the commands on the page are made of. */
+interface CommandTerms extends ServiceTerms {
+  /** Where they send requests, such as `http://127.0.0.1:8080`. */
+  readonly origin: string;
+}
+
+/** The page. */
 export function renderPage(
   catalogue: Catalogue,
   document: OpenApiDocument,
-  origin: string,
+  terms: CommandTerms,
 ): string {
   const services = [...catalogue.services.keys()];
   const { schemas } = document.components;
@@ -122,9 +125,9 @@ export function renderPage(
           </ul>
         </nav>
         <h2>Operations</h2>
-        ${operations.map((operation) => operationHtml(operation, document, origin))}
+        ${operations.map((operation) => operationHtml(operation, document, terms))}
         <h2>Services</h2>
-        ${services.map((name) => serviceHtml(catalogue, name, origin))}
+        ${services.map((name) => serviceHtml(catalogue, name, terms))}
         <h2 id="schemas">Schemas</h2>
         ${Object.entries(schemas).map(([name, schema]) => schemaHtml(name, schema))}
       </body>
@@ -161,7 +164,7 @@ const plain = (text: string): Html => html`${text}`;
 function operationHtml(
   { id, method, path, summary, description = "" }: (typeof operations)[number],
   document: OpenApiDocument,
-  origin: string,
+  terms: CommandTerms,
 ): Html {
   const operation = objectAt(document.paths[path], method.toLowerCase());
   const responses = Object.entries(objectAt(operation, "responses")).map(([status, response]) => [
@@ -181,13 +184,13 @@ function operationHtml(
             ${typeHtml({ $ref: "#/components/schemas/FeatureRequest" })}; below, each service has
             requests to start from.
           </p>`
-        : html`<pre>${curl(origin, path.replaceAll(/\{(\w+)\}/g, "NAME"))}</pre>`
+        : html`<pre>${curl(terms, path.replaceAll(/\{(\w+)\}/g, "NAME"))}</pre>`
     }
     ${table(["Status", "When", "Body"], responses)}
   `;
 }
 
-function serviceHtml(catalogue: Catalogue, name: string, origin: string): Html {
+function serviceHtml(catalogue: Catalogue, name: string, terms: CommandTerms): Html {
   const service = describeService(catalogue, name);
   const examples = Object.entries(exampleRequests(catalogue)).filter(
     ([, request]) => request.service === name,
@@ -221,7 +224,7 @@ function serviceHtml(catalogue: Catalogue, name: string, origin: string): Html {
     ${examples.map(
       ([title, request]) =>
         html`<p>${title}</p>
-          <pre>${curl(origin, "/v1/features", request)}</pre>`,
+          <pre>${curl(terms, "/v1/features", request)}</pre>`,
     )}
   `;
 }
@@ -285,10 +288,11 @@ function listed(parts: readonly Html[], between: string): Html {
 }
 
 /** A command line for a shell, over POST where there is a body. */
-function curl(origin: string, path: string, body?: object): string {
+function curl({ origin, asksWho = false }: CommandTerms, path: string, body?: object): string {
   const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
   return [
     `curl -sS ${quote(origin + path)}`,
+    ...(asksWho ? ['-H "authorization: Bearer $ONCEFLOW_KEY"'] : []),
     ...(body === undefined
       ? []
       : [`-H 'content-type: application/json'`, `-d ${quote(JSON.stringify(body))}`]),

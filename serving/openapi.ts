@@ -35,7 +35,7 @@ export interface Operation {
   readonly summary: string;
   readonly description?: string;
   readonly answers: Readonly<Record<number, Answer>>;
-  /** Problems beside those that any request may end in. */
+  /** Problems beside those that all paths have. */
   readonly codes: readonly ErrorCode[];
 }
 
@@ -45,7 +45,7 @@ const commonCodes: readonly ErrorCode[] = [
   ...(["RATE_LIMITED", "INTERNAL"] as const),
 ];
 
-/** Problems of paths that are not open to all, where callers are asked who they are. */
+/** Problems of the paths that are not open to all, where callers are asked who they are. */
 const accessCodes: readonly ErrorCode[] = ["UNAUTHENTICATED", "FORBIDDEN", "AUTH_UNAVAILABLE"];
 
 /** Statuses of what Node refuses before there is a request, where they are not the registry's. */
@@ -175,8 +175,17 @@ export function exampleRequests(catalogue: Catalogue): Record<string, FeatureReq
   );
 }
 
+/** How the service runs, as far as callers have to know. */
+export interface ServiceTerms {
+  /** Whether callers need a key or token. */
+  readonly asksWho?: boolean;
+}
+
 /** The document of a catalogue. */
-export function describeApi(catalogue: Catalogue): OpenApiDocument {
+export function describeApi(
+  catalogue: Catalogue,
+  { asksWho = false }: ServiceTerms = {},
+): OpenApiDocument {
   const paths: Record<string, Record<string, Json>> = {};
   for (const operation of operations)
     (paths[operation.path] ??= {})[operation.method.toLowerCase()] = operationOf(
@@ -197,12 +206,12 @@ export function describeApi(catalogue: Catalogue): OpenApiDocument {
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/" }],
-    security: [{}, { bearer: [] }],
+    security: asksWho ? [{ bearer: [] }] : [{}, { bearer: [] }],
     paths,
     components: {
       schemas: schemasOf(catalogue),
       securitySchemes: {
-        bearer: { type: "http", scheme: "bearer", description: "An API key, or a token." },
+        bearer: { type: "http", scheme: "bearer", description: "An API key or a token." },
       },
     },
   };
@@ -217,9 +226,9 @@ function operationOf(operation: Operation, catalogue: Catalogue): Schema {
     operationId: id,
     summary,
     ...(description === undefined ? {} : { description }),
-    ...(isOpen(path) ? { security: [{}] } : {}),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(method === "GET" ? {} : { requestBody: requestBodyOf(catalogue) }),
+    ...(isOpen(operation) ? { security: [] } : {}),
     responses: responsesOf(operation),
   };
 }
@@ -240,16 +249,23 @@ function requestBodyOf(catalogue: Catalogue): Schema {
   };
 }
 
-/** Whether a path is open to all, always. */
-function isOpen(path: string): boolean {
-  return routeActions[path.replaceAll(/\{(\w+)\}/g, ":$1")] === "open";
-}
+/** The path of an operation as Fastify writes it. */
+export const urlOf = ({ path }: Pick<Operation, "path">): string =>
+  path.replaceAll(/\{(\w+)\}/g, ":$1");
 
-function responsesOf({ answers, codes, path }: Operation): Schema {
+/** Whether a path is open to all, whoever is asked who they are. */
+const isOpen = (operation: Operation): boolean => routeActions[urlOf(operation)] === "open";
+
+function responsesOf(operation: Operation): Schema {
+  const { answers, codes } = operation;
   const responses: Record<string, Schema> = {};
   for (const [status, { description, type, schema }] of Object.entries(answers))
     responses[status] = { description, content: { [type]: { schema } } };
-  const byStatus = codesByStatus([...commonCodes, ...codes, ...(isOpen(path) ? [] : accessCodes)]);
+  const byStatus = codesByStatus([
+    ...commonCodes,
+    ...(isOpen(operation) ? [] : accessCodes),
+    ...codes,
+  ]);
   for (const [status, code] of Object.entries(earlyStatuses))
     byStatus.set(Number(status), [...(byStatus.get(Number(status)) ?? []), code]);
   for (const [status, own] of byStatus) {

@@ -6,9 +6,10 @@ import type { Browser } from "playwright-core";
 import { findOnPath } from "../../dev/processes.ts";
 import type { Catalogue } from "../../engine/catalogue.ts";
 import { buildApp } from "../../serving/app.ts";
+import { renderPage } from "../../serving/docs-page.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import { operations } from "../../serving/openapi.ts";
+import { describeApi, operations } from "../../serving/openapi.ts";
 import { launchChromium } from "../support/chromium.ts";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
@@ -90,6 +91,14 @@ describe("the page of the API", () => {
       const { stdout } = await run("sh", ["-c", command]);
       assert.ok("results" in (JSON.parse(stdout) as object), command);
     }
+  });
+
+  it("shows with its commands where the key goes, if callers need one", () => {
+    const { catalogue } = example;
+    const terms = { asksWho: true, origin: "http://127.0.0.1:8080" };
+    const page = renderPage(catalogue, describeApi(catalogue, terms), terms);
+    const keys = page.split("-H &#34;authorization: Bearer $ONCEFLOW_KEY&#34;").length - 1;
+    assert.equal(keys, page.split("<pre>").length - 1);
   });
 
   describe("in a browser", function () {

@@ -16,7 +16,10 @@ import {
   exampleRequests,
   type OpenApiDocument,
   operations,
+  urlOf,
 } from "../../serving/openapi.ts";
+import { openAccess } from "../../serving/auth/access.ts";
+import { accessSettings, addKey, bearer } from "../support/access.ts";
 import { anyValueOf } from "../support/arbitrary.ts";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
@@ -83,9 +86,9 @@ describe("the OpenAPI document", () => {
     await app.ready();
     const urls = urlsOf(app.printRoutes({ commonPrefix: false }));
     const described = new Map<string, string[]>();
-    for (const { path, method } of operations) {
-      const url = path.replaceAll(/\{(\w+)\}/g, ":$1");
-      described.set(url, [...(described.get(url) ?? []), method]);
+    for (const operation of operations) {
+      const url = urlOf(operation);
+      described.set(url, [...(described.get(url) ?? []), operation.method]);
     }
     assert.deepEqual([...urls].sort(), [...described.keys()].sort());
     for (const [url, methods] of described)
@@ -208,6 +211,47 @@ describe("the OpenAPI document", () => {
       satisfies(JSON.parse(body), `${place}${pointerOf("application/problem+json", "schema")}`);
     }
     await early.close();
+  });
+
+  it("describes how callers without a key, with too few scopes or too many requests are refused", async () => {
+    const { catalogue, writing, serving, redis } = example;
+    const prefix = `${redis.prefix}-keys`;
+    const { key } = await addKey(writing, prefix, ["read:service:presence"]);
+    const settings = accessSettings({ callerRate: { perSecond: 1, burst: 2 } });
+    const access = openAccess(settings, { redis: serving, prefix });
+    await access.refresh();
+    const guarded = buildApp({ catalogue, lookup, log: "silent", access });
+    const described = await guarded.inject({ url: "/openapi.json" });
+    assert.equal(described.statusCode, 401);
+    isDescribed("/openapi.json", "get", described);
+    const ask = (service: string, headers: object) =>
+      guarded.inject({
+        ...{ method: "POST", url: "/v1/features", payload: { service, entities: [] } },
+        headers: { ...headers },
+      });
+    for (const [response, status] of [
+      [await ask("presence", {}), 401],
+      [await ask("model_x", bearer(key)), 403],
+      [await ask("presence", bearer(key)), 200],
+      [await ask("presence", bearer(key)), 429],
+    ] as const) {
+      assert.equal(response.statusCode, status, response.body);
+      isDescribed("/v1/features", "post", response);
+    }
+    isDescribed("/readyz", "get", await guarded.inject("/readyz"));
+    await guarded.close();
+    access.close();
+    const withKeys = describeApi(catalogue, { asksWho: true });
+    assert.deepEqual(withKeys["security"], [{ bearer: [] }]);
+    assert.deepEqual(
+      operations
+        .filter(({ path, method }) => {
+          const described = withKeys.paths[path]?.[method.toLowerCase()] as { security?: object };
+          return described.security !== undefined;
+        })
+        .map(({ path }) => path),
+      ["/healthz", "/readyz"],
+    );
   });
 
   it("lists codes of the registry under their own status", () => {
