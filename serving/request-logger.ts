@@ -6,16 +6,20 @@ import type { Bindings, Logger } from "pino";
 
 const ignore = () => undefined;
 
-/** For Fastify's option `childLoggerFactory`. */
+type Method = (...args: readonly unknown[]) => unknown;
+
+/** For Fastify's option `childLoggerFactory`; Fastify looks at each method once for a request. */
 export function createRequestLogger(parent: Logger, bindings: Bindings): Logger {
   let own: Logger | undefined;
   return new Proxy(parent, {
     get(_, key) {
-      if (key === "level") return parent.level;
       if (isLevel(parent, key) && !parent.isLevelEnabled(key)) return ignore;
-      own ??= parent.child(bindings);
-      const member: unknown = Reflect.get(own, key, own);
-      return typeof member === "function" ? (member.bind(own) as unknown) : member;
+      const ofParent: unknown = Reflect.get(parent, key, parent);
+      if (typeof ofParent !== "function") return ofParent;
+      return (...args: readonly unknown[]) => {
+        own ??= parent.child(bindings);
+        return Reflect.apply(Reflect.get(own, key, own) as Method, own, args);
+      };
     },
   });
 }
