@@ -24,6 +24,7 @@ const root = fileURLToPath(new URL("../", import.meta.url));
 
 /** Programs that are run; what they import is built as well. */
 const programs = [
+  "client.ts",
   "server.ts",
   "worker.ts",
   "bench/online-features.ts",
@@ -66,6 +67,20 @@ export interface Server {
   readonly stop: () => Promise<void>;
 }
 
+/** Makes an API key that may read everything, by the command that a user takes. */
+export async function createKey(built: string, settings: Settings): Promise<string> {
+  const args = ["client.js", "keys", "create", "bench", "--scope", "read:*", "--json"];
+  const options = { cwd: built, env: environmentOf(built, settings) };
+  const { stdout } = await promisify(execFile)(process.execPath, args, options);
+  return (JSON.parse(stdout) as { readonly key: string }).key;
+}
+
+/** Starts the HTTP service, which asks for keys; the rate of a caller is counted and not reached. */
+export function startService(built: string, settings: Settings): Promise<Server> {
+  const env = { ONCEFLOW_AUTH: "keys", ONCEFLOW_CALLER_RATE: "1000000:1000000" };
+  return startServer(built, ["server.js"], settings, env);
+}
+
 /** Starts a program of the build and waits until it says where it listens. */
 export async function startServer(
   built: string,
@@ -92,16 +107,19 @@ export function startBuilt(
     command: process.execPath,
     args,
     cwd: built,
-    env: {
-      ...toEnvironment(settings),
-      NODE_ENV: "production",
-      PORT: "0",
-      ONCEFLOW_FEATURES: join(built, "bench/online-features.js"),
-      ...env,
-    },
+    env: { ...environmentOf(built, settings), ...env },
     logFile: join(built, `${(args[0] ?? "").replaceAll(/\W/g, "-")}.log`),
     ready: (log) => ready.test(log),
   });
+}
+
+function environmentOf(built: string, settings: Settings): NodeJS.ProcessEnv {
+  return {
+    ...toEnvironment(settings),
+    NODE_ENV: "production",
+    PORT: "0",
+    ONCEFLOW_FEATURES: join(built, "bench/online-features.js"),
+  };
 }
 
 /** A tick of the clock in /proc. */

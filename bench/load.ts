@@ -21,12 +21,13 @@ export interface Load {
   readonly seconds: number;
 }
 
-/** The bytes of a POST with a JSON body. */
-export function post(path: string, body: object, headers = ""): Buffer {
+/** The bytes of a POST with a JSON body, and with an API key where there is one. */
+export function post(path: string, body: object, key?: string): Buffer {
   const json = JSON.stringify(body);
+  const authorization = key === undefined ? "" : `authorization: Bearer ${key}\r\n`;
   return Buffer.from(
-    `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n${headers}content-type: application/json\r\n` +
-      `content-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
+    `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n` +
+      `${authorization}content-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
   );
 }
 

@@ -142,7 +142,7 @@ const limits = {
   naive: "a Fastify route with an HMGET of 20 fields for each entity, and JSON of the values",
 };
 
-/** The same requests for both, as bytes, and the size of the answer that they get. */
+/** The same requests for both, key and all, as bytes, and the size of the answer that they get. */
 export async function targetsOf(
   site: Site,
   { request, limit }: Pick<Case, "request" | "limit">,
@@ -155,7 +155,7 @@ export async function targetsOf(
   const bodies = Array.from({ length: 512 }, () => request(draw));
   const targetOf = ({ port }: Server, path: string): Target => ({
     port,
-    requests: bodies.map((body) => post(path, body)),
+    requests: bodies.map((body) => post(path, body, site.key)),
   });
   const figure = targetOf(site.service, "/v1/features");
   const bytes = await answerBytes(figure);

@@ -6,7 +6,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Progress } from "../dev/progress.ts";
 import { buildCatalogue } from "../engine/catalogue.ts";
 import type { Settings } from "../settings.ts";
-import { buildProduct, type Server, startServer } from "./built.ts";
+import { buildProduct, createKey, type Server, startServer, startService } from "./built.ts";
 import { writeDataSet } from "./data.ts";
 import { type Environment, materializeDirectly, valueBytes } from "./environment.ts";
 import { inProcessCases } from "./in-process.ts";
@@ -30,6 +30,8 @@ export interface Site {
   readonly entities: number;
   /** Of an entity's row, and of the plain key in its place. */
   readonly rowBytes: number;
+  /** An API key of the service. */
+  readonly key: string;
   readonly service: Server;
   readonly bare: Server;
   readonly naive: Server;
@@ -45,10 +47,11 @@ export async function* benchOnline(
   const rowBytes = await progress.step(`${entities} entities`, () => fill(environment));
   const limit = (name: string) =>
     startServer(built, [`bench/limits/${name}.js`, settings.redisUrl], settings);
-  const service = await startServer(built, ["server.js"], settings);
+  const key = await createKey(built, settings);
+  const service = await startService(built, settings);
   const bare = await limit("bare-route");
   const naive = await limit("naive-route");
-  const site: Site = { built, settings, entities, rowBytes, service, bare, naive };
+  const site: Site = { built, settings, entities, rowBytes, key, service, bare, naive };
   try {
     yield* httpCases(site, options, progress);
     yield* latencyOverLoad(site, options, progress);

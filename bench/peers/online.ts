@@ -4,26 +4,13 @@
  * runs it.
  */
 import { openProgress } from "../../dev/progress.ts";
-import { buildProduct, startServer } from "../built.ts";
+import { buildProduct, createKey, startService } from "../built.ts";
 import { openEnvironment } from "../environment.ts";
 import { closedLoop, percentile, post, type Target } from "../load.ts";
 import { fill } from "../online.ts";
 import { measurePairs } from "../pairs.ts";
 import { createRandom } from "../random.ts";
 import { lineOf, median, rounded } from "../report.ts";
-
-/** @throws where an answer lacks a value of the 34 features: a fast figure of none is no figure */
-async function requireValues(port: number, path: string, body: object): Promise<void> {
-  const response = await fetch(`http://127.0.0.1:${port}${path}`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  const text = await response.text();
-  // Feast answers with the key as well.
-  const present = text.split('"PRESENT"').length - 1;
-  if (present < 34) throw new Error(`${present} of 34 values are there: ${text.slice(0, 500)}`);
-}
 
 const [feastPort = "", pairs = "7", config = "{}"] = process.argv.slice(2);
 const secondsEach = 4;
@@ -34,7 +21,21 @@ const progress = openProgress();
 const environment = await openEnvironment(progress);
 const built = await progress.step("build", () => buildProduct(environment.folder));
 const rows = await fill(environment);
-const server = await startServer(built, ["server.js"], environment.settings);
+const key = await createKey(built, environment.settings);
+const server = await startService(built, environment.settings);
+/** @throws where an answer lacks a value of the 34 features: a fast figure of none is no figure */
+async function requireValues(port: number, path: string, body: object): Promise<void> {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
+    body: JSON.stringify(body),
+  });
+  const text = await response.text();
+  // Feast answers with the key as well.
+  const present = text.split('"PRESENT"').length - 1;
+  if (present < 34) throw new Error(`${present} of 34 values are there: ${text.slice(0, 500)}`);
+}
+
 try {
   for (const [count, service, form] of [
     [1, "one", "rows"],
@@ -55,11 +56,11 @@ try {
     const ours: Target = {
       port: server.port,
       requests: ids.map((each) =>
-        post("/v1/features", {
-          service: "features_34",
-          entities: each.map((id) => ({ id })),
-          form,
-        }),
+        post(
+          "/v1/features",
+          { service: "features_34", entities: each.map((id) => ({ id })), form },
+          key,
+        ),
       ),
     };
     const feast: Target = {
