@@ -2,7 +2,7 @@
  * What stands before every route: limits on headers, rate limits, who asks and whether they may.
  * All of it but the names in a request is settled before a byte of the body is read.
  */
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type {
   FastifyInstance,
   FastifyReply,
@@ -61,7 +61,7 @@ export function registerGuards(app: FastifyInstance, options: GuardOptions): voi
 
   app.addHook("onRequest", (request, reply, done) => {
     try {
-      checkHeaders(request.headers, request.raw.rawHeaders.length / 2);
+      checkHead(request.raw);
       if (addressRate) spend(addressRate, callerOfAddress(request.ip), reply);
       const admitted = admit?.(request, reply);
       if (admitted === undefined) done();
@@ -173,7 +173,30 @@ function spend(rate: RateLimit, caller: string, reply: FastifyReply): void {
 
 const otherCharset = /;\s*charset\s*=\s*(?!"?utf-?8"?\s*(?:;|$))/i;
 
-function checkHeaders(headers: IncomingHttpHeaders, count: number): void {
+const singleHeaders = ["host", "authorization", "content-type"] as const;
+
+/** How many of the headers, name and value in turn, have a name. */
+function countOf(rawHeaders: readonly string[], name: string): number {
+  let count = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const each = rawHeaders[i];
+    if (each?.length === name.length && each.toLowerCase() === name) count++;
+  }
+  return count;
+}
+
+function checkHead({ headers, rawHeaders, httpVersionMajor }: IncomingMessage): void {
+  // Node takes a line without a version for HTTP/0.9, which has no headers at all.
+  if (httpVersionMajor !== 1)
+    throw new OnceflowError("REQUEST_INVALID", "the request is no valid HTTP/1.1.");
+  // Of these Node keeps the first, where a proxy may have gone by the last.
+  for (const name of singleHeaders)
+    if (headers[name] !== undefined && countOf(rawHeaders, name) > 1)
+      throw new OnceflowError(
+        "REQUEST_INVALID",
+        `the header ${name} is there twice; send it once.`,
+      );
+  const count = rawHeaders.length / 2;
   if (count > headerLimits.count)
     throw new OnceflowError(
       "HEADERS_TOO_LARGE",
