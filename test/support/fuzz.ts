@@ -53,7 +53,7 @@ function createMutator(seed: number, valid: readonly object[]) {
       else if (at < list.length) list[at] = change(list[at]);
       return list;
     }
-    const members = Object.entries(json);
+    const members = Object.entries(json) as [string, unknown][];
     const at = below(members.length + 1);
     const [name, value] = members[at] ?? [pick(words), any()];
     if (random() < 0.2) members.splice(at, 1);
