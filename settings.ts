@@ -32,6 +32,8 @@ export interface Settings {
    * it; without it, any worker takes any run.
    */
   readonly build: string | undefined;
+  /** ONCEFLOW_KEY: the API key or token with which the CLI asks the HTTP service; none by default. */
+  readonly key: string | undefined;
   /** ONCEFLOW_LOG, in any case; warn by default. */
   readonly logLevel: LogLevel;
   /** ONCEFLOW_LOG_DETAILS: whether log lines may quote requests; false by default. */
@@ -63,6 +65,7 @@ export const settingsHelp = `Environment:
   ONCEFLOW_WEBHOOKS   JSON object: name to {"url":"https://…","secret":"whsec_…"}, for schedules
   ONCEFLOW_FEATURES   module of the features (features/index.ts or .js of the project)
   ONCEFLOW_BUILD      name of this build: a run stays with workers of the build that began it (none)
+  ONCEFLOW_KEY        API key or token for the HTTP service, with --via http (none)
   ONCEFLOW_LOG        log of workers and server: ${logLevels.join(", ")} (warn)
   ${observabilityHelp.replaceAll("\n", "\n  ")}`;
 
@@ -85,6 +88,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
     sources: readSources(text("ONCEFLOW_SOURCES", "{}")),
     webhooks: readWebhooks(text("ONCEFLOW_WEBHOOKS", "{}")),
     build: readBuild(text("ONCEFLOW_BUILD", "")),
+    key: readKey(text("ONCEFLOW_KEY", "")),
     logLevel: readLogLevel(text("ONCEFLOW_LOG", "warn")),
     logDetails: readFlag("ONCEFLOW_LOG_DETAILS", text("ONCEFLOW_LOG_DETAILS", "false")),
     readyRule: readReadyRule(text("ONCEFLOW_READY", "filled")),
@@ -121,6 +125,17 @@ function readBuild(text: string): string | undefined {
     "CONFIG_INVALID",
     `ONCEFLOW_BUILD is "${text.slice(0, 60)}"; give up to 100 letters, digits, "_", "-" and ".", such as a commit.`,
     { name: "ONCEFLOW_BUILD" },
+  );
+}
+
+function readKey(text: string): string | undefined {
+  if (text === "") return undefined;
+  if (/^[\x21-\x7e]+$/.test(text)) return text;
+  throw new OnceflowError(
+    "CONFIG_INVALID",
+    // What it holds is secret.
+    "ONCEFLOW_KEY has a space, a line end or a letter that no key has; set it to the key alone.",
+    { name: "ONCEFLOW_KEY" },
   );
 }
 

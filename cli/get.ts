@@ -72,7 +72,7 @@ async function ask(
       });
     }
     case "http":
-      return postRequest(url, request);
+      return postRequest(url, request, context.settings().key);
     case "temporal":
       return (await openRuns(context.settings())).getFeatures(request);
   }

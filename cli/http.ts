@@ -10,18 +10,27 @@ const timeoutMs = 10_000;
 const ofProblem: readonly string[] = ["type", "title", "status", "code", "detail"];
 
 /**
- * Posts a request to the service at a URL.
+ * Posts a request to the service at a URL, with a key or token where there is one.
  *
  * @throws the service's own error by its code, SERVER_UNAVAILABLE where none answers in 10 seconds
  */
-export async function postRequest(url: string, request: FeatureRequest): Promise<FeatureAnswer> {
+export async function postRequest(
+  url: string,
+  request: FeatureRequest,
+  key?: string,
+): Promise<FeatureAnswer> {
   const target = routeOf(url);
   let status: number;
   let text: string;
   try {
     const response = await fetch(target, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: {
+        "content-type": "application/json",
+        ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+      },
+      // Not to another place, which would get the key.
+      redirect: "error",
       body: JSON.stringify(request),
       signal: AbortSignal.timeout(timeoutMs),
     });

@@ -69,7 +69,7 @@ export function addKeys(program: Command, context: Context): void {
       ),
     [
       "keys create shop --scope read:service:model_x",
-      "keys create prometheus --scope metrics --expires never --json",
+      "keys create dashboard --scope describe --expires never --json",
     ],
   );
   finishCommand(

@@ -2,12 +2,11 @@
  * What stands before every route: limits on headers, rate limits, who asks and whether they may.
  * All of it but the names in a request is settled before a byte of the body is read.
  */
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type {
   FastifyInstance,
   FastifyReply,
   FastifyRequest,
-  preHandlerHookHandler,
   preSerializationHookHandler,
 } from "fastify";
 import type { Catalogue } from "../engine/catalogue.ts";
@@ -26,8 +25,13 @@ export const routeActions: Readonly<Record<string, Action>> = {
   "/v1/catalogue": "describe",
   "/openapi.json": "describe",
   "/docs": "describe",
-  "/metrics": "metrics",
 };
+
+/** What a request needs; undefined for a path that is not there: any caller may learn so. */
+function actionOf({ routeOptions: { url } }: FastifyRequest): Action | undefined {
+  if (url === undefined) return undefined;
+  return Object.hasOwn(routeActions, url) ? routeActions[url] : "admin";
+}
 
 /** What the headers of a request may be at most. */
 export const headerLimits = { count: 100, bytes: 16 * 1024 } as const;
@@ -36,9 +40,6 @@ declare module "fastify" {
   interface FastifyRequest {
     /** Who asks; null where nobody is asked who they are, or none was recognized. */
     caller: Caller | null;
-  }
-  interface FastifyContextConfig {
-    action?: Action;
   }
 }
 
@@ -50,7 +51,7 @@ export interface GuardOptions {
   readonly replyMs: number;
 }
 
-/** Puts the guards before the routes that are registered after this call. */
+/** Puts the guards before every route. */
 export function registerGuards(app: FastifyInstance, options: GuardOptions): void {
   const { catalogue, access, replyMs } = options;
   closeSlowReaders(app, replyMs);
@@ -61,7 +62,7 @@ export function registerGuards(app: FastifyInstance, options: GuardOptions): voi
 
   app.addHook("onRequest", (request, reply, done) => {
     try {
-      checkHeaders(request.headers, request.raw.rawHeaders.length / 2);
+      checkHead(request.raw);
       if (addressRate) spend(addressRate, callerOfAddress(request.ip), reply);
       const admitted = admit?.(request, reply);
       if (admitted === undefined) done();
@@ -77,27 +78,23 @@ export function registerGuards(app: FastifyInstance, options: GuardOptions): voi
   if (admit === undefined) return;
 
   const checkRead = createReadCheck(catalogue);
-  const mayRead: preHandlerHookHandler = (request, reply, done) => {
+  app.addHook("preHandler", (request, _reply, done) => {
     try {
-      if (request.caller === null) throw forbidden();
-      checkRead(request.caller.grants, request.body);
+      if (actionOf(request) === "read") checkRead(request.caller, request.body);
       done();
     } catch (error) {
       done(error as Error);
     }
-  };
-  app.addHook("onRoute", (route) => {
-    const action = Object.hasOwn(routeActions, route.url) ? routeActions[route.url] : undefined;
-    route.config = { ...route.config, action: action ?? "admin" };
-    if (action === "read") route.preHandler = mayRead;
-    if (route.url === "/readyz") route.preSerialization = hideReadiness;
   });
+  app.addHook("preSerialization", hideReadiness);
 }
 
 /** To strangers readiness is a yes or no: its reasons name views and addresses. */
 const hideReadiness: preSerializationHookHandler<unknown> = (request, _reply, payload, done) => {
-  const sees = request.caller?.grants.actions.has("describe") === true;
-  done(null, sees ? payload : { status: (payload as { readonly status?: unknown }).status });
+  const isHidden =
+    request.routeOptions.url === "/readyz" &&
+    request.caller?.grants.actions.has("describe") !== true;
+  done(null, isHidden ? { status: (payload as { readonly status?: unknown }).status } : payload);
 };
 
 /** Lets a request pass, or throws; a promise where a token must be checked. */
@@ -113,8 +110,7 @@ function createAdmission(app: FastifyInstance, access: Access): Admission {
     reply: FastifyReply,
     found: Caller | Unrecognized,
   ): void {
-    // A path that is not there needs a caller, who then learns that it is not.
-    const { action } = request.routeOptions.config;
+    const action = actionOf(request);
     if ("why" in found) {
       if (action === "open") return;
       report(request, "UNAUTHENTICATED", found);
@@ -137,7 +133,7 @@ function createAdmission(app: FastifyInstance, access: Access): Admission {
     if (!(found instanceof Promise)) return void settle(request, reply, found);
     return found
       .catch((error: unknown): Unrecognized => {
-        if (request.routeOptions.config.action !== "open") throw error;
+        if (actionOf(request) !== "open") throw error;
         return { why: "tokens cannot be checked" };
       })
       .then((each) => settle(request, reply, each));
@@ -173,7 +169,30 @@ function spend(rate: RateLimit, caller: string, reply: FastifyReply): void {
 
 const otherCharset = /;\s*charset\s*=\s*(?!"?utf-?8"?\s*(?:;|$))/i;
 
-function checkHeaders(headers: IncomingHttpHeaders, count: number): void {
+const singleHeaders = ["host", "authorization", "content-type"] as const;
+
+/** How many of the headers, name and value in turn, have a name. */
+function countOf(rawHeaders: readonly string[], name: string): number {
+  let count = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const each = rawHeaders[i];
+    if (each?.length === name.length && each.toLowerCase() === name) count++;
+  }
+  return count;
+}
+
+function checkHead({ headers, rawHeaders, httpVersionMajor }: IncomingMessage): void {
+  // Node takes a line without a version for HTTP/0.9, which has no headers at all.
+  if (httpVersionMajor !== 1)
+    throw new OnceflowError("REQUEST_INVALID", "the request is no valid HTTP/1.1.");
+  // Of these Node keeps the first, where a proxy may have gone by the last.
+  for (const name of singleHeaders)
+    if (headers[name] !== undefined && countOf(rawHeaders, name) > 1)
+      throw new OnceflowError(
+        "REQUEST_INVALID",
+        `the header ${name} is there twice; send it once.`,
+      );
+  const count = rawHeaders.length / 2;
   if (count > headerLimits.count)
     throw new OnceflowError(
       "HEADERS_TOO_LARGE",

@@ -3,7 +3,7 @@
  * reads Redis cannot use it. All records lie in one hash with a revision: readers see by one field
  * that nothing has changed, and writers that somebody else was faster.
  */
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { hash, randomBytes, timingSafeEqual } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
 import { createKeys } from "./keys.ts";
 import { pairsOf, type RedisConnection, type RedisReply, textOf } from "./redis.ts";
@@ -82,7 +82,7 @@ export function isApiKey(text: string, digest: Buffer): boolean {
 }
 
 function digestOf(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
+  return hash("sha256", text, "buffer");
 }
 
 /**

@@ -2,7 +2,6 @@
  * Scopes: what a caller may do. The whole language:
  *
  *   admin                everything
- *   metrics              the metrics
  *   describe             the catalogue, the services, the OpenAPI document
  *   read:*               every feature
  *   read:service:<name>  the features of one service, asked for by the service's name
@@ -16,7 +15,7 @@ import { OnceflowError } from "../../engine/errors.ts";
 import { parseRequest } from "../request.ts";
 
 /** What a route needs; `open` needs nothing. */
-export type Action = "open" | "read" | "describe" | "metrics" | "admin";
+export type Action = "open" | "read" | "describe" | "admin";
 
 /** What scopes add up to. */
 export interface Grants {
@@ -27,7 +26,7 @@ export interface Grants {
   readonly views: ReadonlySet<string>;
 }
 
-const plain = ["admin", "metrics", "describe", "read:*"] as const;
+const plain = ["admin", "describe", "read:*"] as const;
 const named = /^read:(service|view):(.+)$/;
 
 /** The forms that a scope may have, for messages. */
@@ -56,7 +55,7 @@ export function grantsOf(scopes: readonly string[]): Grants {
     if (kind === "view") views.add(name);
     if (kind !== "plain" || name === "read:*") actions.add("read");
     else if (name === "admin")
-      for (const action of ["read", "describe", "metrics", "admin"] as const) actions.add(action);
+      for (const action of ["read", "describe", "admin"] as const) actions.add(action);
     else actions.add(name as Action);
   }
   const readsAll = scopes.includes("admin") || scopes.includes("read:*");
@@ -72,7 +71,9 @@ export function grantsOf(scopes: readonly string[]): Grants {
  * @throws (the check) FORBIDDEN; REQUEST_INVALID or REQUEST_TOO_LARGE where nobody could tell what
  *   is asked; UNKNOWN_SERVICE for a service that is allowed but is not there
  */
-export function createReadCheck(catalogue: Catalogue): (grants: Grants, body: unknown) => void {
+export function createReadCheck(
+  catalogue: Catalogue,
+): (caller: { readonly grants: Grants } | null, body: unknown) => void {
   const viewsOfService = new Map(
     [...catalogue.services].map(([name, { outputs }]) => [
       name,
@@ -112,9 +113,10 @@ export function createReadCheck(catalogue: Catalogue): (grants: Grants, body: un
     throw forbidden();
   }
 
-  return (grants, body) => {
-    if (grants.readsAll) return;
-    const read = readable(grants, body);
+  return (caller, body) => {
+    if (caller === null) throw forbidden();
+    if (caller.grants.readsAll) return;
+    const read = readable(caller.grants, body);
     const { snapshots, max_age } = membersOf(body);
     for (const byView of [snapshots, max_age])
       for (const view of Object.keys(membersOf(byView))) if (!read.has(view)) throw forbidden();

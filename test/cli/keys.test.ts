@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { hostname } from "node:os";
 import { Redis } from "ioredis";
+import { loadCatalogue } from "../../engine/catalogue.ts";
+import { buildApp } from "../../serving/app.ts";
+import { openAccess } from "../../serving/auth/access.ts";
+import { createLookup } from "../../serving/lookup.ts";
+import { accessSettings } from "../support/access.ts";
 import type { ApiKeyChange } from "../../store/api-keys.ts";
 import type { KnownKeys } from "../../serving/auth/known-keys.ts";
 import { createKnownKeys } from "../../serving/auth/known-keys.ts";
@@ -93,21 +98,21 @@ describe("keys", () => {
   });
 
   it("makes a key that never expires, as JSON", async () => {
-    const made = await run("keys create prometheus --scope metrics --expires never");
+    const made = await run("keys create dashboard --scope describe --expires never");
     assert.deepEqual(
       [made.name, made.scopes, made.state, made.expires_at, made.replaces],
-      ["prometheus", ["metrics"], "active", null, null],
+      ["dashboard", ["describe"], "active", null, null],
     );
     nowMs += days(100_000);
     assert.ok(await works(made));
   });
 
   it("rotates a key: both work until the overlap ends, then the new one alone", async () => {
-    const old = await run("keys create rotated --scope describe --scope metrics --expires never");
+    const old = await run("keys create rotated --scope describe --scope read:* --expires never");
     const made = await run(`keys rotate ${old.id} --overlap 2h`);
     assert.deepEqual(
       [made.name, made.scopes, made.replaces],
-      ["rotated", ["describe", "metrics"], old.id],
+      ["rotated", ["describe", "read:*"], old.id],
     );
     const { keys } = await all();
     const replaced = keys.find(({ id }) => id === old.id);
@@ -147,7 +152,7 @@ describe("keys", () => {
   });
 
   it("does not repeat what it was given in place of an id: it may be a key", async () => {
-    const made = await run("keys create careless --scope metrics");
+    const made = await run("keys create careless --scope describe");
     for (const command of ["revoke", "rotate"]) {
       const { code, err } = await cli(["keys", command, made.key], env);
       assert.equal(code, 1);
@@ -158,16 +163,45 @@ describe("keys", () => {
 
   it("refuses names that are none", async () => {
     for (const name of ["", " x", "a\nb", "x".repeat(65), "\u001b[31m"]) {
-      const { code, err } = await cli(["keys", "create", name, "--scope", "metrics"], env);
+      const { code, err } = await cli(["keys", "create", name, "--scope", "describe"], env);
       assert.equal(code, 2);
       assert.match(err, /^REQUEST_INVALID ".*" is no name of a key/);
+    }
+  });
+
+  it("lets the command line itself ask a service that wants a key", async () => {
+    const { key } = await run("keys create cli --scope read:*");
+    const catalogue = await loadCatalogue(() => import("../../features/index.ts"));
+    const options = { redis: serving, prefix: redis.prefix };
+    const access = openAccess(accessSettings(), options);
+    await access.refresh();
+    const lookup = createLookup({ catalogue, ...options });
+    const app = buildApp({ catalogue, lookup, access, log: "silent" });
+    const url = await app.listen({ host: "127.0.0.1", port: 0 });
+    const ask = (ONCEFLOW_KEY: string) =>
+      cli(
+        ["get", "--features", "is_summer", "--input", "month_of_absence=1", "--via", "http"].concat(
+          ["--url", url],
+        ),
+        { ...env, ONCEFLOW_KEY },
+      );
+    try {
+      assert.match((await ask(key)).out, /is_summer +1 +PRESENT/);
+      assert.match((await ask("")).err, /^UNAUTHENTICATED send a valid API key/);
+      const { err } = await ask(`${key}\n`);
+      assert.match(err, /^CONFIG_INVALID ONCEFLOW_KEY has a space/);
+      assert.ok(!err.includes(key));
+    } finally {
+      await app.close();
+      lookup.close();
+      access.close();
     }
   });
 
   it("logs each change: who, what, when", async () => {
     const before = (await all()).changes.length;
     const startMs = Date.now();
-    const old = await run("keys create audited --scope metrics");
+    const old = await run("keys create audited --scope describe");
     const made = await run(`keys rotate ${old.id}`);
     await run(`keys revoke ${made.id}`);
     const { changes } = await all();

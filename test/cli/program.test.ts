@@ -82,7 +82,7 @@ describe("the CLI", () => {
     ["reset absences", 2, /Add --yes/],
     ["keys make", 2, /^REQUEST_INVALID unknown command 'make'/],
     ["keys create shop", 2, /^REQUEST_INVALID required option '--scope/],
-    ["keys create shop --scope read", 2, /"read" is no scope\..* There are: admin, metrics/],
+    ["keys create shop --scope read", 2, /"read" is no scope\..* There are: admin, describe/],
     ["keys create shop --scope describe --expires soon", 2, /--expires is "soon"/],
     ["keys create shop --scope describe --expires 0d", 2, /--expires is "0d"/],
     ["keys create shop --scope describe --expires 999999999weeks", 2, /at most ten years/],

@@ -14,7 +14,7 @@ import { until } from "../support/until.ts";
 /** Who asks. */
 const roles = [
   ...(["nobody", "garbage", "wrong", "expired", "revoked"] as const),
-  ...(["metrics", "describe", "other service", "this service", "view", "all", "admin"] as const),
+  ...(["nothing", "describe", "other service", "this service", "view", "all", "admin"] as const),
 ];
 type Role = (typeof roles)[number];
 
@@ -22,7 +22,7 @@ type Role = (typeof roles)[number];
 const scopes: Partial<Record<Role, readonly string[]>> = {
   expired: ["admin"],
   revoked: ["admin"],
-  metrics: ["metrics"],
+  nothing: ["openid", "read", "read:", "read:service:", "read:all:x", "ADMIN", "describe:x", "*"],
   describe: ["describe"],
   "other service": ["read:service:presence"],
   "this service": ["read:service:model_x"],
@@ -53,7 +53,6 @@ const routes: Readonly<
   "GET /readyz": { request: {}, allowed: anybody },
   "GET /openapi.json": { request: {}, allowed: ["describe", "admin"] },
   "GET /docs": { request: {}, allowed: ["describe", "admin"] },
-  "GET /metrics": { request: {}, allowed: ["metrics", "admin"] },
 };
 
 const unauthenticated = {
@@ -186,7 +185,7 @@ describe("access over HTTP", () => {
           assert.equal(response.statusCode, 401, `${role} ${request.url}`);
           if (response.body !== "") assert.deepEqual(withoutId(response), unauthenticated);
         }
-      assert.equal((await app.inject(as("metrics", { url: "/v2/anything" }))).statusCode, 404);
+      assert.equal((await app.inject(as("nothing", { url: "/v2/anything" }))).statusCode, 404);
     });
 
     it("tells strangers whether the service is ready, and those who may know why", async () => {
@@ -265,7 +264,7 @@ describe("access over HTTP", () => {
       }
       const headers = { "content-type": "text/nonsense" };
       const asked = { method: "POST", url: "/v1/features", payload: "x", headers } as const;
-      assert.equal((await app.inject(as("metrics", asked))).statusCode, 403);
+      assert.equal((await app.inject(as("nothing", asked))).statusCode, 403);
       assert.equal((await app.inject(as("all", asked))).statusCode, 415);
     });
   });
@@ -371,7 +370,7 @@ describe("access over HTTP", () => {
 
     it("has one line for each caller that is refused, without a secret", async () => {
       const own = await open();
-      for (const role of ["nobody", "garbage", "wrong", "expired", "revoked", "metrics"] as const)
+      for (const role of ["nobody", "garbage", "wrong", "expired", "revoked", "nothing"] as const)
         await own.inject(as(role, { url: "/v1/services/model_x?secret=1" }));
       const admin = keyOf.get("admin")?.split("_")[1];
       assert.deepEqual(
@@ -382,7 +381,7 @@ describe("access over HTTP", () => {
           ["UNAUTHENTICATED", "key wrong", admin],
           ["UNAUTHENTICATED", "key ended", keyOf.get("expired")?.split("_")[1]],
           ["UNAUTHENTICATED", "key ended", keyOf.get("revoked")?.split("_")[1]],
-          ["FORBIDDEN", `key ${keyOf.get("metrics")?.split("_")[1]}`, undefined],
+          ["FORBIDDEN", `key ${keyOf.get("nothing")?.split("_")[1]}`, undefined],
         ],
       );
       for (const { audit, address, method, route } of lines())

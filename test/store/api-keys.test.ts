@@ -64,7 +64,7 @@ describe("records of API keys", () => {
     const first = await readApiKeys(connection, { prefix });
     assert.deepEqual(first?.records.get(id)?.scopes, ["describe"]);
     assert.equal(await readApiKeys(connection, { prefix }, first?.revision), undefined);
-    await addKey(connection, prefix, ["metrics"]);
+    await addKey(connection, prefix, ["read:*"]);
     const second = await readApiKeys(connection, { prefix }, first?.revision);
     assert.equal(second?.records.size, 2);
   });
