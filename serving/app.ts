@@ -6,6 +6,7 @@ import type {
   FastifyInstance,
   FastifyReply,
   HTTPMethods,
+  onRequestHookHandler,
   RouteHandlerMethod,
 } from "fastify";
 import { fastify, LogController } from "fastify";
@@ -19,6 +20,7 @@ import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
 import { createLogger, type LogOptions, registerRequestLog, requestIdOf } from "./logging.ts";
 import type { Lookup } from "./lookup.ts";
 import type { Metrics } from "./metrics.ts";
+import { createLoadLimiter, type LoadLimits } from "./overload.ts";
 import { type Problem, problemOf, problemType } from "./problem.ts";
 import type { Tracing } from "./tracing.ts";
 
@@ -54,9 +56,11 @@ export interface AppOptions {
   readonly logDetails?: boolean;
   readonly metrics?: Metrics | undefined;
   readonly tracing?: Tracing | undefined;
-  /** True once the process is about to end: it is then no longer ready. */
+  /** True once the process is about to end: it is then not ready, and closes what it answered. */
   readonly isClosing?: () => boolean;
   readonly deadlines?: Partial<HttpDeadlines>;
+  /** How much this process takes on; see overload.ts. */
+  readonly load?: Partial<LoadLimits>;
   /** Who may ask; without it, anybody may. */
   readonly access?: Access | undefined;
 }
@@ -68,6 +72,7 @@ interface Route {
   readonly method: "GET" | "POST";
   readonly url: string;
   readonly handler: RouteHandlerMethod;
+  readonly onRequest?: onRequestHookHandler;
 }
 
 /** Builds the application; `listen` or `inject` are the caller's. */
@@ -99,6 +104,8 @@ export function buildApp(options: AppOptions): FastifyInstance {
     },
     trustProxy: proxies.length > 0 && [...proxies],
     requestIdHeader: false,
+    // While the process drains, what still arrives is answered; see `isClosing`.
+    return503OnClosing: false,
     frameworkErrors: (error, request, reply) => {
       reply.header("x-request-id", request.id);
       answerProblem(reply, error, request.id);
@@ -128,11 +135,13 @@ export function buildApp(options: AppOptions): FastifyInstance {
   });
   app.addHook("onRequest", (request, reply, done) => {
     reply.headers(safetyHeaders).header("x-request-id", request.id);
+    if (isClosing()) reply.header("connection", "close");
     done();
   });
   app.setErrorHandler((error, request, reply) => {
     const problem = answerProblem(reply, error, request.id);
-    if (problem.status >= 500)
+    // What is refused under overload must cost next to nothing.
+    if (problem.status >= 500 && problem.code !== "OVERLOADED")
       request.log.error({ err: error, code: problem.code }, "request failed");
   });
   app.setNotFoundHandler((request) => {
@@ -142,13 +151,14 @@ export function buildApp(options: AppOptions): FastifyInstance {
     );
   });
 
-  const answerFeatures: RouteHandlerMethod = async ({ body }, reply) => {
-    const text = await lookup.answerText(body);
+  const { limited, refuseEarly } = createLoadLimiter(options.load);
+  const answerFeatures: RouteHandlerMethod = async (request, reply) => {
+    const text = await limited(request, reply, (signal) => lookup.answerText(request.body, signal));
     return reply.type("application/json; charset=utf-8").send(text);
   };
   registerGuards(app, { catalogue, access: options.access, replyMs: limits.replyMs });
   const routes: readonly Route[] = [
-    { method: "POST", url: "/v1/features", handler: answerFeatures },
+    { method: "POST", url: "/v1/features", onRequest: refuseEarly, handler: answerFeatures },
     { method: "GET", url: "/v1/services", handler: () => describeServices(catalogue) },
     {
       method: "GET",
