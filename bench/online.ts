@@ -45,7 +45,7 @@ export async function* benchOnline(
   const rowBytes = await progress.step(`${entities} entities`, () => fill(environment));
   const limit = (name: string) =>
     startServer(built, [`bench/limits/${name}.js`, settings.redisUrl], settings);
-  const service = await startServer(built, ["server.js"], settings);
+  const service = await startServer(built, ["server.js", "--processes", "1"], settings);
   const bare = await limit("bare-route");
   const naive = await limit("naive-route");
   const site: Site = { built, settings, entities, rowBytes, service, bare, naive };
