@@ -196,12 +196,10 @@ export function buildApp(options: AppOptions): FastifyInstance {
   return app;
 }
 
-const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
-
 function refuseOtherMethods(app: FastifyInstance, { method, url }: Route): void {
   const allowed: readonly HTTPMethods[] = method === "GET" ? ["GET", "HEAD"] : [method];
   app.route({
-    method: methods.filter((each) => !allowed.includes(each)),
+    method: app.supportedMethods.filter((each) => !allowed.includes(each)),
     url,
     // Before the body is read, so that the method is what is named.
     onRequest(request, reply, done) {
