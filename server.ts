@@ -1,5 +1,9 @@
 #!/usr/bin/env node
-/** `npm run server`: the HTTP service. It never loads polars and needs no Temporal. */
+/** `npm run server`: the HTTP service, one process per core. It never loads polars, and needs no Temporal. */
+import cluster from "node:cluster";
+import { availableParallelism } from "node:os";
+import { setTimeout as pause } from "node:timers/promises";
+import { parseArgs } from "node:util";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
 import { loadProject } from "./project.ts";
 import { buildApp } from "./serving/app.ts";
@@ -13,49 +17,126 @@ import {
 import { createLogger } from "./serving/logging.ts";
 import { createLookup } from "./serving/lookup.ts";
 import { createMetrics } from "./serving/metrics.ts";
-import { startMetrics } from "./serving/metrics-server.ts";
+import {
+  clusterMetrics,
+  type MetricsSource,
+  startMetrics,
+  tellMetrics,
+} from "./serving/metrics-server.ts";
 import { joinObservers } from "./serving/observer.ts";
+import { defaultLoadLimits, type LoadLimits } from "./serving/overload.ts";
+import { ownProcess, startProcesses } from "./serving/processes.ts";
 import { readyRules } from "./serving/readiness.ts";
 import { startTracing } from "./serving/tracing.ts";
 import { logLevels, observabilityHelp, readSettings, type Settings } from "./settings.ts";
 import { connectRedis } from "./store/redis.ts";
 
-const help = `Usage: npm run server [-- ${insecureFlag}]
+const help = `Usage: npm run server [-- --processes N] [${insecureFlag}]
 
-Answers feature requests over HTTP: POST /v1/features; see docs/http.md.
+Answers feature requests over HTTP: POST /v1/features; see docs/http.md. SIGTERM lets it finish
+what it has begun, SIGINT too, without the pause of ONCEFLOW_DRAIN_SECONDS; a second signal ends it
+at once.
+
+  --processes N  processes that share the port; ${availableParallelism()} here, one per core
+  --help         this text
+
 Environment:
   REDIS_URL        redis://127.0.0.1:6379
   ONCEFLOW_PREFIX  onceflow; key prefix in Redis
 ${accessHelp}
   PORT             8080; 0 takes any free port
   ONCEFLOW_READY   filled; when /readyz answers 200: ${readyRules.join(", ")}
+  ONCEFLOW_CONCURRENCY    ${defaultLoadLimits.concurrency}; requests that each process works on at once; as many wait
+  ONCEFLOW_DEADLINE_MS    ${defaultLoadLimits.deadlineMs}; within which each is answered
+  ONCEFLOW_DRAIN_SECONDS  5; after SIGTERM, /readyz says 503 for so long before the port is closed
   ONCEFLOW_LOG     warn; one of ${logLevels.join(", ")}, in any case
   ${observabilityHelp.replaceAll("\n", "\n  ")}
 `;
 
-/** A connection that is still open this long after a signal does not keep the process. */
-const closeWithinMs = 10_000;
+/** What is still open this long after the port was closed does not keep a process. */
+const closeWithinMs = 9_000;
+const closeIdleMs = 50;
 
 interface Configuration extends Settings {
   readonly access: AccessSettings;
   readonly host: string;
   readonly port: number;
+  readonly processes: number;
+  readonly load: LoadLimits;
+  readonly drainMs: number;
 }
 
 /** @throws CONFIG_INVALID */
-function readConfiguration(env: NodeJS.ProcessEnv): Configuration {
+function readConfiguration(env: NodeJS.ProcessEnv, processes: string): Configuration {
   const refuse = (name: string, wanted: string) =>
     new OnceflowError("CONFIG_INVALID", `${name} is "${env[name]}"; ${wanted}.`, { name });
-  const { PORT = "8080" } = env;
+  const whole = (name: string, fallback: number, from: number, to: number): number => {
+    const text = env[name] || String(fallback);
+    if (/^\d{1,7}$/.test(text) && Number(text) >= from && Number(text) <= to) return Number(text);
+    throw refuse(name, `give a number from ${from} to ${to}`);
+  };
   const access = readAccess(env, process.argv);
-  if (!/^\d{1,5}$/.test(PORT) || Number(PORT) > 65_535)
-    throw refuse("PORT", "give a number from 0 to 65535");
-  return { ...readSettings(env), access, host: access.host, port: Number(PORT) };
+  if (!/^[1-9]\d{0,2}$/.test(processes))
+    throw new OnceflowError(
+      "CONFIG_INVALID",
+      `--processes is "${processes}"; give a number from 1 to 999.`,
+    );
+  return {
+    ...readSettings(env),
+    access,
+    host: access.host,
+    port: whole("PORT", 8080, 0, 65_535),
+    processes: Number(processes),
+    load: {
+      concurrency: whole("ONCEFLOW_CONCURRENCY", defaultLoadLimits.concurrency, 1, 10_000),
+      deadlineMs: whole("ONCEFLOW_DEADLINE_MS", defaultLoadLimits.deadlineMs, 10, 60_000),
+    },
+    drainMs: 1000 * whole("ONCEFLOW_DRAIN_SECONDS", 5, 0, 300),
+  };
 }
 
+/** Calls `drain` at the first signal, and ends the process at the second. */
+function onSignals(drainMs: number, drain: (delayMs: number) => void, kill: () => void): void {
+  let isDraining = false;
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    process.on(signal, () => {
+      if (isDraining) {
+        kill();
+        process.exit(1);
+      }
+      isDraining = true;
+      // At a terminal there is no load balancer that must notice.
+      drain(signal === "SIGTERM" ? drainMs : 0);
+    });
+}
+
+/** Supervises the processes, until they have ended. */
+async function supervise(configuration: Configuration): Promise<void> {
+  const { processes, drainMs, logLevel } = configuration;
+  const log = createLogger({ level: logLevel });
+  const all = startProcesses({
+    processes,
+    onListening: sayListening,
+    onRestart: (line) => log.warn(line),
+  });
+  onSignals(drainMs, all.drain, all.kill);
+  await serveMetrics(configuration, clusterMetrics(cluster)).catch((error: unknown) => {
+    all.kill();
+    throw error;
+  });
+  if (!(await all.ended)) process.exitCode = 1;
+}
+
+/** Answers requests in this process. */
 async function serve(configuration: Configuration): Promise<void> {
-  const { redisUrl, prefix, logLevel, logDetails, host, port } = configuration;
-  const { metricsHost, metricsPort, readyRule } = configuration;
+  const { redisUrl, prefix, logLevel, logDetails, host, port, load } = configuration;
+  const { readyRule, drainMs } = configuration;
+  // Until there is something to close.
+  let drain: (delayMs: number) => unknown = () => process.exit(0);
+  const onDrain = (delayMs: number) => void drain(delayMs);
+  if (cluster.isPrimary) onSignals(drainMs, onDrain, () => undefined);
+  else ownProcess.onDrain(onDrain);
+
   const catalogue = await loadProject();
   const redis = connectRedis(redisUrl, "serving");
   const metrics = createMetrics(catalogue);
@@ -67,43 +148,59 @@ async function serve(configuration: Configuration): Promise<void> {
     ...{ redis, prefix },
     warn: (message) => app.log.warn(message),
   });
-  let closing = false;
+  let [isClosing, isListening] = [false, false];
   const app = buildApp({
-    ...{ catalogue, lookup, access, metrics, tracing, logDetails },
+    ...{ catalogue, lookup, access, metrics, tracing, logDetails, load },
     log: logLevel,
-    isClosing: () => closing,
+    isClosing: () => isClosing,
   });
-  const close = async () => {
-    closing = true;
+  const close = async (): Promise<void> => {
+    setTimeout(() => process.exit(1), closeWithinMs).unref();
+    // Connections that still had a request when the port was closed would be kept alive after it.
+    setInterval(() => app.server.closeIdleConnections(), closeIdleMs).unref();
     await app.close();
     lookup.close();
     access.close();
     await redis.close();
     await tracing?.close();
   };
-  for (const signal of ["SIGTERM", "SIGINT"] as const)
-    process.once(signal, () => {
-      setTimeout(() => process.exit(1), closeWithinMs).unref();
-      // Spans that nobody takes would keep the process.
-      void close().then(() => process.exit());
-    });
+  drain = async (delayMs) => {
+    isClosing = true;
+    // Meanwhile requests are still answered: load balancers take a while to notice.
+    if (isListening) await pause(delayMs);
+    await close();
+    // Spans that nobody takes would keep the process.
+    process.exit();
+  };
   try {
     await Promise.all([lookup.refresh(), access.refresh()]);
-    if (metricsPort !== undefined) {
-      const endpoint = { registry: metrics.registry, port: metricsPort, host: metricsHost };
-      const { url } = await startMetrics(endpoint);
-      process.stdout.write(`onceflow metrics at ${url}\n`);
-    }
+    if (cluster.isPrimary) await serveMetrics(configuration, metrics.registry);
+    else tellMetrics(metrics.registry);
     const address = await app.listen({ host, port }).catch((error: unknown) => {
       throw listenError(error, host, port);
     });
-    process.stdout.write(`onceflow http listening on ${address}\n`);
+    isListening = true;
+    if (cluster.isPrimary) sayListening(address);
+    else ownProcess.sayListening(address);
   } catch (error) {
     // A signal while it starts makes what is under way fail; that is no failure of the start.
-    if (closing) return;
+    if (isClosing) return;
     await close();
     throw error;
   }
+}
+
+async function serveMetrics(
+  { metricsHost, metricsPort }: Configuration,
+  registry: MetricsSource,
+): Promise<void> {
+  if (metricsPort === undefined) return;
+  const { url } = await startMetrics({ registry, port: metricsPort, host: metricsHost });
+  process.stdout.write(`onceflow metrics at ${url}\n`);
+}
+
+function sayListening(address: string): void {
+  process.stdout.write(`onceflow http listening on ${address}\n`);
 }
 
 function listenError(error: unknown, host: string, port: number): unknown {
@@ -123,14 +220,35 @@ function lineOf(error: unknown): string {
   return `${code} ${messageOf(error).replaceAll(/\s*\n\s*/g, " ")}\n`;
 }
 
-const [option] = process.argv.slice(2).filter((argument) => argument !== insecureFlag);
-if (option === "--help" || option === "-h") process.stdout.write(help);
-else
-  try {
-    if (option !== undefined)
-      throw new OnceflowError("CONFIG_INVALID", `there is no option "${option}"; see --help.`);
-    await serve(readConfiguration(process.env));
-  } catch (error) {
-    process.stderr.write(lineOf(error));
-    process.exitCode = 1;
+/** @throws CONFIG_INVALID */
+function readOptions() {
+  const options = {
+    processes: { type: "string", default: String(availableParallelism()) },
+    [insecureFlag.slice(2)]: { type: "boolean" },
+    help: { type: "boolean", short: "h", default: false },
+  } as const;
+  const args = process.argv.slice(2);
+  const { values, positionals } = parseArgs({ args, options, strict: false });
+  const unknown = Object.keys(values).find((name) => !Object.hasOwn(options, name));
+  if (unknown !== undefined || positionals.length > 0)
+    throw new OnceflowError(
+      "CONFIG_INVALID",
+      `there is no option "${unknown === undefined ? positionals[0] : `--${unknown}`}"; see --help.`,
+    );
+  return { processes: String(values.processes), wantsHelp: values.help === true };
+}
+
+try {
+  const { processes, wantsHelp } = readOptions();
+  if (wantsHelp) process.stdout.write(help);
+  else {
+    const configuration = readConfiguration(process.env, processes);
+    const isOne = cluster.isWorker || configuration.processes === 1;
+    await (isOne ? serve : supervise)(configuration);
   }
+} catch (error) {
+  process.stderr.write(lineOf(error));
+  process.exitCode = 1;
+  // The channel to the first process would keep this one.
+  if (cluster.isWorker) process.exit();
+}

@@ -72,7 +72,15 @@ export async function startApplication(settings: Settings, logDir: string): Prom
       logDir,
       /worker polls/,
     ),
-    startProgram("http service", ["server.ts"], settings, logDir, listening, { PORT: "0" }),
+    startProgram(
+      "http service",
+      ["server.ts", "--processes", "1"],
+      settings,
+      logDir,
+      listening,
+      // Nothing is in front of it that must notice its end.
+      { PORT: "0", ONCEFLOW_DRAIN_SECONDS: "0" },
+    ),
   ]);
   const stop = async () => {
     const running = started.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));

@@ -211,7 +211,22 @@ export const errorRegistry = {
   DEADLINE_EXCEEDED: {
     http: 504,
     retryable: true,
-    summary: "A call of a client did not end within its deadline.",
+    summary: "A call of a client, or the answer to a request, was not ready within its deadline.",
+  },
+  OVERLOADED: {
+    http: 503,
+    retryable: true,
+    summary: "The HTTP service works on as many requests as it may, and as many wait.",
+  },
+  REQUEST_CANCELLED: {
+    http: 499,
+    retryable: false,
+    summary: "The caller went away before the answer, so the work was given up.",
+  },
+  SERVER_CRASHED: {
+    http: 500,
+    retryable: false,
+    summary: "Processes of the HTTP service ended again and again soon after their start.",
   },
   UPSTREAM_FAILED: {
     http: 409,

@@ -7,6 +7,7 @@ import type {
   FastifyReply,
   FastifyRequest,
   HTTPMethods,
+  onRequestHookHandler,
   RouteHandlerMethod,
 } from "fastify";
 import { fastify, LogController } from "fastify";
@@ -26,6 +27,7 @@ import {
 } from "./logging.ts";
 import type { Lookup } from "./lookup.ts";
 import type { Metrics } from "./metrics.ts";
+import { createLoadLimiter, type LoadLimits } from "./overload.ts";
 import { type Problem, problemOf, problemType } from "./problem.ts";
 import { createRequestLogger } from "./request-logger.ts";
 import type { Tracing } from "./tracing.ts";
@@ -62,9 +64,11 @@ export interface AppOptions {
   readonly logDetails?: boolean;
   readonly metrics?: Metrics | undefined;
   readonly tracing?: Tracing | undefined;
-  /** True once the process is about to end: it is then no longer ready. */
+  /** True once the process is about to end: it is then not ready, and closes what it answered. */
   readonly isClosing?: () => boolean;
   readonly deadlines?: Partial<HttpDeadlines>;
+  /** How much this process takes on; see overload.ts. */
+  readonly load?: Partial<LoadLimits>;
   /** Who may ask; without it, anybody may. */
   readonly access?: Access | undefined;
 }
@@ -76,6 +80,7 @@ interface Route {
   readonly method: "GET" | "POST";
   readonly url: string;
   readonly handler: RouteHandlerMethod;
+  readonly onRequest?: onRequestHookHandler;
 }
 
 /** Builds the application; `listen` or `inject` are the caller's. */
@@ -108,6 +113,8 @@ export function buildApp(options: AppOptions): FastifyInstance {
     },
     trustProxy: proxies.length > 0 && [...proxies],
     requestIdHeader: false,
+    // While the process drains, what still arrives is answered; see `isClosing`.
+    return503OnClosing: false,
     frameworkErrors(error, request, reply) {
       reply.header("x-request-id", request.id);
       answerProblem(error, request, reply);
@@ -121,7 +128,9 @@ export function buildApp(options: AppOptions): FastifyInstance {
     const problem = problemOf(error, request.id);
     const { code, status } = problem;
     metrics?.problem(code, status);
-    if (status >= 500) request.log.error({ err: error, code }, "request failed");
+    // What is refused under overload must cost next to nothing.
+    if (status >= 500 && code !== "OVERLOADED")
+      request.log.error({ err: error, code }, "request failed");
     // Before it is sent, since hooks that run then look at it.
     reply.problem = problem;
     void reply.code(status).headers(safetyHeaders).type(problemType).send(problem);
@@ -140,6 +149,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
   });
   app.addHook("onRequest", (request, reply, done) => {
     reply.headers(safetyHeaders).header("x-request-id", request.id);
+    if (isClosing()) reply.header("connection", "close");
     done();
   });
   app.setErrorHandler(answerProblem);
@@ -150,13 +160,14 @@ export function buildApp(options: AppOptions): FastifyInstance {
     );
   });
 
-  const answerFeatures: RouteHandlerMethod = async ({ body }, reply) => {
-    const text = await lookup.answerText(body);
+  const { limited, refuseEarly } = createLoadLimiter(options.load);
+  const answerFeatures: RouteHandlerMethod = async (request, reply) => {
+    const text = await limited(request, reply, (signal) => lookup.answerText(request.body, signal));
     return reply.type("application/json; charset=utf-8").send(text);
   };
   registerGuards(app, { catalogue, access: options.access, replyMs: limits.replyMs });
   const routes: readonly Route[] = [
-    { method: "POST", url: "/v1/features", handler: answerFeatures },
+    { method: "POST", url: "/v1/features", onRequest: refuseEarly, handler: answerFeatures },
     { method: "GET", url: "/v1/services", handler: () => describeServices(catalogue) },
     {
       method: "GET",

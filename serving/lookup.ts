@@ -21,6 +21,7 @@ import { createGather } from "./gather.ts";
 import { createLastRows } from "./last-rows.ts";
 import type { LookupObserver } from "./observer.ts";
 import { observeReads } from "./observer.ts";
+import { type Cancellation, cancelled } from "./overload.ts";
 import { createPlans, type Planned } from "./planned.ts";
 import { createPointerCache, lostView, type PointerSet } from "./pointers.ts";
 import { createFilling, type ReadyRule } from "./readiness.ts";
@@ -98,8 +99,8 @@ export interface Lookup {
     (request: ColumnRequest): Promise<ColumnAnswer>;
     (request: unknown): Promise<FeatureAnswer>;
   };
-  /** The same answer as JSON text. Throws likewise. */
-  readonly answerText: (request: unknown) => Promise<string>;
+  /** The same answer as JSON text. Throws likewise, and REQUEST_CANCELLED where it was aborted. */
+  readonly answerText: (request: unknown, signal?: Cancellation) => Promise<string>;
   /** Says where each output of a request comes from, and what reading it cost. Throws likewise. */
   readonly explain: (request: unknown) => Promise<Explanation>;
   /** Whether Redis answers now and what is current was read. Never rejects. */
@@ -152,7 +153,7 @@ export function createLookup({
     void counts.set(feature, (counts.get(feature) ?? 0) + 1);
   const [violated, failed] = [countIn(counters.violations), countIn(counters.errors)];
 
-  async function compute(request: ParsedRequest): Promise<AnswerTable> {
+  async function compute(request: ParsedRequest, signal?: Cancellation): Promise<AnswerTable> {
     const planned = plans(request.asked);
     const { fingerprint } = planned.plan;
     requireSame(request.fingerprint, fingerprint);
@@ -162,6 +163,7 @@ export function createLookup({
     counters.rows += rows;
     const reading = gather({ planned, pins: request.pins, groups });
     const gathered = reading instanceof Promise ? await reading : reading;
+    if (signal?.aborted) throw cancelled();
     const { names, dtypes } = planned;
     const table: AnswerTable = {
       head: headOf(planned, gathered.snapshots),
@@ -181,11 +183,15 @@ export function createLookup({
     return table;
   }
 
-  async function counted<T>(json: unknown, finish: (table: AnswerTable, form: AnswerForm) => T) {
+  async function counted<T>(
+    json: unknown,
+    finish: (table: AnswerTable, form: AnswerForm) => T,
+    signal?: Cancellation,
+  ) {
     counters.requests++;
     try {
       const request = parseRequest(json);
-      return finish(await compute(request), request.form);
+      return finish(await compute(request, signal), request.form);
     } catch (error) {
       counters.failures++;
       throw error;
@@ -237,7 +243,7 @@ export function createLookup({
       counted(request, (table, form) =>
         form === "rows" ? answerInRows(table) : answerInColumns(table),
       )) as Lookup["answer"],
-    answerText: (request) => counted(request, answerText),
+    answerText: (request, signal) => counted(request, answerText, signal),
     explain,
     ready,
     async refresh() {

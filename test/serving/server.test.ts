@@ -1,60 +1,30 @@
 import assert from "node:assert/strict";
-import type { ChildProcess } from "node:child_process";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { addKey, bearer } from "../support/access.ts";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
+import type { RunningServer } from "../support/server-process.ts";
+import { startServer } from "../support/server-process.ts";
 import { until } from "../support/until.ts";
-
-/** A process of server.ts and all that it has printed. */
-interface Running {
-  readonly child: ChildProcess;
-  readonly out: () => string;
-  readonly errors: () => string;
-  readonly exit: Promise<number | null>;
-}
 
 describe("server process", function () {
   this.timeout(60_000);
   let example: ExampleStore;
-  const started: Running[] = [];
+  const started: RunningServer[] = [];
   before(async () => {
     example = await fillExampleStore();
   });
   afterEach(async () => {
-    for (const { child, exit } of started.splice(0)) {
-      child.kill("SIGKILL");
-      await exit;
-    }
+    for (const { kill } of started.splice(0)) await kill();
   });
   after(() => example.stop());
 
-  function start(env: Record<string, string>, args: readonly string[] = ["server.ts"]): Running {
-    const child = spawn(process.execPath, ["--import", "tsx", ...args], {
-      env: {
-        ...process.env,
-        ...{ REDIS_URL: example.redis.url, ONCEFLOW_PREFIX: example.redis.prefix, PORT: "0" },
-        ...env,
-      },
-    });
-    let [out, errors] = ["", ""];
-    child.stdout.on("data", (chunk) => (out += String(chunk)));
-    child.stderr.on("data", (chunk) => (errors += String(chunk)));
-    const exit = once(child, "close").then(([code]) => code as number | null);
-    const running = { child, out: () => out, errors: () => errors, exit };
+  function start(env: Record<string, string>, args?: readonly string[]): RunningServer {
+    const at = { REDIS_URL: example.redis.url, ONCEFLOW_PREFIX: example.redis.prefix };
+    const running = startServer({ ...at, ONCEFLOW_DRAIN_SECONDS: "0", ...env }, args);
     started.push(running);
     return running;
-  }
-  /** The address that a server says it listens on. */
-  async function listening({ child, out, errors }: Running): Promise<string> {
-    for (;;) {
-      const match = /^onceflow http listening on (http:\S+)\n/m.exec(out());
-      if (match?.[1] !== undefined) return match[1];
-      if (child.exitCode !== null) assert.fail(errors());
-      await Promise.race([once(child.stdout!, "data"), once(child, "exit")]);
-    }
   }
   /** How a server that does not start ends. */
   async function refusal(env: Record<string, string>, args?: readonly string[]) {
@@ -67,7 +37,7 @@ describe("server process", function () {
   for (const signal of ["SIGTERM", "SIGINT"] as const)
     it(`says where it listens, answers, and ends with 0 on ${signal}`, async () => {
       const running = start({});
-      const address = await listening(running);
+      const address = await running.listening();
       const response = await fetch(`${address}/v1/features`, {
         method: "POST",
         headers: { "content-type": "application/json" },
@@ -86,7 +56,7 @@ describe("server process", function () {
 
   it("never loads polars", async () => {
     const script = `
-      process.argv.length = 1;
+      process.argv.splice(1, Infinity, "server.ts", "--processes", "1");
       await import(${JSON.stringify(new URL("../../server.ts", import.meta.url).href)});
       const { createRequire } = await import("node:module");
       const loaded = Object.keys(createRequire(import.meta.url).cache ?? {});
@@ -95,7 +65,7 @@ describe("server process", function () {
       process.stderr.write(\`polars: \${found.join(" ") || "none"}\\n\`);
     `;
     const running = start({}, ["--input-type=module", "--eval", script]);
-    await listening(running);
+    await running.listening();
     while (running.errors() === "") await once(running.child.stderr!, "data");
     running.child.kill("SIGTERM");
     assert.equal(await running.exit, 0);
@@ -108,24 +78,29 @@ describe("server process", function () {
       /^CONFIG_INVALID HOST is "0\.0\.0\.0"; others can reach .* ONCEFLOW_AUTH=keys .* --insecure .*\n$/,
     );
     const env = { HOST: "0.0.0.0", ONCEFLOW_AUTH: "keys" };
-    const address = await listening(start(env));
+    const address = await start(env).listening();
     assert.equal((await fetch(`${address}/v1/services`)).status, 401);
     const { key } = await addKey(example.writing, example.redis.prefix, ["describe"]);
     await until("the key is known", async () => {
       const { status } = await fetch(`${address}/v1/services`, { headers: bearer(key) });
       return status === 200;
     });
-    const insecure = await listening(start({ HOST: "0.0.0.0" }, ["server.ts", "--insecure"]));
+    const insecure = await start({ HOST: "0.0.0.0" }, [
+      "server.ts",
+      "--processes",
+      "1",
+      "--insecure",
+    ]).listening();
     assert.equal((await fetch(`${insecure}/v1/services`)).status, 200);
   });
 
   it("takes an empty variable as none, and a log level in any case", async () => {
     const running = start({ ONCEFLOW_LOG: "WARN" });
-    await listening(running);
-    await listening(start({ ONCEFLOW_LOG: "", ONCEFLOW_PREFIX: "" }));
+    await running.listening();
+    await start({ ONCEFLOW_LOG: "", ONCEFLOW_PREFIX: "" }).listening();
     // Whether a Redis listens at the default address is the machine's affair.
     const byDefault = start({ REDIS_URL: "" });
-    const outcome = await listening(byDefault).catch(() => byDefault.errors());
+    const outcome = await byDefault.listening().catch(() => byDefault.errors());
     assert.match(outcome, /^http:|^STORE_UNAVAILABLE Redis at 127\.0\.0\.1:6379 /);
   });
 
@@ -142,6 +117,14 @@ describe("server process", function () {
     assert.match(
       await refusal({ REDIS_URL: "redis://127.0.0.1:1" }),
       /^STORE_UNAVAILABLE Redis at 127\.0\.0\.1:1 failed .* Start it, or correct REDIS_URL\.\n$/,
+    );
+    assert.equal(
+      await refusal({ ONCEFLOW_CONCURRENCY: "0" }),
+      'CONFIG_INVALID ONCEFLOW_CONCURRENCY is "0"; give a number from 1 to 10000.\n',
+    );
+    assert.equal(
+      await refusal({}, ["server.ts", "--processes", "many"]),
+      'CONFIG_INVALID --processes is "many"; give a number from 1 to 999.\n',
     );
     assert.equal(
       await refusal({}, ["server.ts", "--port"]),
