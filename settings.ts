@@ -9,7 +9,7 @@ export type LogLevel = (typeof logLevels)[number];
 
 /** Where the services and the data are, and how much is logged. */
 export interface Settings {
-  /** REDIS_URL, redis+cluster://… for a Cluster; redis://127.0.0.1:6379 by default. */
+  /** REDIS_URL, redis+cluster://… for a Cluster, redis+sentinel://…; redis://127.0.0.1:6379 by default. */
   readonly redisUrl: string;
   /** ONCEFLOW_QUEUE: base name of the task queues and workflow ids; onceflow by default. */
   readonly queue: string;

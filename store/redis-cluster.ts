@@ -8,16 +8,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { OnceflowError } from "../engine/errors.ts";
 import type { RedisArgument, RedisCommand, RedisConnection, RedisReply } from "./redis.ts";
 import type { NodeOptions, RedisNode } from "./redis-node.ts";
-import { openNode, scriptKeys, withoutCache } from "./redis-node.ts";
+import { addressOf, firstOf, openNode, scriptKeys, within, withoutCache } from "./redis-node.ts";
 import { mapRedisError } from "./redis-errors.ts";
-
-/** Where to find a Cluster. */
-export interface ClusterTarget {
-  /** `redis://` or `rediss://` with the credentials, to which an address is added. */
-  readonly urlStart: string;
-  /** `host:port` of nodes to begin with. */
-  readonly seeds: readonly string[];
-}
+import type { ClusterTarget } from "./redis-url.ts";
 
 /** What a Cluster does otherwise than one Redis. */
 export type ClusterConnection = Pick<
@@ -112,9 +105,12 @@ export function connectCluster(
 
   async function readTable(knows?: RedisNode): Promise<void> {
     let ranges = knows && (await rangesOf(knows).catch(() => undefined));
-    ranges ??= await firstOf(owners().filter((node) => node.isReady())).catch(() => undefined);
+    ranges ??= await firstOf(
+      owners().filter((node) => node.isReady()),
+      rangesOf,
+    ).catch(() => undefined);
     const fromSeeds = ranges === undefined;
-    ranges ??= await firstOf(seeds.map(nodeAt));
+    ranges ??= await firstOf(seeds.map(nodeAt), rangesOf);
     const table = new Array<string | undefined>(slotCount).fill(undefined);
     for (const { first, last, at } of ranges) table.fill(at, first, last + 1);
     if (closing.signal.aborted) return;
@@ -343,40 +339,10 @@ async function rangesOf(node: RedisNode): Promise<readonly SlotRange[]> {
   }));
 }
 
-/** What the first of the nodes says that answers. */
-async function firstOf(nodes: readonly RedisNode[]): Promise<readonly SlotRange[]> {
-  try {
-    return await Promise.any(nodes.map(rangesOf));
-  } catch (error) {
-    const errors = (error as AggregateError).errors as unknown[];
-    // Wrong credentials say more than a node that is down.
-    throw (
-      errors.find((e) => e instanceof OnceflowError && e.code === "CONFIG_INVALID") ?? errors[0]
-    );
-  }
-}
-
-function addressOf(host: string, port: number): string {
-  return `${host.includes(":") && !host.startsWith("[") ? `[${host}]` : host}:${port}`;
-}
-
 function hostOf(address: string): string {
   return address.slice(0, address.lastIndexOf(":"));
 }
 
 function pauseOf(attempts: number): number {
   return Math.min(retryPauseMs.first * 2 ** attempts, retryPauseMs.longest);
-}
-
-/** Gives work up after a while; it may go on unseen. */
-async function within<T>(limitMs: number, work: Promise<T>, reason: () => Error): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(reason()), limitMs);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -33,6 +33,8 @@ export const redisErrorTable: readonly Meaning[] = [
   misconfigured(/\bWRONGPASS\b|invalid password/, "Correct the user or password in REDIS_URL."),
   misconfigured(/\bNOPERM\b/, "Grant the Redis user the commands and keys that onceflow uses."),
   misconfigured(/DB index is out of range/, "Correct the database number that ends REDIS_URL."),
+  misconfigured(/unknown command.*sentinel/i, "It is no Sentinel: write redis://host:port."),
+  misconfigured(/No such master/, "Correct the name of the master that ends REDIS_URL."),
   misconfigured(/unknown command/i, "Use Redis 6.2 or later, and rename none of its commands."),
   misconfigured(
     /^(CROSSSLOT|MOVED|ASK)\b|in cluster mode/,

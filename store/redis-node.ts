@@ -43,6 +43,8 @@ export interface RedisNode extends RedisMaster {
   /** What an error of `exec` means. */
   readonly explain: (error: unknown, command: RedisCommand | undefined) => OnceflowError;
   readonly close: () => Promise<void>;
+  /** Closes at once: what waits for a reply fails. */
+  readonly drop: () => void;
 }
 
 /** Connects to the Redis of a `redis://` or `rediss://` URL; returns at once, see `ready`. */
@@ -59,6 +61,8 @@ export function openNode(
     commandTimeout: limits.commandTimeoutMs,
     connectTimeout: limits.connectTimeoutMs,
     socketTimeout: limits.socketTimeoutMs,
+    // One that hangs would never close its end.
+    disconnectTimeout: 200,
     // A command whose reply was lost may have been carried out: the caller decides on a repeat.
     autoResendUnfulfilledCommands: false,
     // With 0, a lost connection rejects what it left unanswered at once.
@@ -161,11 +165,62 @@ export function openNode(
       if (client.status === "ready") await client.quit().catch(() => undefined);
       client.disconnect();
     },
+    drop: () => client.disconnect(),
   };
 }
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(messageOf(error));
+}
+
+/** Sends commands in one round trip; where any fails, the whole rejects. */
+export async function execAll(
+  node: RedisNode,
+  commands: readonly RedisCommand[],
+): Promise<RedisReply[]> {
+  const outcomes = await node.exec(commands);
+  return outcomes.map((outcome, i) => {
+    if (outcome instanceof Error) throw node.explain(outcome, commands[i]);
+    return outcome;
+  });
+}
+
+/** What the first of the nodes says that answers. */
+export async function firstOf<T>(
+  nodes: readonly RedisNode[],
+  ask: (node: RedisNode) => Promise<T>,
+): Promise<T> {
+  try {
+    return await Promise.any(nodes.map(ask));
+  } catch (error) {
+    const errors = (error as AggregateError).errors as unknown[];
+    // Wrong credentials say more than a node that is down.
+    throw (
+      errors.find((e) => e instanceof OnceflowError && e.code === "CONFIG_INVALID") ?? errors[0]
+    );
+  }
+}
+
+/** Gives work up after a while; it may go on unseen. */
+export async function within<T>(
+  limitMs: number,
+  work: Promise<T>,
+  reason: () => Error,
+): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(reason()), limitMs);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** `host:port`, of an IPv6 host in brackets. */
+export function addressOf(host: string, port: number | string): string {
+  return `${host.includes(":") && !host.startsWith("[") ? `[${host}]` : host}:${port}`;
 }
 
 type LoadedScript = { readonly lua: string; readonly numberOfKeys?: number };

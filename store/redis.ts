@@ -4,10 +4,12 @@
  * Values travel as bulk strings and arrive as buffers; integer replies are small counts only.
  */
 import { OnceflowError } from "../engine/errors.ts";
-import type { ClusterConnection, ClusterTarget } from "./redis-cluster.ts";
+import type { ClusterConnection } from "./redis-cluster.ts";
 import { connectCluster } from "./redis-cluster.ts";
 import type { NodeOptions } from "./redis-node.ts";
-import { openNode } from "./redis-node.ts";
+import { execAll, openNode } from "./redis-node.ts";
+import { connectSentinel } from "./redis-sentinel.ts";
+import { parseRedisUrl } from "./redis-url.ts";
 
 /**
  * What a connection is for.
@@ -38,14 +40,14 @@ const deadlines: Readonly<Record<RedisRole, RedisDeadlines>> = {
   writing: { commandTimeoutMs: 15_000, connectTimeoutMs: 5_000, socketTimeoutMs: 20_000 },
 };
 
-/** A Redis that holds keys: the one, or each master of a Cluster. */
+/** A Redis that holds keys: the one, the one that Sentinels name, or each master of a Cluster. */
 export interface RedisMaster {
   readonly address: string;
   /** Sends one command, which may name no key. */
   readonly send: (command: RedisCommand) => Promise<RedisReply>;
 }
 
-/** A connection to one Redis, or to a Cluster, that reconnects by itself. */
+/** A connection to one Redis, to a Cluster, or to a master by Sentinels; it reconnects by itself. */
 export interface RedisConnection {
   readonly role: RedisRole;
   /** `host:port`, of a Cluster several with a comma between, for messages. */
@@ -90,8 +92,9 @@ export interface RedisConnection {
 }
 
 /**
- * Connects to the Redis of a `redis://` or `rediss://` URL, or to the Cluster of a
- * `redis+cluster://` or `rediss+cluster://` one; returns at once, see `ready`.
+ * Connects to the Redis of a `redis://` or `rediss://` URL, to the Cluster of a `redis+cluster://`
+ * or `rediss+cluster://` one, or to the master that the Sentinels of a `redis+sentinel://` or
+ * `rediss+sentinel://` one name; returns at once, see `ready`.
  *
  * @throws CONFIG_INVALID where the URL cannot be read
  */
@@ -101,9 +104,7 @@ export function connectRedis(
   overrides: Partial<RedisDeadlines> = {},
 ): RedisConnection {
   const options = { role, limits: { ...deadlines[role], ...overrides } };
-  const target = targetOf(url);
-  const connection =
-    typeof target === "string" ? connectOne(url, target, options) : connectCluster(target, options);
+  const connection = connectTarget(url, options);
   const { pipeline, masters } = connection;
   return {
     role,
@@ -119,6 +120,18 @@ export function connectRedis(
       await Promise.all((await masters()).map(assertSameClock));
     },
   };
+}
+
+function connectTarget(url: string, options: NodeOptions): ClusterConnection {
+  const target = parseRedisUrl(url);
+  switch (target.kind) {
+    case "one":
+      return connectOne(target.url, target.address, options);
+    case "cluster":
+      return connectCluster(target, options);
+    case "sentinel":
+      return connectSentinel(target, options);
+  }
 }
 
 /** One Redis, which must be no node of a Cluster. */
@@ -139,12 +152,7 @@ function connectOne(url: string, address: string, options: NodeOptions): Cluster
         throw node.explain(new Error("it is in cluster mode"), ["connect"]);
     },
     async pipeline(commands) {
-      if (commands.length === 0) return [];
-      const outcomes = await node.exec(commands);
-      return outcomes.map((outcome, i) => {
-        if (outcome instanceof Error) throw node.explain(outcome, commands[i]);
-        return outcome;
-      });
+      return commands.length === 0 ? [] : execAll(node, commands);
     },
     masters: () => Promise.resolve([node]),
     onReconnect: (listener) => void listeners.push(listener),
@@ -199,45 +207,4 @@ async function readEvictionPolicy(send: RedisMaster["send"]): Promise<string> {
   }
   const info = textOf(await send(["info", "memory"])) ?? "";
   return /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? "unknown";
-}
-
-/** The address of one Redis, or where to find a Cluster. */
-function targetOf(url: string): string | ClusterTarget {
-  const invalid = (why: string) =>
-    // The URL may hold a password, so it is not shown.
-    new OnceflowError(
-      "CONFIG_INVALID",
-      `the Redis URL ${why}: write redis://host:port or rediss://user:password@host:port, ` +
-        "or redis+cluster://host:port,host:port for a Cluster.",
-    );
-  const isCluster = /^rediss?\+cluster:/i.test(url);
-  const [, scheme, credentials = "", hosts = ""] =
-    /^(rediss?)\+cluster:\/\/([^@/?#]*@)?([^@/?#]*)\/?$/i.exec(url) ?? [];
-  if (isCluster && scheme === undefined)
-    throw invalid(
-      "is that of a Cluster, which has no database number and no options, and credentials before its first host alone (percent-encoded)",
-    );
-  // Each node has a URL of its own, so each must be one.
-  const urlStart = `${scheme?.toLowerCase() ?? ""}://${credentials}`;
-  const parsed = (isCluster ? hosts.split(",") : [url]).map((host) => {
-    try {
-      return new URL(isCluster ? urlStart + host : url);
-    } catch {
-      throw invalid(
-        "cannot be parsed (percent-encode what a user or password holds of @ : / ? # %)",
-      );
-    }
-  });
-  const addresses = parsed.map(({ protocol, hostname, port, pathname, username, password }) => {
-    if (protocol !== "redis:" && protocol !== "rediss:") throw invalid(`begins with ${protocol}//`);
-    if (isCluster && hostname === "") throw invalid("has a host that is empty");
-    if (!/^\/?\d*$/.test(pathname)) throw invalid("ends with a path that is no database number");
-    try {
-      decodeURIComponent(username + password);
-    } catch {
-      throw invalid("has a user or password that is not percent-encoded (write % as %25)");
-    }
-    return `${hostname || "localhost"}:${port || "6379"}`;
-  });
-  return isCluster ? { urlStart, seeds: addresses } : (addresses[0] as string);
 }

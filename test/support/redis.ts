@@ -113,7 +113,7 @@ export async function scanKeys(client: Redis, prefix: string): Promise<string[]>
  * A port that nothing listens on, nor on the one 10000 above, where a node of a Cluster has its bus.
  * Both lie below those that the kernel gives to connections, which could take one meanwhile.
  */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(10_000, 20_000);
     if ((await isFree(port)) && (await isFree(port + 10_000))) return port;
