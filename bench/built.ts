@@ -78,7 +78,7 @@ export async function createKey(built: string, settings: Settings): Promise<stri
 /** Starts the HTTP service, which asks for keys; the rate of a caller is counted and not reached. */
 export function startService(built: string, settings: Settings): Promise<Server> {
   const env = { ONCEFLOW_AUTH: "keys", ONCEFLOW_CALLER_RATE: "1000000:1000000" };
-  return startServer(built, ["server.js"], settings, env);
+  return startServer(built, ["server.js", "--processes", "1"], settings, env);
 }
 
 /** Starts a program of the build and waits until it says where it listens. */

@@ -78,6 +78,7 @@ export const operations: readonly Operation[] = [
       ...(["UNKNOWN_SERVICE", "UNKNOWN_FEATURE", "UNKNOWN_VIEW", "UNKNOWN_SNAPSHOT"] as const),
       ...(["FINGERPRINT_MISMATCH", "REQUEST_TOO_LARGE"] as const),
       ...(["VALUE_OUTDATED", "NO_SNAPSHOT", "STORE_UNAVAILABLE", "STORE_LOST"] as const),
+      ...(["OVERLOADED", "DEADLINE_EXCEEDED"] as const),
     ],
   },
   {

@@ -192,10 +192,14 @@ function addressOf({ server }: FastifyInstance): string {
 
 /** Starts server.ts, which says where it listens. */
 async function startServer(redisUrl: string, prefix: string, port: string) {
-  const child: ChildProcess = spawn(process.execPath, ["--import", "tsx", "server.ts"], {
-    env: { ...process.env, REDIS_URL: redisUrl, ONCEFLOW_PREFIX: prefix, PORT: port },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const child: ChildProcess = spawn(
+    process.execPath,
+    ["--import", "tsx", "server.ts", "--processes", "1"],
+    {
+      env: { ...process.env, REDIS_URL: redisUrl, ONCEFLOW_PREFIX: prefix, PORT: port },
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
   const exit = once(child, "close");
   let out = "";
   child.stdout?.on("data", (chunk) => (out += String(chunk)));
