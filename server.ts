@@ -169,9 +169,8 @@ async function serve(configuration: Configuration): Promise<void> {
     // Meanwhile requests are still answered: load balancers take a while to notice.
     if (isListening) await pause(delayMs);
     await close();
-    if (cluster.isWorker) ownProcess.leave();
     // Spans that nobody takes would keep the process.
-    else process.exit();
+    process.exit();
   };
   try {
     await Promise.all([lookup.refresh(), access.refresh()]);

@@ -142,8 +142,4 @@ export const ownProcess = {
       if (message.onceflow === "drain") drain(message.delayMs);
     });
   },
-  /** Lets the process end once nothing else keeps it. */
-  leave(): void {
-    process.disconnect?.();
-  },
 };
