@@ -35,6 +35,9 @@ const methods = {
 
 /** For Fastify's option `childLoggerFactory`. */
 export function createRequestLogger(parent: Logger, bindings: Bindings): Logger {
-  const waiting: Waiting = { parent, bindings, own: undefined };
+  const waiting: Waiting & Pick<Logger, "level"> = {
+    ...{ parent, bindings, own: undefined },
+    level: parent.level,
+  };
   return Object.assign(Object.create(methods) as Logger, waiting);
 }

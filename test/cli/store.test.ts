@@ -107,7 +107,15 @@ snapshot of absences: ${example.snapshots.absences}
     try {
       const argv = ["get", "--service", "model_x", "--entity", "id=11", "--url", url, "--via"];
       const byHttp = await cliJson<FeatureAnswer>([...argv, "http"]);
-      assert.deepEqual(byHttp, await cliJson(["get", ...argv.slice(1), "store"], exampleEnv()));
+      const byStore = await cliJson<FeatureAnswer>(
+        ["get", ...argv.slice(1), "store"],
+        exampleEnv(),
+      );
+      const withoutAges = ({ results, ...head }: FeatureAnswer) => ({
+        ...head,
+        results: results.map((row) => ({ ...row, ages: Object.keys(row.ages) })),
+      });
+      assert.deepEqual(withoutAges(byHttp), withoutAges(byStore));
       const { code, err } = await cli([
         "get",
         "--service",

@@ -322,7 +322,9 @@ describe("hostile input over HTTP", () => {
     const requests = `POST /v1/features HTTP/1.1\r\nhost: x\r\n${json}\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
     const { catalogue } = example;
     const deadlines = { replyMs: 1_000, idleMs: 60_000 };
-    const own = buildApp({ catalogue, lookup, deadlines, log: "silent" });
+    // None is refused as too many.
+    const load = { concurrency: 1_000, deadlineMs: 60_000 };
+    const own = buildApp({ catalogue, lookup, deadlines, load, log: "silent" });
     const { port } = new URL(await own.listen({ port: 0, host: "127.0.0.1" }));
     // A client that does not read does not learn of the end either, so the server's side is asked.
     const accepted = new Map<number | undefined, Socket>();

@@ -43,7 +43,7 @@ describe("traces", function () {
 
   async function startServer(name: string, endpoint: string) {
     const listening = /onceflow http listening on (\S+)/;
-    const server = await startProgram(name, ["server.ts"], settings, folder, listening, {
+    const server = await startProgram(name, ["server.ts", "--processes", "1"], settings, folder, listening, {
       ...{ PORT: "0", OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_BSP_SCHEDULE_DELAY: "20" },
       OTEL_EXPORTER_OTLP_TIMEOUT: "500",
     });
