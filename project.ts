@@ -57,7 +57,9 @@ async function registerTsx(path: string): Promise<void> {
     // That of the project, whichever package manager has put it where. What is found is the
     // CommonJS half, which cannot register; the other is beside it.
     const found = pathToFileURL(createRequire(path).resolve("tsx/esm/api"));
-    const api = (await import(new URL("./index.mjs", found).href)) as typeof import("tsx/esm/api");
+    const api = (await import(new URL("./index.mjs", found).href)) as {
+      readonly register: () => unknown;
+    };
     api.register();
   } catch (error) {
     throw new OnceflowError(

@@ -144,7 +144,7 @@ export function typedClient<C extends CatalogueTypes>(
     (form: "rows" | "columns") =>
     (asked: string | readonly string[], rows: object, call?: CallOptions) => {
       const what = typeof asked === "string" ? { service: asked } : { features: asked };
-      return answer({ ...rows, ...what, form } as FeatureRequest | ColumnRequest, call);
+      return answer({ ...rows, ...what, form }, call);
     };
   // What the types say of an answer is what the catalogue says that they were written from.
   return {

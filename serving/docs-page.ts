@@ -269,18 +269,24 @@ function typeHtml(schema: Schema): Html {
   if (items !== undefined) return html`list of ${typeHtml(items as Schema)}`;
   if (typeof additionalProperties === "object")
     return html`object of ${typeHtml(additionalProperties as Schema)}`;
-  const names = Array.isArray(type) ? type : [type ?? "any"];
+  const names = (Array.isArray(type) ? type : [type ?? "any"]) as readonly string[];
   return plain([...names, ...limitsOf(schema)].join(" "));
 }
 
-function limitsOf({ pattern, minimum, maximum, exclusiveMinimum, maxLength }: Schema): string[] {
-  return [
-    ...(pattern === undefined ? [] : [`like ${String(pattern)}`]),
-    ...(minimum === undefined ? [] : [`from ${String(minimum)}`]),
-    ...(maximum === undefined ? [] : [`to ${String(maximum)}`]),
-    ...(exclusiveMinimum === undefined ? [] : [`above ${String(exclusiveMinimum)}`]),
-    ...(maxLength === undefined ? [] : [`of at most ${String(maxLength)} characters`]),
-  ];
+/** Keywords that a reader should know of, in words. */
+const limitWords = {
+  pattern: (limit) => `like ${limit}`,
+  minimum: (limit) => `from ${limit}`,
+  maximum: (limit) => `to ${limit}`,
+  exclusiveMinimum: (limit) => `above ${limit}`,
+  maxLength: (limit) => `of at most ${limit} characters`,
+} as const satisfies Readonly<Record<string, (limit: string | number) => string>>;
+
+function limitsOf(schema: Schema): string[] {
+  return Object.entries(limitWords).flatMap(([keyword, words]) => {
+    const limit = schema[keyword];
+    return typeof limit === "string" || typeof limit === "number" ? [words(limit)] : [];
+  });
 }
 
 function listed(parts: readonly Html[], between: string): Html {

@@ -259,9 +259,6 @@ const isOpen = (operation: Operation): boolean => routeActions[urlOf(operation)]
 
 function responsesOf(operation: Operation): Schema {
   const { answers, codes } = operation;
-  const responses: Record<string, Schema> = {};
-  for (const [status, { description, type, schema }] of Object.entries(answers))
-    responses[status] = { description, content: { [type]: { schema } } };
   const byStatus = codesByStatus([
     ...commonCodes,
     ...(isOpen(operation) ? [] : accessCodes),
@@ -269,15 +266,21 @@ function responsesOf(operation: Operation): Schema {
   ]);
   for (const [status, code] of Object.entries(earlyStatuses))
     byStatus.set(Number(status), [...(byStatus.get(Number(status)) ?? []), code]);
-  for (const [status, own] of byStatus) {
-    const taken = responses[status];
-    responses[status] = {
-      description: `${taken === undefined ? "" : `${String(taken["description"])} Or `}${own.join(", ")}.`,
-      content: {
-        ...(taken?.["content"] as Schema | undefined),
-        "application/problem+json": { schema: problemOfCodes(status, own) },
-      },
-    };
-  }
-  return responses;
+  const statuses = new Set([...Object.keys(answers).map(Number), ...byStatus.keys()]);
+  return Object.fromEntries(
+    [...statuses].map((status) => {
+      const answer = answers[status];
+      const own = byStatus.get(status) ?? [];
+      const problem = { "application/problem+json": { schema: problemOfCodes(status, own) } };
+      const description = [answer?.description, own.length > 0 && `${own.join(", ")}.`];
+      const response = {
+        description: description.filter(Boolean).join(" Or "),
+        content: {
+          ...(answer === undefined ? {} : { [answer.type]: { schema: answer.schema } }),
+          ...(own.length === 0 ? {} : problem),
+        },
+      };
+      return [status, response];
+    }),
+  );
 }
