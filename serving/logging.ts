@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { type Logger, pino } from "pino";
 import { type ErrorCode, errorRegistry } from "../engine/errors.ts";
 import type { Problem } from "./problem.ts";
+import { whenEnded } from "./when-ended.ts";
 
 declare module "fastify" {
   interface FastifyReply {
@@ -113,20 +114,23 @@ export function registerRequestLog(
 ): void {
   app.decorateReply("problem", undefined);
   if (level !== "info" && level !== "debug") return;
-  app.addHook("onResponse", (request, reply, done) => {
-    const { problem } = reply;
-    request.log.info(
-      {
-        route: request.routeOptions.url ?? "none",
-        method: request.method,
-        status: reply.statusCode,
-        ms: Math.round(reply.elapsedTime * 1000) / 1000,
-        // The id of a key or token, never the key itself; left out where nobody is recognized.
-        caller: request.caller?.id,
-        ...(problem === undefined ? { rows: rowsOf(request.body) } : factsOf(problem, details)),
-      },
-      "request",
-    );
+  app.addHook("onRequest", (request, reply, done) => {
+    const startMs = performance.now();
+    whenEnded(reply, (status) => {
+      const { problem } = reply;
+      request.log.info(
+        {
+          route: request.routeOptions.url ?? "none",
+          method: request.method,
+          status,
+          ms: Math.round((performance.now() - startMs) * 1000) / 1000,
+          // The id of a key or token, never the key itself; left out where nobody is recognized.
+          caller: request.caller?.id,
+          ...(problem === undefined ? { rows: rowsOf(request.body) } : factsOf(problem, details)),
+        },
+        "request",
+      );
+    });
     done();
   });
 }

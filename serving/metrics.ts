@@ -2,18 +2,20 @@
  * Prometheus metrics of a process that answers requests. No label holds what a caller sends: they
  * are routes, statuses, codes, and names of the catalogue.
  *
- * What is counted for each value lies in plain arrays and is given to the registry at a scrape.
+ * What is counted on the way of a request is plain numbers, which the registry gets at a scrape.
  */
 import { readFileSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
 import type { Catalogue } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { fingerprintOf, hash } from "../engine/fingerprint.ts";
 import { statuses } from "./answer.ts";
+import { createHistogram, type Observe } from "./histogram.ts";
 import type { Lookup } from "./lookup.ts";
 import type { LookupObserver } from "./observer.ts";
 import type { ViewPointers } from "./pointers.ts";
+import { whenEnded } from "./when-ended.ts";
 
 /** Features that have series of their own; the values of all others count as `_other`. */
 export const featureLimit = 1000;
@@ -55,38 +57,51 @@ export function createMetrics(catalogue: Catalogue): Metrics {
     "code",
     "status",
   ]);
-  const rowsAnswered = counter("rows_answered_total", "Rows of requests that were answered.");
   const values = createValueCounts(registry);
 
-  const readSeconds = new Histogram({
+  const readSeconds = createHistogram(registry, {
     name: "onceflow_store_read_duration_seconds",
     help: "Time of one read of stored rows: a round trip to Redis, and decoding.",
     buckets: requestBuckets,
-    registers,
-  });
-  const rowsRead = counter("store_read_rows_total", "Rows that were looked up in the store.");
-  const bytesRead = counter("store_read_bytes_total", "Bytes of the stored rows that were read.");
+  })();
+  const counts = { rowsAnswered: 0, rowsRead: 0, bytesRead: 0 };
+  total(registry, "rows_answered", "Rows that were answered.", () => counts.rowsAnswered);
+  total(registry, "store_read_rows", "Rows that were looked up.", () => counts.rowsRead);
+  total(registry, "store_read_bytes", "Bytes of stored rows.", () => counts.bytesRead);
   const storeErrors = counter("store_errors_total", "Reads of the store that failed.", ["code"]);
 
   return {
     registry,
     problem: (code, status) => problems.inc({ code, status }),
     observer: {
-      read({ durationMs, rows, bytes, error }) {
-        readSeconds.observe(durationMs / 1000);
-        rowsRead.inc(rows);
-        bytesRead.inc(bytes);
+      read({ startMs, endMs, rows, bytes, error }) {
+        readSeconds((endMs - startMs) / 1000);
+        counts.rowsRead += rows;
+        counts.bytesRead += bytes;
         if (error !== undefined)
           storeErrors.inc({ code: error instanceof OnceflowError ? error.code : "INTERNAL" });
       },
       answered({ planned, table }) {
-        rowsAnswered.inc(table.entities.length);
+        counts.rowsAnswered += table.entities.length;
         values.add(planned.plan.outputs, table.statuses);
       },
     },
     watch: (lookup) => addLookup(registry, lookup),
     register: (app) => addHttp(registry, app),
   };
+}
+
+/** A counter that is a plain number until it is scraped. */
+function total(registry: Registry, name: string, help: string, value: () => number): void {
+  new Counter({
+    name: `onceflow_${name}_total`,
+    help,
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(value());
+    },
+  });
 }
 
 /** Hash of all that the definitions of a build mean: it changes exactly when one of them does. */
@@ -185,18 +200,25 @@ function createValueCounts(registry: Registry) {
 
 function addHttp(registry: Registry, app: FastifyInstance): void {
   const registers = [registry];
-  const requests = new Counter({
+  const routes = new Map<string, { observe: Observe; byAnswer: Map<string, number> }>();
+  new Counter({
     name: "onceflow_http_requests_total",
-    help: "Requests that were answered.",
+    help: "Requests that were answered, or given up by their caller: status 499.",
     labelNames: ["route", "method", "status"],
     registers,
+    collect() {
+      this.reset();
+      for (const [route, { byAnswer }] of routes)
+        for (const [answer, count] of byAnswer) {
+          const [method = "", status = ""] = answer.split(" ");
+          this.inc({ route, method, status }, count);
+        }
+    },
   });
-  const seconds = new Histogram({
+  const seconds = createHistogram(registry, {
     name: "onceflow_http_request_duration_seconds",
     help: "From the headers of a request to the end of its answer.",
-    labelNames: ["route"],
     buckets: requestBuckets,
-    registers,
   });
   let inFlight = 0;
   new Gauge({
@@ -207,17 +229,22 @@ function addHttp(registry: Registry, app: FastifyInstance): void {
       this.set(inFlight);
     },
   });
-  app.addHook("onRequest", (_request, _reply, done) => {
+  function seriesOf(route: string) {
+    const made = routes.get(route) ?? { observe: seconds({ route }), byAnswer: new Map() };
+    routes.set(route, made);
+    return made;
+  }
+
+  app.addHook("onRequest", (request, reply, done) => {
+    const startMs = performance.now();
     inFlight++;
-    done();
-  });
-  // Fastify calls this once, also where the client has gone before the answer.
-  app.addHook("onResponse", (request, reply, done) => {
-    inFlight--;
-    const route = request.routeOptions.url ?? "none";
-    const method = methods.has(request.method) ? request.method : "other";
-    requests.inc({ route, method, status: reply.statusCode });
-    seconds.observe({ route }, reply.elapsedTime / 1000);
+    whenEnded(reply, (status) => {
+      inFlight--;
+      const { observe, byAnswer } = seriesOf(request.routeOptions.url ?? "none");
+      const answer = `${methods.has(request.method) ? request.method : "other"} ${status}`;
+      byAnswer.set(answer, (byAnswer.get(answer) ?? 0) + 1);
+      observe((performance.now() - startMs) / 1000);
+    });
     done();
   });
 }
@@ -280,31 +307,12 @@ function addLookup(registry: Registry, lookup: Lookup): void {
       this.set((await lookup.ready()).ready ? 1 : 0);
     },
   });
-  const total = (name: string, help: string, value: () => number) =>
-    new Counter({
-      name: `onceflow_${name}_total`,
-      help,
-      registers,
-      collect() {
-        this.reset();
-        this.inc(value());
-      },
-    });
-  total(
-    "pointer_refreshes",
-    "Reads of what is current in the store that succeeded.",
-    () => counters.refreshes,
-  );
-  total(
-    "pointer_refresh_failures",
-    "Reads of what is current in the store that failed.",
-    () => counters.failedRefreshes,
-  );
-  total(
-    "store_retries",
-    "Requests that were tried again with newer pointers.",
-    () => counters.storeRetries,
-  );
+  for (const [name, help, value] of [
+    ["pointer_refreshes", "Reads of what is current in the store.", () => counters.refreshes],
+    ["pointer_refresh_failures", "Those that failed.", () => counters.failedRefreshes],
+    ["store_retries", "Requests tried again with newer pointers.", () => counters.storeRetries],
+  ] as const)
+    total(registry, name, help, value);
   new Counter({
     name: "onceflow_feature_violations_total",
     help: "Values that did not satisfy an expectation, by feature.",

@@ -5,9 +5,9 @@ import type { Planned } from "./planned.ts";
 
 /** One read of stored rows. */
 export interface ReadFacts {
-  /** When it began and how long it took, in milliseconds by `performance.now()`. */
+  /** When it began and when it ended, in milliseconds by `performance.now()`. */
   readonly startMs: number;
-  readonly durationMs: number;
+  readonly endMs: number;
   /** Rows asked for, whether they exist or not. */
   readonly rows: number;
   /** Bytes of the stored rows that Redis sent; 0 where it failed. */
@@ -33,21 +33,17 @@ export function observeReads(store: OnlineStore, { read }: LookupObserver): Onli
   if (read === undefined) return store;
   return {
     ...store,
-    async readRows(reads) {
+    readRows(reads) {
       if (reads.length === 0) return store.readRows(reads);
       const startMs = performance.now();
+      const reading = store.readRows(reads);
       let rows = 0;
       for (const { keys } of reads) rows += keys.length;
-      const tell = (bytes: number, error?: unknown) =>
-        read({ startMs, durationMs: performance.now() - startMs, rows, bytes, error });
-      try {
-        const result = await store.readRows(reads);
-        tell(result.bytes);
-        return result;
-      } catch (error) {
-        tell(0, error);
-        throw error;
-      }
+      reading.then(
+        ({ bytes }) => read({ startMs, endMs: performance.now(), rows, bytes }),
+        (error: unknown) => read({ startMs, endMs: performance.now(), rows, bytes: 0, error }),
+      );
+      return reading;
     },
   };
 }

@@ -7,6 +7,7 @@ import type { Context, DiagAPI, Span, TextMapGetter } from "@opentelemetry/api";
 import type { FastifyInstance } from "fastify";
 import { codeOf, type Logger } from "./logging.ts";
 import type { LookupObserver } from "./observer.ts";
+import { whenEnded } from "./when-ended.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -73,7 +74,7 @@ export async function startTracing(
 
   return {
     observer: {
-      read({ startMs, durationMs, rows, bytes, error }) {
+      read({ startMs, endMs, rows, bytes, error }) {
         const span = tracer.startSpan("read rows", {
           kind: SpanKind.CLIENT,
           startTime: startMs,
@@ -85,12 +86,12 @@ export async function startTracing(
           },
         });
         if (error !== undefined) fail(span, error);
-        span.end(startMs + durationMs);
+        span.end(endMs);
       },
     },
     register(app) {
       app.decorateRequest("trace", undefined);
-      app.addHook("onRequest", (request, _reply, done) => {
+      app.addHook("onRequest", (request, reply, done) => {
         const parent = propagation.extract(context.active(), request.headers, headers);
         const route = request.routeOptions.url ?? "none";
         const span = tracer.startSpan(
@@ -107,19 +108,17 @@ export async function startTracing(
         );
         request.trace = { span, context: trace.setSpan(parent, span) };
         request.log = request.log.child({ trace_id: span.spanContext().traceId });
+        whenEnded(reply, (status) => {
+          span.setAttribute("http.response.status_code", status);
+          if (reply.problem !== undefined) span.setAttribute("error.type", reply.problem.code);
+          if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR });
+          span.end();
+        });
         done();
       });
       // Here, since reading the body loses the context that it was begun in.
       app.addHook("preHandler", (request, _reply, done) => {
         context.with(request.trace?.context ?? context.active(), done);
-      });
-      app.addHook("onResponse", (request, reply, done) => {
-        const { span } = request.trace ?? {};
-        span?.setAttribute("http.response.status_code", reply.statusCode);
-        if (reply.problem !== undefined) span?.setAttribute("error.type", reply.problem.code);
-        if (reply.statusCode >= 500) span?.setStatus({ code: SpanStatusCode.ERROR });
-        span?.end();
-        done();
       });
     },
     run(name, carrier, work) {

@@ -17,6 +17,7 @@ import { fillExampleStore } from "../support/example-store.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { startRedis } from "../support/redis.ts";
 import { parseScrape } from "../support/scrape.ts";
+import { until } from "../support/until.ts";
 
 describe("metrics", () => {
   let example: ExampleStore;
@@ -98,6 +99,34 @@ describe("metrics", () => {
     const { value } = await scrape();
     const code = "REQUEST_INVALID";
     assert.equal(value("onceflow_http_problems_total", { code, status: "400" }), 1);
+  });
+
+  it("count a caller who goes before the answer, and no longer as in flight", async () => {
+    let began: () => void = () => undefined;
+    let answer: () => void = () => undefined;
+    const begun = new Promise<void>((resolve) => (began = resolve));
+    const { catalogue } = example;
+    const own = createMetrics(catalogue);
+    const slow = buildApp({ catalogue, lookup, metrics: own, log: "silent" });
+    slow.get("/slow", async () => {
+      began();
+      await new Promise<void>((resolve) => (answer = resolve));
+      return "late";
+    });
+    await slow.listen({ host: "127.0.0.1", port: 0 });
+    const value = async (name: string, labels?: Record<string, string>) =>
+      parseScrape(await own.registry.metrics()).value(name, labels);
+    const socket = connect((slow.server.address() as { port: number }).port, "127.0.0.1");
+    socket.write("GET /slow HTTP/1.1\r\nhost: x\r\n\r\n");
+    await begun;
+    assert.equal(await value("onceflow_http_requests_in_flight"), 1);
+    socket.destroy();
+    const inFlight = "onceflow_http_requests_in_flight";
+    await until("it is counted", async () => (await value(inFlight)) === 0);
+    answer();
+    await slow.close();
+    assert.equal(await value("onceflow_http_requests_total", { status: "499" }), 1);
+    assert.equal(await value(inFlight), 0);
   });
 
   it("count the values of each feature by status, and rows and bytes of reads", async () => {

@@ -1,0 +1,13 @@
+/** The end of a request, as metrics, traces and logs need it. */
+import type { FastifyReply } from "fastify";
+
+/** In place of a status where the caller went away before the answer, as nginx has it. */
+export const callerGone = 499;
+
+/**
+ * Calls back once, with the status, when the answer was sent or can be sent no more. Fastify's hook
+ * onResponse is not called where the caller has gone.
+ */
+export function whenEnded({ raw }: FastifyReply, ended: (status: number) => void): void {
+  raw.on("close", () => ended(raw.writableEnded ? raw.statusCode : callerGone));
+}
