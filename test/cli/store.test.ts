@@ -128,9 +128,14 @@ snapshot of absences: ${example.snapshots.absences}
       assert.equal(code, 1);
       assert.match(err, /^UNKNOWN_SERVICE .*Did you mean "model_x"/);
       const own = ["get", "--service", "model_y", "--entity", "id=11"];
+      const refusal = async (argv: readonly string[], env?: NodeJS.ProcessEnv) => {
+        type Refusal = { readonly error: { readonly code: string; readonly message: string } };
+        const { code, message } = (await cliJson<Refusal>([...argv], env)).error;
+        return { code, message };
+      };
       assert.deepEqual(
-        await cliJson([...own, "--via", "http", "--url", url]),
-        await cliJson(own, exampleEnv()),
+        await refusal([...own, "--via", "http", "--url", url]),
+        await refusal(own, exampleEnv()),
       );
     } finally {
       await app.close();
