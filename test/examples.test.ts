@@ -49,13 +49,19 @@ describe("The examples", function () {
     return stdout;
   };
 
+  /** Ages tell when it was asked. */
+  const withoutAges = ({ results, ...rest }: FeatureAnswer) => ({
+    ...rest,
+    results: results.map(({ ages: _, ...row }) => row),
+  });
+
   it("ask without a workflow, and get what the lookup answers", async () => {
     const { catalogue, serving, redis } = example;
     const lookup = createLookup({ catalogue, redis: serving, prefix: redis.prefix });
     const expected = await lookup.answer({ service: "model_x", entities: [{ id: "11" }] });
     lookup.close();
     const answer = JSON.parse(await run("standalone-activity.ts", "11")) as FeatureAnswer;
-    assert.deepEqual(answer, expected);
+    assert.deepEqual(withoutAges(answer), withoutAges(expected));
     assert.equal(answer.results[0]?.statuses["has_pet"], "PRESENT");
   });
 

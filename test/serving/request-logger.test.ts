@@ -22,12 +22,12 @@ describe("The logger of a request", () => {
     app.get("/loud", ({ log }) => {
       log.warn({ a: 1 }, "once");
       log.child({ part: "b" }).error("twice");
-      return log.level;
+      return "ok";
     });
     const before = made;
     await app.inject("/quiet");
     assert.equal(made, before);
-    assert.equal((await app.inject("/loud")).body, "warn");
+    await app.inject("/loud");
     // One for the request, and the child that it asks for.
     assert.equal(made, before + 2);
     const parsed = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
