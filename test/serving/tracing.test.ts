@@ -43,10 +43,17 @@ describe("traces", function () {
 
   async function startServer(name: string, endpoint: string) {
     const listening = /onceflow http listening on (\S+)/;
-    const server = await startProgram(name, ["server.ts", "--processes", "1"], settings, folder, listening, {
-      ...{ PORT: "0", OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_BSP_SCHEDULE_DELAY: "20" },
-      OTEL_EXPORTER_OTLP_TIMEOUT: "500",
-    });
+    const server = await startProgram(
+      name,
+      ["server.ts", "--processes", "1"],
+      settings,
+      folder,
+      listening,
+      {
+        ...{ PORT: "0", OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_BSP_SCHEDULE_DELAY: "20" },
+        OTEL_EXPORTER_OTLP_TIMEOUT: "500",
+      },
+    );
     started.push(server);
     const url = `${listening.exec(server.tail(50))?.[1]}/v1/features`;
     return (id: string, headers: Record<string, string> = {}, feature = "badges.door") =>
