@@ -160,7 +160,8 @@ export function buildApp(options: AppOptions): FastifyInstance {
     );
   });
 
-  const { limited, refuseEarly } = createLoadLimiter(options.load);
+  const { limited, refuseEarly, counters } = createLoadLimiter(options.load);
+  metrics?.watchLoad(counters);
   const answerFeatures: RouteHandlerMethod = async (request, reply) => {
     const text = await limited(request, reply, (signal) => lookup.answerText(request.body, signal));
     return reply.type("application/json; charset=utf-8").send(text);

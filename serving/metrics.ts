@@ -14,6 +14,7 @@ import { statuses } from "./answer.ts";
 import { createHistogram, type Observe } from "./histogram.ts";
 import type { Lookup } from "./lookup.ts";
 import type { LookupObserver } from "./observer.ts";
+import type { LoadCounters } from "./overload.ts";
 import type { ViewPointers } from "./pointers.ts";
 import { whenEnded } from "./when-ended.ts";
 
@@ -38,6 +39,8 @@ export interface Metrics {
   readonly watch: (lookup: Lookup) => void;
   /** Counts the requests of an application; before its routes are added. */
   readonly register: (app: FastifyInstance) => void;
+  /** Adds how many requests are worked on and wait, as the limit on load has it. */
+  readonly watchLoad: (load: Readonly<Pick<LoadCounters, "running" | "waiting">>) => void;
   /** Counts a problem that was answered. */
   readonly problem: (code: string, status: number) => void;
 }
@@ -88,6 +91,20 @@ export function createMetrics(catalogue: Catalogue): Metrics {
     },
     watch: (lookup) => addLookup(registry, lookup),
     register: (app) => addHttp(registry, app),
+    watchLoad(load) {
+      for (const [state, help] of [
+        ["running", "Requests for features that are worked on."],
+        ["waiting", "Requests for features that wait for their turn."],
+      ] as const)
+        new Gauge({
+          name: `onceflow_requests_${state}`,
+          help,
+          registers,
+          collect() {
+            this.set(load[state]);
+          },
+        });
+    },
   };
 }
 

@@ -101,6 +101,26 @@ describe("metrics", () => {
     assert.equal(value("onceflow_http_problems_total", { code, status: "400" }), 1);
   });
 
+  it("tell how many requests are worked on and wait", async () => {
+    let answer: () => void = () => undefined;
+    const answered = new Promise<string>((resolve) => (answer = () => resolve("{}")));
+    const { catalogue } = example;
+    const own = createMetrics(catalogue);
+    const slow = buildApp({
+      ...{ catalogue, metrics: own, log: "silent", load: { concurrency: 1, deadlineMs: 60_000 } },
+      lookup: { ...lookup, answerText: () => answered },
+    });
+    const asked = [1, 2].map(() => slow.inject({ method: "POST", url: "/v1/features" }));
+    const value = async (name: string) => parseScrape(await own.registry.metrics()).value(name);
+    await until("one waits", async () => (await value("onceflow_requests_waiting")) === 1);
+    assert.equal(await value("onceflow_requests_running"), 1);
+    assert.equal(await value("onceflow_http_requests_in_flight"), 2);
+    answer();
+    await Promise.all(asked);
+    assert.equal(await value("onceflow_requests_running"), 0);
+    await slow.close();
+  });
+
   it("count a caller who goes before the answer, and no longer as in flight", async () => {
     let began: () => void = () => undefined;
     let answer: () => void = () => undefined;
