@@ -13,6 +13,7 @@ import { aggregateValues, type ExampleStore, fillExampleStore } from "../support
 import { fillView } from "../support/fill.ts";
 import { randomPrefix } from "../support/redis.ts";
 import { cli, cliJson, downEnv } from "../support/run-cli.ts";
+import { withoutAges } from "../support/without-ages.ts";
 
 let example: ExampleStore;
 let client: Redis;
@@ -111,10 +112,6 @@ snapshot of absences: ${example.snapshots.absences}
         ["get", ...argv.slice(1), "store"],
         exampleEnv(),
       );
-      const withoutAges = ({ results, ...head }: FeatureAnswer) => ({
-        ...head,
-        results: results.map((row) => ({ ...row, ages: Object.keys(row.ages) })),
-      });
       assert.deepEqual(withoutAges(byHttp), withoutAges(byStore));
       const { code, err } = await cli([
         "get",
