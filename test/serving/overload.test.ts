@@ -187,14 +187,20 @@ describe("overload of a server", function () {
       const calm = await during(40, 1_500);
       const overloaded = await during(500, 2_500);
       const outcomes = outcomesOf(overloaded);
-      assert.deepEqual(Object.keys(outcomes).sort(), ["200", "503 OVERLOADED"]);
+      // On a machine that does much else, a read may miss its deadline.
+      const { "503 STORE_UNAVAILABLE": late = 0, ...others } = outcomes;
+      assert.deepEqual(Object.keys(others).sort(), ["200", "503 OVERLOADED"]);
+      assert.ok(late < overloaded.length / 20, `${late} reads were late`);
       const accepted = overloaded.filter(({ status }) => status === 200);
       assert.ok(accepted.length > 100, `only ${accepted.length} were answered`);
       assert.ok(accepted.length < overloaded.length / 2, "too few were refused");
       // Strict figures are taken where nothing else runs; see test/long.
       const [calmMs, underLoadMs] = [quantileMs(calm, 0.5), quantileMs(accepted, 0.5)];
       assert.ok(underLoadMs < 5 * calmMs, `${calmMs} ms in calm, ${underLoadMs} ms overloaded`);
-      assert.deepEqual(Object.keys(outcomesOf(await during(40, 500))), ["200"]);
+      await until("it has recovered", async () => {
+        const after = outcomesOf(await during(40, 500));
+        return Object.keys(after).join() === "200";
+      });
     } finally {
       await server.kill();
       await proxy.stop();

@@ -4,7 +4,7 @@ import { OnceflowError } from "../../engine/errors.ts";
 import { createKeys } from "../../store/keys.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import type { RedisConnection, RedisRole } from "../../store/redis.ts";
+import type { RedisConnection, RedisDeadlines, RedisRole } from "../../store/redis.ts";
 import { connectRedis } from "../../store/redis.ts";
 import { slotOf } from "../../store/redis-cluster.ts";
 import { isSameRun, readRunId } from "../../store/run-id.ts";
@@ -32,11 +32,17 @@ describe("redis cluster", () => {
   let single: RedisServer;
   let singleClient: Redis;
   const connections: RedisConnection[] = [];
-  const connect = (role: RedisRole = "writing", url = cluster.url) => {
-    const connection = connectRedis(url, role);
+  const connect = (
+    role: RedisRole = "writing",
+    url = cluster.url,
+    deadlines: Partial<RedisDeadlines> = {},
+  ) => {
+    const connection = connectRedis(url, role, deadlines);
     connections.push(connection);
     return connection;
   };
+  /** For what is not about deadlines, on a machine that does much else. */
+  const connectReader = () => connect("serving", cluster.url, { commandTimeoutMs: 10_000 });
   let prefix: string;
 
   before(async () => {
@@ -83,7 +89,7 @@ describe("redis cluster", () => {
   });
 
   it("holds rows and ledger as one Redis does, and gives them back", async () => {
-    const [writing, serving] = [connect(), connect("serving")];
+    const [writing, serving] = [connect(), connectReader()];
     const namespace = await open(writing, 2048);
     const batches = Array.from({ length: 20 }, (_, i) => i);
     for (const batch of batches) {
@@ -163,7 +169,7 @@ describe("redis cluster", () => {
       }
     };
     const reader = async () => {
-      const redis = connect("serving");
+      const redis = connectReader();
       await redis.ready();
       const seen = new Map<number, bigint | number>();
       for (let at = 0; control.isMoving; at = (at + 50) % entities) {
@@ -282,7 +288,7 @@ describe("redis cluster", () => {
   });
 
   it("waits for a slot that has no node, and gives one up that stays half moved", async () => {
-    const [redis, serving] = [connect(), connect("serving")];
+    const [redis, serving] = [connect(), connectReader()];
     await serving.ready();
     await open(redis, 1);
     await commitDay(redis, prefix, 0);
