@@ -288,7 +288,7 @@ describe("redis cluster", () => {
   });
 
   it("waits for a slot that has no node, and gives one up that stays half moved", async () => {
-    const [redis, serving] = [connect(), connectReader()];
+    const [redis, serving] = [connect(), connect("serving")];
     await serving.ready();
     await open(redis, 1);
     await commitDay(redis, prefix, 0);
