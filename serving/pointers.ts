@@ -19,8 +19,8 @@ export interface ViewPointers {
   /** Null where the view's aggregates were never materialized. */
   readonly latest: Snapshot | null;
   /**
-   * Whether Redis no longer has the namespace that it had, so that rows cannot be told from
-   * unknown ones; all else is then what was known before.
+   * Whether Redis no longer has what it had, and no run has filled it since, so that rows cannot
+   * be told from unknown ones; all else is then what was known before.
    */
   readonly lost: boolean;
 }
@@ -92,7 +92,10 @@ export function createPointerCache({
         views.map((view, i): [View, ViewPointers] => {
           const { namespace = null, head = null, latest = null } = found[i] ?? {};
           const known = old?.get(view);
-          if (namespace === null && known?.namespace) return [view, { ...known, lost: true }];
+          // Without a head it may be there again and half filled.
+          const lost =
+            (known?.namespace && namespace === null) || (known?.head && head === null) || false;
+          if (known && lost) return [view, { ...known, lost }];
           // Equal ids mean equal values, so most refreshes decode nothing.
           const same = known?.latest;
           const snapshot =
@@ -154,13 +157,13 @@ export function createPointerCache({
 }
 
 /**
- * STORE_LOST of a view that Redis no longer has: a namespace does not go away by itself, so to
- * answer NOT_FOUND would be a guess.
+ * STORE_LOST of a view that Redis no longer has: rows do not go away by themselves, so to answer
+ * NOT_FOUND would be a guess.
  */
 export function lostView({ name, fingerprint }: View): OnceflowError {
   return new OnceflowError(
     "STORE_LOST",
-    `view "${name}": Redis no longer has what it had under fingerprint ${fingerprint}, so it was emptied, restored or swept. Materialize the view again.`,
+    `view "${name}": Redis no longer has what it had under fingerprint ${fingerprint}, so it was emptied, restored or swept, and no run has filled it since. Materialize the view again.`,
     { view: name, fingerprint },
   );
 }

@@ -335,13 +335,15 @@ describe("hostile input over HTTP", () => {
       connect(Number(port), "127.0.0.1"),
     ];
     await Promise.all([once(stalled, "connect"), once(steady, "connect")]);
+    // A socket that was closed no longer knows its port.
+    const ports = { stalled: stalled.localPort, steady: steady.localPort };
     for (const socket of [stalled, steady]) {
       socket.on("error", () => undefined).pause();
       // More replies than the kernel keeps for a connection.
       socket.write(requests.repeat(100));
     }
     const reading = setInterval(() => void steady.read(1024), 50);
-    for (const [name, { localPort }] of Object.entries({ stalled, steady }))
+    for (const [name, localPort] of Object.entries(ports))
       await until(
         `the ${name} connection is closed`,
         () => accepted.get(localPort)?.destroyed === true,

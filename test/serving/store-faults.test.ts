@@ -116,7 +116,7 @@ describe("lookup while the store fails", () => {
       await until(async () => /emptied/.test((await lookup.ready()).reason ?? ""));
       await assert.rejects(lookup.answer(stored), {
         code: "STORE_LOST",
-        message: `view "absences": Redis no longer has what it had under fingerprint ${absences.fingerprint}, so it was emptied, restored or swept. Materialize the view again.`,
+        message: `view "absences": Redis no longer has what it had under fingerprint ${absences.fingerprint}, so it was emptied, restored or swept, and no run has filled it since. Materialize the view again.`,
       });
       assert.equal(await meanOf(), 36.5);
       const id = await fill("2026-03-03", 40);
@@ -150,9 +150,22 @@ describe("lookup while the store fails", () => {
     const slow = createLookup({ catalogue, redis, prefix, refreshMs: 1e9 });
     assert.equal((await slow.answer(stored)).results[0]!.statuses["has_children"], "PRESENT");
     await emptied();
-    assert.equal((await slow.answer(stored)).results[0]!.statuses["has_children"], "NOT_FOUND");
+    await fill("2026-03-03");
+    assert.equal((await slow.answer(stored)).results[0]!.statuses["has_children"], "PRESENT");
     assert.equal(slow.counters.storeRetries, 1);
     slow.close();
+  });
+
+  it("answers STORE_LOST until a run over what was lost has committed", async () => {
+    await fill("2026-03-02");
+    await lookup.refresh();
+    await emptied();
+    // The run is under way: the namespace is there, and some of its rows.
+    await lookup.refresh();
+    await assert.rejects(lookup.answer(stored), { code: "STORE_LOST" });
+    await assert.rejects(lookup.answer(stored), { code: "STORE_LOST" });
+    await fill("2026-03-03");
+    assert.equal(await statusOf(), "PRESENT");
   });
 
   it("answers STORE_LOST where rows are gone that the pointers name", async () => {
@@ -188,7 +201,7 @@ describe("lookup while the store fails", () => {
 
     assert.equal(await statusOf(), "PRESENT");
     assert.equal(await meanOf(), 40);
-    const lost = `view "badges": Redis no longer has what it had under fingerprint ${badges.fingerprint}, so it was emptied, restored or swept. Materialize the view again.`;
+    const lost = `view "badges": Redis no longer has what it had under fingerprint ${badges.fingerprint}, so it was emptied, restored or swept, and no run has filled it since. Materialize the view again.`;
     for (const asked of [ofBadges, ofBoth])
       await assert.rejects(lookup.answer(asked), { code: "STORE_LOST", message: lost });
     assert.equal(await eventsOf(), 10);
