@@ -27,7 +27,10 @@ import type { ClusterNode, TestCluster } from "../support/redis-cluster.ts";
 import { startCluster } from "../support/redis-cluster.ts";
 import { until } from "../support/until.ts";
 
-describe("redis cluster", () => {
+describe("redis cluster", function () {
+  // A node writes its configuration to disk for every few slots that move, and waits for the disk.
+  this.timeout(120_000);
+
   let cluster: TestCluster;
   let single: RedisServer;
   let singleClient: Redis;
