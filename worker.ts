@@ -7,6 +7,7 @@
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { NativeConnection, Runtime, Worker } from "@temporalio/worker";
+import { yieldToOthers } from "./activities/priority.ts";
 import { traceActivities } from "./activities/tracing.ts";
 import { temporalLogger } from "./activities/worker-log.ts";
 import type { Catalogue } from "./engine/catalogue.ts";
@@ -51,6 +52,7 @@ async function main(): Promise<void> {
       "CONFIG_INVALID",
       `--queue is "${values.queue}"; expected offline or online.`,
     );
+  if (values.queue === "offline") yieldToOthers();
   const settings = readSettings();
   // What is said of offline work names files and runs, never a request.
   const logOptions = {

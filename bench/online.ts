@@ -16,6 +16,7 @@ import { activityCase } from "./online-activity.ts";
 import * as features from "./online-features.ts";
 import { httpCases } from "./online-http.ts";
 import { latencyOverLoad } from "./online-load.ts";
+import { onlineWhileWriting } from "./online-while-writing.ts";
 import type { BenchOptions } from "./pairs.ts";
 import type { Line } from "./report.ts";
 
@@ -55,6 +56,7 @@ export async function* benchOnline(
   try {
     yield* httpCases(site, options, progress);
     yield* latencyOverLoad(site, options, progress);
+    yield* onlineWhileWriting(site, options, progress);
     yield* inProcessCases(site, options, progress);
     yield* activityCase(site, options, progress);
   } finally {

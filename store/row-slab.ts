@@ -25,7 +25,7 @@ export type Slab = ReturnType<typeof createSlab>;
 const [leastRows, mostRows] = [1 << 18, 1 << 20];
 const bytesPerSlab = 96 * 1024 * 1024;
 /** Rows of a call: Redis serves nobody else meanwhile. */
-const rowsPerCall = 512;
+const rowsPerCall = 128;
 const wordsPerCall = 64 * 1024;
 const headerBytes = 8;
 
