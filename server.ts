@@ -14,6 +14,7 @@ import {
   insecureFlag,
   readAccess,
 } from "./serving/auth/settings.ts";
+import { createFailureLog } from "./serving/failure-log.ts";
 import { createLogger } from "./serving/logging.ts";
 import { createLookup } from "./serving/lookup.ts";
 import { createMetrics } from "./serving/metrics.ts";
@@ -140,8 +141,13 @@ async function serve(configuration: Configuration): Promise<void> {
   const catalogue = await loadProject();
   const redis = connectRedis(redisUrl, "serving");
   const metrics = createMetrics(catalogue);
-  const tracing = await startTracing(process.env, createLogger({ level: logLevel }));
-  const observe = joinObservers(metrics.observer, ...(tracing ? [tracing.observer] : []));
+  const log = createLogger({ level: logLevel, details: logDetails });
+  const tracing = await startTracing(process.env, log);
+  const observe = joinObservers(
+    metrics.observer,
+    createFailureLog(log),
+    ...(tracing ? [tracing.observer] : []),
+  );
   const lookup = createLookup({ catalogue, redis, prefix, readyRule, observe });
   metrics.watch(lookup);
   const access = openAccess(configuration.access, {

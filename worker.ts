@@ -13,7 +13,8 @@ import { temporalLogger } from "./activities/worker-log.ts";
 import type { Catalogue } from "./engine/catalogue.ts";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
 import { loadProject } from "./project.ts";
-import { createLogger } from "./serving/logging.ts";
+import { createFailureLog } from "./serving/failure-log.ts";
+import { createLogger, type Logger } from "./serving/logging.ts";
 import { createMetrics, processMetrics } from "./serving/metrics.ts";
 import { freePort, joinEndpoint, startMetrics } from "./serving/metrics-server.ts";
 import { joinObservers } from "./serving/observer.ts";
@@ -77,7 +78,7 @@ async function main(): Promise<void> {
   };
   const { options, registry, close } =
     values.queue === "online"
-      ? await onlineOptions(settings, redis, tracing)
+      ? await onlineOptions(settings, redis, log, tracing)
       : await offlineOptions(settings, redis);
   if (sdkMetrics !== undefined) {
     const { url } = await startMetrics({
@@ -180,6 +181,7 @@ function assertNamed(
 async function onlineOptions(
   settings: Settings,
   redis: RedisConnection,
+  log: Logger,
   tracing: Tracing | undefined,
 ) {
   const [{ createOnlineActivities }, { createLookup }] = await Promise.all([
@@ -188,7 +190,11 @@ async function onlineOptions(
   ]);
   const catalogue = await loadProject();
   const metrics = createMetrics(catalogue);
-  const observe = joinObservers(metrics.observer, ...(tracing ? [tracing.observer] : []));
+  const observe = joinObservers(
+    metrics.observer,
+    createFailureLog(log),
+    ...(tracing ? [tracing.observer] : []),
+  );
   const lookup = createLookup({ catalogue, redis, prefix: settings.prefix, observe });
   metrics.watch(lookup);
   const options = {
