@@ -1,7 +1,7 @@
 /** `npm run --silent bench -- [NAME]`: measures, and prints a line of JSON for each case. */
 import { DefaultLogger, Runtime } from "@temporalio/worker";
 import { Command } from "commander";
-import { openProgress, type Progress } from "../dev/progress.ts";
+import { openProgress, type Progress } from "../cli/progress.ts";
 import { didYouMean, messageOf } from "../engine/errors.ts";
 import { benchBackfill } from "./backfill.ts";
 import { benchBatch } from "./batch.ts";

@@ -2,7 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Command } from "commander";
 import { scheduleOf } from "../activities/backfill-range.ts";
-import { openProgress, silentProgress } from "../dev/progress.ts";
+import { openProgress, silentProgress } from "./progress.ts";
 import { type View, viewNamed } from "../engine/catalogue.ts";
 import { parseDuration } from "../engine/duration.ts";
 import { OnceflowError } from "../engine/errors.ts";

@@ -17,7 +17,7 @@ import type { MaterializeResult } from "../workflows/contract.ts";
 import { startApplication } from "./application.ts";
 import { writeAbsences, writeBadges } from "./example-data.ts";
 import { isStopping, own, ownTemporaryDirectory, releaseAll } from "./owned.ts";
-import { openProgress, type Progress } from "./progress.ts";
+import { openProgress, type Progress } from "../cli/progress.ts";
 import {
   type Compared,
   compareRows,

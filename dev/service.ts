@@ -6,7 +6,7 @@ import { OnceflowError } from "../engine/errors.ts";
 import { takeLock } from "./lock.ts";
 import { ownTemporaryDirectory, type Release } from "./owned.ts";
 import { findFreePorts, isFreePort } from "./processes.ts";
-import type { Progress } from "./progress.ts";
+import type { Progress } from "../cli/progress.ts";
 
 /** How services are started. */
 export interface ServiceOptions {

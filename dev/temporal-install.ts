@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { ownPath } from "./owned.ts";
 import { takeLock } from "./lock.ts";
 import { runProcess } from "./processes.ts";
-import type { Detail, Progress } from "./progress.ts";
+import type { Detail, Progress } from "../cli/progress.ts";
 
 /** Where the two programs are. */
 export interface TemporalBinaries {

@@ -8,7 +8,7 @@ import { msToTs } from "@temporalio/common/lib/time.js";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { isStopping, type Release } from "./owned.ts";
 import { findOnPath, retryPorts } from "./processes.ts";
-import { openProgress, type Detail, type Progress } from "./progress.ts";
+import { openProgress, type Detail, type Progress } from "../cli/progress.ts";
 import { openServiceDirectory, type ServiceOptions } from "./service.ts";
 import { buildTemporalBinaries, findTemporalBinaries } from "./temporal-install.ts";
 import { startFromBinaries, startFromCli, type TemporalServer } from "./temporal-server.ts";

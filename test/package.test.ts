@@ -124,7 +124,7 @@ describe("the package", function () {
     for (const script of await readdir(join(root, "store/lua")))
       assert.ok(files.includes(join("dist/store/lua", script)), script);
     const top = new Set(files.map((file) => file.split("/").slice(0, 2).join("/")));
-    for (const folder of ["test", "features", "bench", "examples"])
+    for (const folder of ["test", "features", "bench", "dev", "examples"])
       assert.ok(!top.has(folder) && !top.has(`dist/${folder}`), folder);
     assert.deepEqual(
       files.filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts")),

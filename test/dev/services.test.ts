@@ -11,7 +11,7 @@ import { NativeConnection, Worker } from "@temporalio/worker";
 import { Redis } from "ioredis";
 
 import { findFreePorts, isFreePort, retryPorts, startProcess } from "../../dev/processes.ts";
-import { formatElapsed, openProgress, silentProgress } from "../../dev/progress.ts";
+import { formatElapsed, openProgress, silentProgress } from "../../cli/progress.ts";
 import { startRedis } from "../../dev/redis.ts";
 import { startServices, type Services } from "../../dev/services.ts";
 import { startTemporal, supportsStandaloneActivities } from "../../dev/temporal.ts";
