@@ -94,7 +94,7 @@ function readTokens(env: NodeJS.ProcessEnv): TokenSettings {
     issuer: needed("ONCEFLOW_JWT_ISSUER", "the issuer of tokens (iss)"),
     audience: needed("ONCEFLOW_JWT_AUDIENCE", "what tokens for this service have as aud"),
     algorithms,
-    tolerance: Number(tolerance),
+    toleranceSeconds: Number(tolerance),
     scopeClaim: env["ONCEFLOW_JWT_SCOPES"] || "scope",
   };
 }
