@@ -35,6 +35,7 @@ export const ownServices: NodeJS.ProcessEnv = {
   ...process.env,
   REDIS_URL: "",
   TEMPORAL_ADDRESS: "",
+  TEMPORAL_NAMESPACE: "",
 };
 
 /** Starts Redis and makes a folder; `stop` removes both. */

@@ -1,7 +1,7 @@
 /** Waits for a run, and says meanwhile how far it is. */
 import type { Client } from "@temporalio/client";
-import { type Detail, openProgress, silentProgress } from "./progress.ts";
 import { type Context, invocation } from "./context.ts";
+import { type Detail, openProgress, silentProgress } from "./progress.ts";
 import { clean } from "./table.ts";
 import type { Run } from "./temporal.ts";
 

@@ -2,7 +2,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Command } from "commander";
 import { scheduleOf } from "../activities/backfill-range.ts";
-import { openProgress, silentProgress } from "./progress.ts";
 import { type View, viewNamed } from "../engine/catalogue.ts";
 import { parseDuration } from "../engine/duration.ts";
 import { OnceflowError } from "../engine/errors.ts";
@@ -21,6 +20,7 @@ import {
   usageError,
   withRedis,
 } from "./context.ts";
+import { openProgress, silentProgress } from "./progress.ts";
 import { clean } from "./table.ts";
 import { showSpan } from "./views.ts";
 

@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Command, InvalidArgumentError } from "commander";
 import pl from "nodejs-polars";
+import { openProgress, type Progress } from "../cli/progress.ts";
 import { connectRuns, type Run } from "../cli/temporal.ts";
 import { loadCatalogue, serviceNamed, viewNamed } from "../engine/catalogue.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
@@ -17,7 +18,6 @@ import type { MaterializeResult } from "../workflows/contract.ts";
 import { startApplication } from "./application.ts";
 import { writeAbsences, writeBadges } from "./example-data.ts";
 import { isStopping, own, ownTemporaryDirectory, releaseAll } from "./owned.ts";
-import { openProgress, type Progress } from "../cli/progress.ts";
 import {
   type Compared,
   compareRows,

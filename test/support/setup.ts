@@ -13,6 +13,8 @@ export async function mochaGlobalSetup(): Promise<void> {
     logger: new DefaultLogger("ERROR"),
     telemetryOptions: { logging: { filter: { core: "ERROR", other: "ERROR" } } },
   });
+  // The tests work in the namespace "default", whatever this shell is for otherwise.
+  delete process.env["TEMPORAL_NAMESPACE"];
   const progress = openProgress();
   await findRedisServer(progress);
   await findTemporal(progress);
