@@ -7,6 +7,7 @@ import { type Cell, isDue, type Reprocess, reprocessModes } from "../engine/grid
 import { endsOf, type Interval, parseInstant } from "../engine/interval.ts";
 import { newestInterval } from "../engine/slots.ts";
 import { checkBackfill } from "../activities/backfill-input.ts";
+import { invocation } from "../engine/invocation.ts";
 import { readGrid } from "../store/grid.ts";
 import { createLedger } from "../store/ledger.ts";
 import {
@@ -19,7 +20,6 @@ import {
   type Context,
   exitCodes,
   finishCommand,
-  invocation,
   type JsonOption,
   openRuns,
   type Reply,

@@ -2,15 +2,11 @@
 import type { Command } from "commander";
 import { CommanderError } from "commander";
 import type { Catalogue } from "../engine/catalogue.ts";
+import { invocation } from "../engine/invocation.ts";
 import { readSettings, type Settings } from "../settings.ts";
 import type { RedisConnection } from "../store/redis.ts";
 import type { Runs } from "./temporal.ts";
 import { type Paint, paintOf, type Terminal } from "./terminal.ts";
-
-/** How the CLI is called; the beginning of every command line that it suggests. */
-export const invocation = import.meta.url.includes("/node_modules/")
-  ? "npx onceflow"
-  : "npm run --silent cli --";
 
 /** Exit codes, all there are; docs/cli.md and the help say the same. */
 export const exitCodes = {

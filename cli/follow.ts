@@ -1,6 +1,7 @@
 /** Waits for a run, and says meanwhile how far it is. */
 import type { Client } from "@temporalio/client";
-import { type Context, invocation } from "./context.ts";
+import { commandLine, invocation } from "../engine/invocation.ts";
+import type { Context } from "./context.ts";
 import { type Detail, openProgress, silentProgress } from "./progress.ts";
 import { clean } from "./table.ts";
 import type { Run } from "./temporal.ts";
@@ -82,7 +83,7 @@ async function poll(
   const sinceMs = Date.now();
   // Without a worker, the first question has no answer for long.
   const hint = setTimeout(
-    () => detail("no worker has answered yet; is one running? (npm run worker)"),
+    () => detail(`no worker has answered yet; is one running? (${commandLine("worker")})`),
     patienceMs,
   );
   while (waits()) {

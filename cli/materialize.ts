@@ -6,13 +6,13 @@ import { isFullRefresh } from "../engine/definitions.ts";
 import { type View, viewNamed } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { endsOf, interval, type Interval, parseInstant, type Span } from "../engine/interval.ts";
+import { invocation } from "../engine/invocation.ts";
 import { intervalsBetween, isInterval, newestInterval } from "../engine/slots.ts";
 import type { MaterializeInput, MaterializeResult } from "../workflows/contract.ts";
 import {
   type Context,
   exitCodes,
   finishCommand,
-  invocation,
   type JsonOption,
   type Reply,
   openRuns,

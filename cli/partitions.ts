@@ -4,17 +4,11 @@ import { scheduleOf } from "../activities/backfill-range.ts";
 import { type View, viewNamed } from "../engine/catalogue.ts";
 import type { Cell as LedgerCell, CellState } from "../engine/grid.ts";
 import { endsOf, parseInstant, type Span } from "../engine/interval.ts";
+import { invocation } from "../engine/invocation.ts";
 import { intervalsBetween, newestInterval } from "../engine/slots.ts";
 import { readGrid } from "../store/grid.ts";
 import { createLedger } from "../store/ledger.ts";
-import {
-  type Context,
-  exitCodes,
-  finishCommand,
-  invocation,
-  type JsonOption,
-  withRedis,
-} from "./context.ts";
+import { type Context, exitCodes, finishCommand, type JsonOption, withRedis } from "./context.ts";
 import type { RunLine } from "./runs.ts";
 import { clean, countOf, table } from "./table.ts";
 import { underWay } from "./under-way.ts";

@@ -1,6 +1,7 @@
 /** The CLI: its commands, and what their errors become. */
 import { Command, CommanderError } from "commander";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { invocation } from "../engine/invocation.ts";
 import { settingsHelp } from "../settings.ts";
 import { addApply, addPlan } from "./apply.ts";
 import { addBackfill, addScale } from "./backfill.ts";
@@ -12,7 +13,6 @@ import {
   createContext,
   type ExitCode,
   exitCodes,
-  invocation,
 } from "./context.ts";
 import { addExplain } from "./explain.ts";
 import { addGet } from "./get.ts";

@@ -3,13 +3,13 @@ import { isFullRefresh } from "../engine/definitions.ts";
 import type { Command } from "commander";
 import { viewNamed } from "../engine/catalogue.ts";
 import { endsOf } from "../engine/interval.ts";
+import { invocation } from "../engine/invocation.ts";
 import { createLedger } from "../store/ledger.ts";
 import { chooseBuckets } from "../store/namespace.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import {
   type Context,
   finishCommand,
-  invocation,
   type JsonOption,
   type Reply,
   usageError,

@@ -1,17 +1,11 @@
 /** `sweep`: removes what definitions that nobody uses any more have left in Redis. */
 import type { Command } from "commander";
 import { parseSpan } from "../engine/duration.ts";
+import { invocation } from "../engine/invocation.ts";
 import { emptyRegistry, registryOf } from "../engine/registry.ts";
 import { readRegistry } from "../store/registry.ts";
 import { type Leftover, planSweep, sweep } from "../store/sweep.ts";
-import {
-  type Context,
-  finishCommand,
-  invocation,
-  type JsonOption,
-  usageError,
-  withRedis,
-} from "./context.ts";
+import { type Context, finishCommand, type JsonOption, usageError, withRedis } from "./context.ts";
 import { countOf, table } from "./table.ts";
 import type { Paint } from "./terminal.ts";
 import { showTime } from "./views.ts";

@@ -5,6 +5,7 @@ import { OnceflowError } from "../engine/errors.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
 import { endsOf, parseInterval, type Span } from "../engine/interval.ts";
 import type { CellState } from "../engine/grid.ts";
+import { invocation } from "../engine/invocation.ts";
 import type { AggregateNode } from "../engine/node.ts";
 import { intervalsBetween, isInterval, newestInterval } from "../engine/slots.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
@@ -13,7 +14,6 @@ import type { Ledger, LedgerEntry, RunRecord, StoredStates } from "../store/ledg
 import type { NamespaceReport } from "../store/namespace.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import { readGrid } from "../store/grid.ts";
-import { invocation } from "./context.ts";
 import type { RunLine } from "./runs.ts";
 import { countOf, formatSpan } from "./table.ts";
 import { holesOf, showSpan, showTime, spanOptions } from "./views.ts";

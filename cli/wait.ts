@@ -7,6 +7,7 @@ import { parseDuration } from "../engine/duration.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import type { Cell } from "../engine/grid.ts";
 import { endsOf, type Interval, parseInstant } from "../engine/interval.ts";
+import { invocation } from "../engine/invocation.ts";
 import { newestInterval } from "../engine/slots.ts";
 import { readGrid } from "../store/grid.ts";
 import { createLedger } from "../store/ledger.ts";
@@ -14,7 +15,6 @@ import {
   type Context,
   exitCodes,
   finishCommand,
-  invocation,
   type JsonOption,
   type Reply,
   usageError,

@@ -143,7 +143,27 @@ describe("the package", function () {
       [views?.map(({ name }) => name), services?.map(({ name }) => name)],
       [["orders"], ["checkout"]],
     );
-    assert.match((await onceflow(["--help"])).stdout, /^Usage: npx onceflow COMMAND/);
+  });
+
+  it("names its commands as they are called where it is installed, and where it is built", async () => {
+    for (const [folder, prefix] of [
+      [installed(), "npx onceflow"],
+      [root, "node dist/"],
+    ] as const) {
+      const helpOf = async (program: string) => {
+        const args = [join(folder, `dist/${program}.js`), "--help"];
+        return (await run(process.execPath, args, { cwd: project })).stdout;
+      };
+      const [client, server, worker] =
+        folder === root ? ["client.js", "server.js", "worker.js"] : ["", "-server", "-worker"];
+      const cli = await helpOf("client");
+      assert.ok(cli.startsWith(`Usage: ${prefix}${client} COMMAND`), cli);
+      const service = await helpOf("server");
+      assert.ok(service.startsWith(`Usage: ${prefix}${server} [--processes N]`), service);
+      assert.ok(service.includes(`(API keys: ${prefix}${client} keys)`), service);
+      const polls = await helpOf("worker");
+      assert.ok(polls.startsWith(`Usage: ${prefix}${worker} [--queue offline|online]`), polls);
+    }
   });
 
   it("compiles every example of the docs against its own types and those that it writes", async () => {
