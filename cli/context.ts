@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { CommanderError } from "commander";
 import type { Catalogue } from "../engine/catalogue.ts";
+import { OnceflowError } from "../engine/errors.ts";
 import { invocation } from "../engine/invocation.ts";
 import { readSettings, type Settings } from "../settings.ts";
 import type { RedisConnection } from "../store/redis.ts";
@@ -82,6 +83,16 @@ export function finishCommand(command: Command, examples: readonly string[]): Co
 /** An error in the command line itself: exit code 2. */
 export function usageError(message: string): CommanderError {
   return new CommanderError(exitCodes.usage, "onceflow.usage", message);
+}
+
+/** What an error of the command line becomes: commander's words, its suggestion on the same line. */
+export function usageOf({ message }: CommanderError): OnceflowError {
+  const text = message
+    .replace(/^error: /, "")
+    .replaceAll(/\n\s*/g, " ")
+    .trim()
+    .replace(/[.)]?$/, (end) => (end === ")" ? ")." : "."));
+  return new OnceflowError("REQUEST_INVALID", `${text} See --help.`);
 }
 
 /**

@@ -67,6 +67,17 @@ export async function followRun<T>(
   }
 }
 
+/** Waits for the end of a run and tells meanwhile what its page says. @throws as the run does */
+export async function resultOf<T>(client: Client, run: Run<T>, detail: Detail): Promise<T> {
+  let waits = true;
+  void poll(client, run, detail, () => waits, undefined);
+  try {
+    return await run.result();
+  } finally {
+    waits = false;
+  }
+}
+
 /** How to end a run, for who stopped waiting. */
 export function cancelLine({ workflowId }: Run<unknown>): string {
   return `${invocation} cancel ${workflowId}`;

@@ -13,6 +13,7 @@ import {
   createContext,
   type ExitCode,
   exitCodes,
+  usageOf,
 } from "./context.ts";
 import { addExplain } from "./explain.ts";
 import { addGet } from "./get.ts";
@@ -121,14 +122,4 @@ function report(thrown: unknown, argv: readonly string[], { terminal, env }: Cli
   if (env["ONCEFLOW_DEBUG"] === "1" && thrown instanceof Error)
     terminal.err.write(`${thrown.stack ?? ""}\n`);
   return thrown instanceof CommanderError && argv[0] !== "plan" ? exitCodes.usage : exitCodes.error;
-}
-
-/** Commander's words, its suggestion on the same line. */
-function usageOf({ message }: CommanderError): OnceflowError {
-  const text = message
-    .replace(/^error: /, "")
-    .replaceAll(/\n\s*/g, " ")
-    .trim()
-    .replace(/[.)]?$/, (end) => (end === ")" ? ")." : "."));
-  return new OnceflowError("REQUEST_INVALID", `${text} See --help.`);
 }
