@@ -201,6 +201,15 @@ describe("the package", function () {
     }
   });
 
+  it("loads features by tsx also where Node says that it runs TypeScript", async () => {
+    // What such a Node says; of itself it would look for the orders.js that index.ts names.
+    const says = 'Object.defineProperty(process.features,"typescript",{value:"strip"})';
+    const { stdout } = await onceflow(["catalogue", "--json"], {
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(says)}`,
+    });
+    assert.match(stdout, /"name":"checkout"/);
+  });
+
   it("takes built features where it is told, without tsx", async () => {
     await rm(join(project, "node_modules/tsx"));
     const { stdout } = await onceflow(["catalogue", "--json"], {
