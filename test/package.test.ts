@@ -123,6 +123,7 @@ describe("the package", function () {
       assert.match(await readFile(installed(path), "utf8"), /^#!\/usr\/bin\/env node\n/);
     for (const script of await readdir(join(root, "store/lua")))
       assert.ok(files.includes(join("dist/store/lua", script)), script);
+    assert.ok(files.includes("LICENSE"));
     const top = new Set(files.map((file) => file.split("/").slice(0, 2).join("/")));
     for (const folder of ["test", "features", "bench", "dev", "examples"])
       assert.ok(!top.has(folder) && !top.has(`dist/${folder}`), folder);
