@@ -54,7 +54,7 @@ const helpWidth = 100;
 export function createProgram(context: Context): Command {
   const { out, err } = context.terminal;
   const program = new Command(invocation)
-    .description("onceflow: a feature is written once and runs in batch, online and on a stream.")
+    .description("onceflow: a feature is written once and runs in batch and online.")
     .usage("COMMAND [options]")
     .helpCommand("help [command]", "show the help of a command")
     .configureHelp({ showGlobalOptions: false, subcommandTerm: (command) => command.name() })
