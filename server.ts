@@ -5,6 +5,7 @@ import { availableParallelism } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
+import { commandLine } from "./engine/invocation.ts";
 import { loadProject } from "./project.ts";
 import { buildApp } from "./serving/app.ts";
 import { openAccess } from "./serving/auth/access.ts";
@@ -32,7 +33,7 @@ import { startTracing } from "./serving/tracing.ts";
 import { logLevels, observabilityHelp, readSettings, type Settings } from "./settings.ts";
 import { connectRedis } from "./store/redis.ts";
 
-const help = `Usage: npm run server [-- --processes N] [${insecureFlag}]
+const help = `Usage: ${commandLine("server", `[--processes N] [${insecureFlag}]`)}
 
 Answers feature requests over HTTP: POST /v1/features; see docs/http.md. SIGTERM lets it finish
 what it has begun, SIGINT too, without the pause of ONCEFLOW_DRAIN_SECONDS; a second signal ends it

@@ -12,6 +12,7 @@ import { traceActivities } from "./activities/tracing.ts";
 import { temporalLogger } from "./activities/worker-log.ts";
 import type { Catalogue } from "./engine/catalogue.ts";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
+import { commandLine, startOne } from "./engine/invocation.ts";
 import { loadProject } from "./project.ts";
 import { createFailureLog } from "./serving/failure-log.ts";
 import { createLogger, type Logger } from "./serving/logging.ts";
@@ -29,7 +30,7 @@ import {
 import { connectRedis, type RedisConnection } from "./store/redis.ts";
 import { queuesOf } from "./workflows/contract.ts";
 
-const help = `Usage: npm run worker -- [--queue offline|online]
+const help = `Usage: ${commandLine("worker", "[--queue offline|online]")}
 
 Runs a Temporal worker until it gets SIGINT or SIGTERM; it then finishes what it has begun.
 
@@ -217,7 +218,7 @@ async function connectTemporal({ temporalAddress }: Settings): Promise<NativeCon
   } catch (error) {
     throw new OnceflowError(
       "TEMPORAL_UNAVAILABLE",
-      `no Temporal server answers at ${temporalAddress} (${messageOf(error)}). Start one, for example with \`npm run dev\`, or set TEMPORAL_ADDRESS.`,
+      `no Temporal server answers at ${temporalAddress} (${messageOf(error)}). ${startOne} or set TEMPORAL_ADDRESS.`,
       {},
       error,
     );

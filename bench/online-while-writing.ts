@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { toEnvironment } from "../dev/application.ts";
 import { startProcess } from "../dev/processes.ts";
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { writeDataSet } from "./data.ts";
 import { openLoop, percentile } from "./load.ts";
 import type { Site } from "./online.ts";
