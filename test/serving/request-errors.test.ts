@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import type { ErrorCode } from "../../engine/errors.ts";
-import { OnceflowError } from "../../engine/errors.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
+import { failureOf } from "../support/fails-with.ts";
 
 /** What is sent, the code, and the whole message. */
 type Refusal = readonly [request: unknown, code: ErrorCode, message: string];
@@ -199,15 +199,7 @@ describe("what a lookup refuses", () => {
     await example.stop();
   });
 
-  const failure = async (request: unknown): Promise<OnceflowError> => {
-    try {
-      await lookup.answer(request);
-    } catch (error) {
-      assert.ok(error instanceof OnceflowError, String(error));
-      return error;
-    }
-    assert.fail("the request was answered");
-  };
+  const failure = (request: unknown) => failureOf(() => lookup.answer(request));
 
   for (const [request, code, message] of refusals)
     it(`answers ${code} to ${JSON.stringify(request)?.slice(0, 90)}`, async () => {
