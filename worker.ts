@@ -20,6 +20,7 @@ import { joinObservers } from "./serving/observer.ts";
 import { startTracing, type Tracing } from "./serving/tracing.ts";
 import {
   deploymentOf,
+  endWithinSeconds,
   readSettings,
   type Settings,
   settingsHelp,
@@ -38,8 +39,6 @@ Runs a Temporal worker until it gets SIGINT or SIGTERM; it then finishes what it
 
 ${settingsHelp}`;
 
-/** How long running activities may finish after a signal. */
-const graceTime = "20 s";
 const connectTimeoutMs = 15_000;
 
 async function main(): Promise<void> {
@@ -73,7 +72,7 @@ async function main(): Promise<void> {
     ...(tracing && { interceptors: { activity: [traceActivities(tracing)] } }),
     connection,
     namespace: settings.temporalNamespace,
-    shutdownGraceTime: graceTime,
+    shutdownGraceTime: `${endWithinSeconds.worker} s`,
   };
   const { options, registry, close } =
     values.queue === "online"
