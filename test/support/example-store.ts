@@ -8,6 +8,7 @@ import { fillView } from "./fill.ts";
 import type { TestRedis } from "./redis.ts";
 import { testRedis } from "./redis.ts";
 
+/** A filled store, the connections to it, and the definitions that it was filled by. */
 export interface ExampleStore {
   readonly redis: TestRedis;
   readonly catalogue: Catalogue;

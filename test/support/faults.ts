@@ -28,6 +28,7 @@ export interface FaultReport {
   readonly statuses: readonly string[];
 }
 
+/** The load, and how long each fault lasts. */
 export interface FaultOptions {
   readonly perSecond: number;
   /** How long each fault lasts. */

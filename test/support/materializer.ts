@@ -6,6 +6,7 @@ import { type Catalogue, viewNamed } from "../../engine/catalogue.ts";
 import type { RedisConnection } from "../../store/redis.ts";
 import { type RunRef, slicesOf } from "../../workflows/contract.ts";
 
+/** Definitions, and where rows come from and go to. */
 export interface MaterializerOptions {
   readonly catalogue: Catalogue;
   readonly redis: RedisConnection;

@@ -25,6 +25,7 @@ export async function mochaGlobalSetup(): Promise<void> {
   await findTemporal(progress);
 }
 
+/** Ends what test files share. */
 export async function mochaGlobalTeardown(): Promise<void> {
   await stopTestTemporal();
   await releaseAll();
