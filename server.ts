@@ -5,6 +5,7 @@ import { availableParallelism } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
+import { commandLine } from "./engine/invocation.ts";
 import { loadProject } from "./project.ts";
 import { buildApp } from "./serving/app.ts";
 import { openAccess } from "./serving/auth/access.ts";
@@ -14,6 +15,7 @@ import {
   insecureFlag,
   readAccess,
 } from "./serving/auth/settings.ts";
+import { createFailureLog } from "./serving/failure-log.ts";
 import { createLogger } from "./serving/logging.ts";
 import { createLookup } from "./serving/lookup.ts";
 import { createMetrics } from "./serving/metrics.ts";
@@ -37,7 +39,7 @@ import {
 } from "./settings.ts";
 import { connectRedis } from "./store/redis.ts";
 
-const help = `Usage: npm run server [-- --processes N] [${insecureFlag}]
+const help = `Usage: ${commandLine("server", `[--processes N] [${insecureFlag}]`)}
 
 Answers feature requests over HTTP: POST /v1/features; see docs/http.md. SIGTERM lets it finish
 what it has begun, SIGINT too, without the pause of ONCEFLOW_DRAIN_SECONDS; a second signal ends it
@@ -144,8 +146,13 @@ async function serve(configuration: Configuration): Promise<void> {
   const catalogue = await loadProject();
   const redis = connectRedis(redisUrl, "serving");
   const metrics = createMetrics(catalogue);
-  const tracing = await startTracing(process.env, createLogger({ level: logLevel }));
-  const observe = joinObservers(metrics.observer, ...(tracing ? [tracing.observer] : []));
+  const log = createLogger({ level: logLevel, details: logDetails });
+  const tracing = await startTracing(process.env, log);
+  const observe = joinObservers(
+    metrics.observer,
+    createFailureLog(log),
+    ...(tracing ? [tracing.observer] : []),
+  );
   const lookup = createLookup({ catalogue, redis, prefix, readyRule, observe });
   metrics.watch(lookup);
   const access = openAccess(configuration.access, {

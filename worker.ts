@@ -12,8 +12,10 @@ import { traceActivities } from "./activities/tracing.ts";
 import { temporalLogger } from "./activities/worker-log.ts";
 import type { Catalogue } from "./engine/catalogue.ts";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
+import { commandLine, startOne } from "./engine/invocation.ts";
 import { loadProject } from "./project.ts";
-import { createLogger } from "./serving/logging.ts";
+import { createFailureLog } from "./serving/failure-log.ts";
+import { createLogger, type Logger } from "./serving/logging.ts";
 import { createMetrics, processMetrics } from "./serving/metrics.ts";
 import { freePort, joinEndpoint, startMetrics } from "./serving/metrics-server.ts";
 import { joinObservers } from "./serving/observer.ts";
@@ -29,7 +31,7 @@ import {
 import { connectRedis, type RedisConnection } from "./store/redis.ts";
 import { queuesOf } from "./workflows/contract.ts";
 
-const help = `Usage: npm run worker -- [--queue offline|online]
+const help = `Usage: ${commandLine("worker", "[--queue offline|online]")}
 
 Runs a Temporal worker until it gets SIGINT or SIGTERM; it then finishes what it has begun.
 
@@ -76,7 +78,7 @@ async function main(): Promise<void> {
   };
   const { options, registry, close } =
     values.queue === "online"
-      ? await onlineOptions(settings, redis, tracing)
+      ? await onlineOptions(settings, redis, log, tracing)
       : await offlineOptions(settings, redis);
   if (sdkMetrics !== undefined) {
     const { url } = await startMetrics({
@@ -162,6 +164,7 @@ function assertNamed(
 async function onlineOptions(
   settings: Settings,
   redis: RedisConnection,
+  log: Logger,
   tracing: Tracing | undefined,
 ) {
   const [{ createOnlineActivities }, { createLookup }] = await Promise.all([
@@ -170,7 +173,11 @@ async function onlineOptions(
   ]);
   const catalogue = await loadProject();
   const metrics = createMetrics(catalogue);
-  const observe = joinObservers(metrics.observer, ...(tracing ? [tracing.observer] : []));
+  const observe = joinObservers(
+    metrics.observer,
+    createFailureLog(log),
+    ...(tracing ? [tracing.observer] : []),
+  );
   const lookup = createLookup({ catalogue, redis, prefix: settings.prefix, observe });
   metrics.watch(lookup);
   const options = {
@@ -193,7 +200,7 @@ async function connectTemporal({ temporalAddress }: Settings): Promise<NativeCon
   } catch (error) {
     throw new OnceflowError(
       "TEMPORAL_UNAVAILABLE",
-      `no Temporal server answers at ${temporalAddress} (${messageOf(error)}). Start one, for example with \`npm run dev\`, or set TEMPORAL_ADDRESS.`,
+      `no Temporal server answers at ${temporalAddress} (${messageOf(error)}). ${startOne} or set TEMPORAL_ADDRESS.`,
       {},
       error,
     );

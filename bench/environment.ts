@@ -8,7 +8,7 @@ import { MockActivityEnvironment } from "@temporalio/testing";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import { createOfflineActivities } from "../activities/offline.ts";
 import { connectRuns } from "../cli/temporal.ts";
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { startRedis } from "../dev/redis.ts";
 import { startTemporal } from "../dev/temporal.ts";
 import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
@@ -33,6 +33,7 @@ export const ownServices: NodeJS.ProcessEnv = {
   ...process.env,
   REDIS_URL: "",
   TEMPORAL_ADDRESS: "",
+  TEMPORAL_NAMESPACE: "",
 };
 
 /** Starts Redis and makes a folder; `stop` removes both. */

@@ -1,5 +1,5 @@
 /** `materialize`: rows/s from a parquet file into Redis, both passes, against redis-benchmark. */
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { viewNamed } from "../engine/catalogue.ts";
 import { example } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";

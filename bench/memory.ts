@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { textOf } from "../store/redis.ts";
 import { example, floatsCatalogue } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";

@@ -1,6 +1,6 @@
 /** The case of `online` that asks 200 times a second while a materialization writes to the same Redis. */
 import { setTimeout as pause } from "node:timers/promises";
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { startBuilt } from "./built.ts";
 import { writeDataSet } from "./data.ts";
 import { openLoop, percentile } from "./load.ts";

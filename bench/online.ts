@@ -3,7 +3,7 @@
  * one of the build; the load generator and Redis share the machine with it.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { buildCatalogue } from "../engine/catalogue.ts";
 import type { Settings } from "../settings.ts";
 import { buildProduct, createKey, type Server, startServer, startService } from "./built.ts";

@@ -1,5 +1,5 @@
 /** How every benchmark measures: figure and limit in turn, so that both meet the same noise. */
-import type { Detail } from "../dev/progress.ts";
+import type { Detail } from "../cli/progress.ts";
 
 /** What one measurement of each gave. */
 export type Sides<T> = Readonly<Record<"figure" | "limit", T>>;

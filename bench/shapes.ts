@@ -1,5 +1,5 @@
 /** `shapes`: time a value of wide, long and skewed data, against the base case of the same run. */
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import type { Catalogue } from "../engine/catalogue.ts";
 import { example, floatsCatalogue } from "./catalogues.ts";
 import { type DataSet, writeDataSet } from "./data.ts";

@@ -1,5 +1,5 @@
 /** `workflow`: rows/s of `materialize` through Temporal, against the activities called directly. */
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { viewNamed } from "../engine/catalogue.ts";
 import { queuesOf } from "../workflows/contract.ts";
 import { example } from "./catalogues.ts";

@@ -45,16 +45,30 @@ function textAt(document: unknown, path: string): string {
 }
 
 const folder = "deploy/kubernetes/";
-const kustomization = parse(read(`${folder}kustomization.yaml`)) as {
+interface Kustomization {
   readonly resources: string[];
-  readonly images: { readonly name: string; readonly newTag: string }[];
-};
-const resources = kustomization.resources.flatMap((file) =>
-  parseAllDocuments(read(folder + file)).map((document) => {
-    assert.deepEqual(document.errors, [], file);
+  readonly images?: { readonly name: string; readonly newTag: string }[];
+  readonly nameSuffix?: string;
+  readonly labels?: {
+    readonly pairs: Readonly<Record<string, string>>;
+    readonly includeSelectors?: boolean;
+  }[];
+}
+const kustomizationOf = (path: string) => parse(read(`${path}kustomization.yaml`)) as Kustomization;
+const documentsOf = (path: string) =>
+  parseAllDocuments(read(path)).map((document) => {
+    assert.deepEqual(document.errors, [], path);
     return document.toJS() as Resource;
-  }),
-);
+  });
+/** What a kustomization takes in, of folders too; a folder ends with a slash. */
+function filesOf(path: string): string[] {
+  return kustomizationOf(path).resources.flatMap((name) =>
+    name.endsWith(".yaml") ? [path + name] : filesOf(`${path}${name}/`),
+  );
+}
+const kustomization = kustomizationOf(folder);
+const images = kustomization.images ?? [];
+const resources = filesOf(folder).flatMap(documentsOf);
 const ofKind = (kind: string) => resources.filter((each) => each.kind === kind);
 const deployments = ofKind("Deployment");
 const named = (kind: string, name: string): Resource => {
@@ -82,12 +96,47 @@ describe("The Kubernetes manifests", () => {
       .join("");
   });
 
-  it("are all in the kustomization", () => {
-    const files = readdirSync(new URL(folder, root)).filter((name) => name.endsWith(".yaml"));
-    assert.deepEqual([...kustomization.resources, "kustomization.yaml"].sort(), files.sort());
+  it("are all in the kustomization, but the claim, whose end is that of the data", () => {
+    const files = readdirSync(new URL(folder, root), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".yaml") && !name.endsWith("kustomization.yaml"))
+      .map((name) => folder + name);
+    assert.deepEqual([...filesOf(folder), `${folder}claim.yaml`].sort(), files.sort());
     assert.deepEqual(
       deployments.map(({ metadata }) => metadata.name),
       ["onceflow-server", "onceflow-worker-offline", "onceflow-worker-online"],
+    );
+  });
+
+  it("have a claim that offline workers on several nodes can mount", () => {
+    const [claim] = documentsOf(`${folder}claim.yaml`);
+    assert.equal(claim?.kind, "PersistentVolumeClaim");
+    assert.deepEqual(at(claim.spec, "accessModes"), ["ReadWriteMany"]);
+    const { spec } = named("Deployment", "onceflow-worker-offline");
+    const volume = listAt(spec, "template.spec.volumes").find(
+      (each) => at(each, "name") === "data",
+    );
+    assert.equal(at(volume, "persistentVolumeClaim.claimName"), claim.metadata.name);
+  });
+
+  it("put the offline workers of the next build beside the others, and select neither by the other", () => {
+    const path = `${folder}next/`;
+    const {
+      nameSuffix = "",
+      labels: [label] = [],
+      images: nextImages = [],
+    } = kustomizationOf(path);
+    assert.deepEqual(kustomizationOf(path).resources, ["../worker-offline"]);
+    assert.ok(nameSuffix !== "");
+    assert.equal(label?.includeSelectors, true);
+    const { spec } = named("Deployment", "onceflow-worker-offline");
+    const own = labelsAt(spec, "selector.matchLabels");
+    for (const [name, value] of Object.entries(label.pairs)) {
+      assert.ok(own[name], name);
+      assert.notEqual(own[name], value);
+    }
+    assert.deepEqual(
+      nextImages.map(({ name }) => name),
+      images.map(({ name }) => name),
     );
   });
 
@@ -147,8 +196,8 @@ describe("The Kubernetes manifests", () => {
         const program = textAt(container, "args.0");
         assert.ok(existsSync(new URL(program.replace(/^dist\/(.*)\.js$/, "$1.ts"), root)), program);
         const image = textAt(container, "image");
-        assert.ok(kustomization.images.some(({ name }) => name === image));
-        assert.ok(kustomization.images.every(({ newTag }) => newTag !== "latest"));
+        assert.ok(images.some(({ name }) => name === image));
+        assert.ok(images.every(({ newTag }) => newTag !== "latest"));
       });
 
       it("is selected by its own labels, and reached as the network policy says", () => {
@@ -230,6 +279,7 @@ describe("The image", () => {
       "COPY --from=dependencies /app/node_modules ./node_modules",
       "COPY --from=build /app/dist ./dist",
       "COPY package.json ./",
+      "COPY --from=build --chown=1000:1000 /data /data",
     ]);
     assert.ok(!last.some((line) => /^(RUN|ADD)\b/.test(line)));
     const installs = stages.flat().filter((line) => line.startsWith("RUN npm ci"));
@@ -244,6 +294,18 @@ describe("The image", () => {
     assert.match(env, / HOST=0\.0\.0\.0 .* ONCEFLOW_AUTH=keys /);
     assert.ok(last.some((line) => line.startsWith("HEALTHCHECK") && line.includes("/healthz")));
     assert.deepEqual(last.slice(-2), ['ENTRYPOINT ["node"]', 'CMD ["dist/server.js"]']);
+  });
+
+  it("has folders of its own user where a volume comes, which a fresh one takes them from", () => {
+    const [, user = ""] = /^USER (.*)$/m.exec(last.join("\n")) ?? [];
+    const env = last.find((line) => line.startsWith("ENV")) ?? "";
+    for (const name of ["ONCEFLOW_DATA", "ONCEFLOW_OFFLINE"]) {
+      const [, path = ""] = new RegExp(` ${name}=(\\S+)`).exec(env) ?? [];
+      const made = stages[0]?.find((line) => line.startsWith("RUN mkdir -p")) ?? "";
+      assert.ok(made.split(" ").includes(path), `${path} is not made`);
+      const top = path.split("/").slice(0, 2).join("/");
+      assert.ok(last.includes(`COPY --from=build --chown=${user} ${top} ${top}`), top);
+    }
   });
 
   it("is built of every folder that is compiled, and of nothing else", () => {
@@ -261,5 +323,64 @@ describe("The image", () => {
         ),
       );
     assert.deepEqual(kept.sort(), compiled.sort());
+  });
+});
+
+describe("The page about deployment", () => {
+  const page = read("docs/operations.md");
+  const lines = [...page.matchAll(/^(?:docker|kubectl) .*$/gm)].map(([line]) => line);
+  const { nameSuffix = "" } = kustomizationOf(`${folder}next/`);
+
+  it("names folders, files and Deployments that are there", () => {
+    const names = deployments.map(({ metadata }) => metadata.name);
+    const found = lines.flatMap((line) => [...line.matchAll(/ (deploy\/\S+)/g)]);
+    assert.ok(found.length > 10);
+    for (const [, what = ""] of found) {
+      const name = what.replace("deploy/", "").replace(new RegExp(`${nameSuffix}$`), "");
+      assert.ok(names.includes(name) || existsSync(new URL(what, root)), what);
+    }
+  });
+
+  it("runs containers where they reach Redis, and programs that are built", () => {
+    const runs = lines.filter((line) => line.startsWith("docker run"));
+    assert.ok(runs.length >= 4);
+    const compose = parse(read("docker-compose.yml")) as { name: string; services: object };
+    for (const line of runs) assert.ok(line.includes(` --network ${compose.name}_default `), line);
+    for (const [, host = ""] of page.matchAll(/(?:REDIS_URL=redis:\/\/|TEMPORAL_ADDRESS=)(\w+):/g))
+      assert.ok(host in compose.services || host === "127", host);
+    for (const [, program = ""] of lines.join("\n").matchAll(/ dist\/(\w+)\.js/g))
+      assert.ok(existsSync(new URL(`${program}.ts`, root)), program);
+  });
+
+  it("has callers carry the label that the network policy wants", () => {
+    const { spec } = named("NetworkPolicy", "onceflow-server");
+    const wanted = Object.entries(labelsAt(spec, "ingress.0.from.0.podSelector.matchLabels"));
+    assert.ok(wanted.length > 0);
+    for (const [name, value] of wanted) assert.ok(page.includes(`\`${name}: "${value}"\``), name);
+  });
+
+  it("rolls out a build in the order of the page about orchestration", () => {
+    const steps = [
+      "kubectl apply -k deploy/kubernetes/next",
+      "dist/client.js apply --fill",
+      "kubectl apply -k deploy/kubernetes -l ",
+      "dist/client.js apply\n",
+      "kubectl apply -k deploy/kubernetes\n",
+      "kubectl delete -k deploy/kubernetes/next",
+    ];
+    let at = page.indexOf("**A new build**");
+    for (const step of steps) {
+      const next = page.indexOf(step, at);
+      assert.ok(at > 0 && next > at, step);
+      at = next + step.length;
+    }
+    const [, selected = ""] = /-l 'app\.kubernetes\.io\/component in \((.*)\)'/.exec(page) ?? [];
+    const components = deployments.map(
+      ({ metadata }) => metadata.labels?.["app.kubernetes.io/component"] ?? "",
+    );
+    assert.deepEqual(
+      selected.split(", ").sort(),
+      components.filter((component) => component !== "worker-offline").sort(),
+    );
   });
 });

@@ -123,8 +123,9 @@ describe("the package", function () {
       assert.match(await readFile(installed(path), "utf8"), /^#!\/usr\/bin\/env node\n/);
     for (const script of await readdir(join(root, "store/lua")))
       assert.ok(files.includes(join("dist/store/lua", script)), script);
+    assert.ok(files.includes("LICENSE"));
     const top = new Set(files.map((file) => file.split("/").slice(0, 2).join("/")));
-    for (const folder of ["test", "features", "bench", "examples"])
+    for (const folder of ["test", "features", "bench", "dev", "examples"])
       assert.ok(!top.has(folder) && !top.has(`dist/${folder}`), folder);
     assert.deepEqual(
       files.filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts")),
@@ -143,7 +144,27 @@ describe("the package", function () {
       [views?.map(({ name }) => name), services?.map(({ name }) => name)],
       [["orders"], ["checkout"]],
     );
-    assert.match((await onceflow(["--help"])).stdout, /^Usage: npx onceflow COMMAND/);
+  });
+
+  it("names its commands as they are called where it is installed, and where it is built", async () => {
+    for (const [folder, prefix] of [
+      [installed(), "npx onceflow"],
+      [root, "node dist/"],
+    ] as const) {
+      const helpOf = async (program: string) => {
+        const args = [join(folder, `dist/${program}.js`), "--help"];
+        return (await run(process.execPath, args, { cwd: project })).stdout;
+      };
+      const [client, server, worker] =
+        folder === root ? ["client.js", "server.js", "worker.js"] : ["", "-server", "-worker"];
+      const cli = await helpOf("client");
+      assert.ok(cli.startsWith(`Usage: ${prefix}${client} COMMAND`), cli);
+      const service = await helpOf("server");
+      assert.ok(service.startsWith(`Usage: ${prefix}${server} [--processes N]`), service);
+      assert.ok(service.includes(`(API keys: ${prefix}${client} keys)`), service);
+      const polls = await helpOf("worker");
+      assert.ok(polls.startsWith(`Usage: ${prefix}${worker} [--queue offline|online]`), polls);
+    }
   });
 
   it("compiles every example of the docs against its own types and those that it writes", async () => {
@@ -181,6 +202,15 @@ describe("the package", function () {
     } finally {
       await server.kill();
     }
+  });
+
+  it("loads features by tsx also where Node says that it runs TypeScript", async () => {
+    // What such a Node says; of itself it would look for the orders.js that index.ts names.
+    const says = 'Object.defineProperty(process.features,"typescript",{value:"strip"})';
+    const { stdout } = await onceflow(["catalogue", "--json"], {
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(says)}`,
+    });
+    assert.match(stdout, /"name":"checkout"/);
   });
 
   it("takes built features where it is told, without tsx", async () => {

@@ -3,7 +3,7 @@
  * 20 are stored. feast_online.py runs it:
  * `node --import tsx bench/peers/online.ts FEAST_PORT ENTITIES PAIRS CONFIG`.
  */
-import { openProgress } from "../../dev/progress.ts";
+import { openProgress } from "../../cli/progress.ts";
 import { buildProduct, createKey, startService } from "../built.ts";
 import { openEnvironment } from "../environment.ts";
 import { closedLoop, percentile, post, type Target } from "../load.ts";

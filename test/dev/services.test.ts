@@ -10,10 +10,11 @@ import { NativeConnection, Worker } from "@temporalio/worker";
 import { Redis } from "ioredis";
 
 import { findFreePorts, isFreePort, retryPorts, startProcess } from "../../dev/processes.ts";
-import { formatElapsed, openProgress, silentProgress } from "../../dev/progress.ts";
+import { formatElapsed, openProgress, silentProgress } from "../../cli/progress.ts";
 import { startRedis } from "../../dev/redis.ts";
 import { startServices, type Services } from "../../dev/services.ts";
 import { startTemporal, supportsStandaloneActivities } from "../../dev/temporal.ts";
+import { searchAttributes } from "../../workflows/contract.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { until } from "../support/until.ts";
 
@@ -74,7 +75,7 @@ describe("services for development", function () {
     const connection = await Connection.connect({ address });
     const native = await NativeConnection.connect({ address });
     try {
-      assert.equal(await supportsStandaloneActivities(connection), true);
+      assert.equal(await supportsStandaloneActivities(connection, "default"), true);
       const taskQueue = "test-services";
       const worker = await Worker.create({
         connection: native,
@@ -108,6 +109,25 @@ describe("services for development", function () {
     await given.stop();
     await withRedis(first.redisUrl, async (redis) => assert.equal(await redis.ping(), "PONG"));
     assert.equal(await isFreePort(portOf(first.temporalAddress)), false);
+  });
+
+  it("make the namespace of the settings ready, on a server that is given too", async () => {
+    const namespace = "onceflow-elsewhere";
+    const given = { TEMPORAL_ADDRESS: first.temporalAddress, TEMPORAL_NAMESPACE: namespace };
+    const { standaloneActivities } = await startTemporal({
+      progress: silentProgress,
+      env: { PATH: "", ...given },
+    });
+    assert.equal(standaloneActivities, true);
+    const connection = await Connection.connect({ address: first.temporalAddress });
+    try {
+      const { customAttributes } = await connection.operatorService.listSearchAttributes({
+        namespace,
+      });
+      for (const name of Object.values(searchAttributes)) assert.ok(name in customAttributes, name);
+    } finally {
+      await connection.close();
+    }
   });
 
   it("leave no process and no file when they are stopped, even twice", async () => {

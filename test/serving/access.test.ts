@@ -176,6 +176,8 @@ describe("access over HTTP", () => {
         describing.json<{ views: { view: string }[] }>().views.map(({ view }) => view),
         ["absences", "badges"],
       );
+      const refused = await app.inject({ method: "POST", url: "/readyz" });
+      assert.equal(refused.json<{ code: string }>().code, "METHOD_NOT_ALLOWED");
     });
   });
 

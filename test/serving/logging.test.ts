@@ -6,6 +6,7 @@ import { buildCatalogue, type Catalogue } from "../../engine/catalogue.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import { entity, featureView, map, source, string } from "../../engine/index.ts";
 import { buildApp } from "../../serving/app.ts";
+import { createFailureLog } from "../../serving/failure-log.ts";
 import { createLogger, requestIdOf } from "../../serving/logging.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
@@ -95,6 +96,21 @@ describe("logs", () => {
     assert.match(String(time), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
     assert.equal(pid, process.pid);
     assert.ok(typeof ms === "number" && ms > 0);
+    assertClean();
+  });
+
+  it("tell of a function that threw, a few times, without the value that it threw at", () => {
+    const { failed } = createFailureLog(createLogger({ level: "error", stream: logStream }));
+    const error = new OnceflowError("VALUE_INVALID", `careless threw: ${canary.id}`);
+    for (let i = 0; i < 1000; i++) failed?.({ feature: "careless", error });
+    failed?.({ feature: "another", error });
+    const [first, ...rest] = parsed();
+    assert.deepEqual(first?.["feature"], "careless");
+    assert.equal((first?.["err"] as Line)["code"], "VALUE_INVALID");
+    const last = rest.pop();
+    assert.ok(rest.length < 100, `${rest.length} lines`);
+    assert.equal(last?.["feature"], "another");
+    assert.equal(last["left_out"], 1000 - 1 - rest.length);
     assertClean();
   });
 

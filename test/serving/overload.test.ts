@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import type { AddressInfo } from "node:net";
 import { connect } from "node:net";
 import { fastify, type FastifyInstance } from "fastify";
-import type { Cancellation, LoadLimiter, LoadLimits } from "../../serving/overload.ts";
+import type { IsUnwanted } from "../../serving/cancellation.ts";
+import type { LoadLimiter, LoadLimits } from "../../serving/overload.ts";
 import { createLoadLimiter } from "../../serving/overload.ts";
 import { buildApp } from "../../serving/app.ts";
 import { problemOf } from "../../serving/problem.ts";
@@ -17,7 +18,7 @@ import { until } from "../support/until.ts";
 /** Work that a test ends, in the order in which it began. */
 interface Work {
   readonly end: () => void;
-  readonly signal: Cancellation;
+  readonly isUnwanted: IsUnwanted;
 }
 
 describe("load limiter", () => {
@@ -42,7 +43,8 @@ describe("load limiter", () => {
         limiter.limited(
           request,
           reply,
-          (signal) => new Promise((resolve) => begun.push({ end: () => resolve({}), signal })),
+          (isUnwanted) =>
+            new Promise((resolve) => begun.push({ end: () => resolve({}), isUnwanted })),
         ),
     });
   }
@@ -85,6 +87,7 @@ describe("load limiter", () => {
     const [first, second] = await Promise.all([ask(), ask()]);
     assert.deepEqual([first.statusCode, second.statusCode], [504, 504]);
     assert.equal(first.json<{ code: string }>().code, "DEADLINE_EXCEEDED");
+    assert.equal(begun[0]?.isUnwanted(), true);
     // The work itself has not ended, so its place is taken; nobody waits any more.
     await settled({ running: 1, waiting: 0, late: 2 });
     begun[0]?.end();
@@ -109,9 +112,9 @@ describe("load limiter", () => {
     await settled({ waiting: 1 });
     second.destroy();
     await settled({ waiting: 0, cancelled: 1 });
-    assert.equal(begun[0]?.signal.aborted, false);
+    assert.equal(begun[0]?.isUnwanted(), false);
     first.destroy();
-    await until("the work knows", () => begun[0]?.signal.aborted === true);
+    await until("the work knows", () => begun[0]?.isUnwanted() === true);
     begun[0]?.end();
     await settled({ running: 0 });
     assert.equal(begun.length, 1);

@@ -81,7 +81,7 @@ describe("readiness of a build", () => {
     return reason;
   }
   const lacks = (what: string) =>
-    `view "absences" lacks ${what}. Run from this build: npm run cli -- apply --fill`;
+    `view "absences" lacks ${what}. Run from this build: npm run --silent cli -- apply --fill`;
   const both = "and a snapshot of its aggregates, which other definitions have";
 
   it("waits until its definitions have what older ones had committed", async () => {

@@ -1,7 +1,7 @@
 /** Runs once around all test files: finds or installs what they start, and ends what is left. */
 import { DefaultLogger, Runtime } from "@temporalio/worker";
 import { releaseAll } from "../../dev/owned.ts";
-import { openProgress } from "../../dev/progress.ts";
+import { openProgress } from "../../cli/progress.ts";
 import { findRedisServer } from "../../dev/redis.ts";
 import { findTemporal } from "../../dev/temporal.ts";
 import { stopTestTemporal } from "./deployment.ts";
@@ -20,6 +20,8 @@ export async function mochaGlobalSetup(): Promise<void> {
     logger: new DefaultLogger("ERROR"),
     telemetryOptions: { logging: { filter: { core: "ERROR", other: "ERROR" } } },
   });
+  // The tests work in the namespace "default", whatever this shell is for otherwise.
+  delete process.env["TEMPORAL_NAMESPACE"];
   const progress = openProgress();
   await findRedisServer(progress);
   await findTemporal(progress);
