@@ -30,7 +30,13 @@ import { defaultLoadLimits, type LoadLimits } from "./serving/overload.ts";
 import { ownProcess, startProcesses } from "./serving/processes.ts";
 import { readyRules } from "./serving/readiness.ts";
 import { startTracing } from "./serving/tracing.ts";
-import { logLevels, observabilityHelp, readSettings, type Settings } from "./settings.ts";
+import {
+  endWithinSeconds,
+  logLevels,
+  observabilityHelp,
+  readSettings,
+  type Settings,
+} from "./settings.ts";
 import { connectRedis } from "./store/redis.ts";
 
 const help = `Usage: ${commandLine("server", `[--processes N] [${insecureFlag}]`)}
@@ -55,8 +61,6 @@ ${accessHelp}
   ${observabilityHelp.replaceAll("\n", "\n  ")}
 `;
 
-/** What is still open this long after the port was closed does not keep a process. */
-const closeWithinMs = 9_000;
 const closeIdleMs = 50;
 
 interface Configuration extends Settings {
@@ -162,7 +166,8 @@ async function serve(configuration: Configuration): Promise<void> {
     isClosing: () => isClosing,
   });
   const close = async (): Promise<void> => {
-    setTimeout(() => process.exit(1), closeWithinMs).unref();
+    // What is still open then does not keep the process.
+    setTimeout(() => process.exit(1), endWithinSeconds.server * 1000).unref();
     // Connections that still had a request when the port was closed would be kept alive after it.
     setInterval(() => app.server.closeIdleConnections(), closeIdleMs).unref();
     await app.close();

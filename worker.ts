@@ -22,6 +22,7 @@ import { joinObservers } from "./serving/observer.ts";
 import { startTracing, type Tracing } from "./serving/tracing.ts";
 import {
   deploymentOf,
+  endWithinSeconds,
   readSettings,
   type Settings,
   settingsHelp,
@@ -40,8 +41,6 @@ Runs a Temporal worker until it gets SIGINT or SIGTERM; it then finishes what it
 
 ${settingsHelp}`;
 
-/** How long running activities may finish after a signal. */
-const graceTime = "20 s";
 const connectTimeoutMs = 15_000;
 
 async function main(): Promise<void> {
@@ -75,7 +74,7 @@ async function main(): Promise<void> {
     ...(tracing && { interceptors: { activity: [traceActivities(tracing)] } }),
     connection,
     namespace: settings.temporalNamespace,
-    shutdownGraceTime: graceTime,
+    shutdownGraceTime: `${endWithinSeconds.worker} s`,
   };
   const { options, registry, close } =
     values.queue === "online"
@@ -107,37 +106,20 @@ function sdkTelemetry(port: number) {
 async function offlineOptions(settings: Settings, redis: RedisConnection) {
   const { requirePolars } = await import("./store/polars.ts");
   await requirePolars();
-  const [{ createOfflineActivities }, { createOfflineStore }, { createOnlineStore }, ledgers] =
-    await Promise.all([
-      import("./activities/offline.ts"),
-      import("./store/offline-store.ts"),
-      import("./store/online-store.ts"),
-      import("./store/ledger.ts"),
-    ]);
-  const [{ tasks }, { heartbeatMs }, workflows] = await Promise.all([
+  const [{ createOfflineActivities }, { tasks }, { heartbeatMs }, workflows] = await Promise.all([
+    import("./activities/offline.ts"),
     import("./activities/tasks/index.ts"),
     import("./activities/run-context.ts"),
     import("./workflows/index.ts"),
   ]);
-  const { prefix, dataDir, offlineDir, sources } = settings;
   const catalogue = await loadProject();
   assertNamed(catalogue, {
     tasks: Object.keys(tasks),
     workflows: Object.keys(workflows),
     webhooks: Object.keys(settings.webhooks),
   });
-  const activities = createOfflineActivities({
-    catalogue,
-    redis,
-    online: createOnlineStore(redis, { prefix }),
-    ledger: ledgers.createLedger(redis, { prefix }),
-    offline: createOfflineStore({ root: offlineDir }),
-    sources: { dataDir, overrides: sources },
-    tasks,
-    folders: { dataDir, offlineDir },
-    webhooks: settings.webhooks,
-    build: deploymentOf(settings),
-  });
+  const build = deploymentOf(settings);
+  const activities = createOfflineActivities({ catalogue, redis, settings, tasks, build });
   const options = {
     taskQueue: queuesOf(settings.queue).offline,
     workflowsPath: fileURLToPath(new URL("./workflows/", import.meta.url)),

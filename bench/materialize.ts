@@ -8,6 +8,7 @@ import { setsPerSecond } from "./limits/redis-benchmark.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
 
+/** Materializes 1 000 000 rows at full scale: new ones, newer ones and equal ones. */
 export async function* benchMaterialize(
   environment: Environment,
   { pairs, scale }: BenchOptions,

@@ -12,6 +12,7 @@ import { writePlainKeys } from "./limits/plain-keys.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
 
+/** Measures 1 000 000 rows in Redis and 10 000 000 in a worker, at full scale. */
 export async function* benchMemory(
   environment: Environment,
   { pairs, scale }: BenchOptions,

@@ -34,7 +34,6 @@ export async function measurePairs<T = number>(
   for (let pair = 0; pair < pairs; pair++) {
     const one = (which: "figure" | "limit"): Promise<T> => {
       detail(`pair ${pair + 1} of ${pairs}: the ${which}`);
-      globalThis.gc?.();
       return measure[which]();
     };
     if (pair % 2 === 0) measured.push({ figure: await one("figure"), limit: await one("limit") });

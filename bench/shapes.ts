@@ -17,6 +17,7 @@ interface Shape {
 /** Columns of values in a row, without the key. */
 const columnsOf = ({ kind, columns = 500 }: DataSet) => (kind === "wide" ? columns : 20);
 
+/** Materializes each shape, of up to 20 000 000 rows at full scale: nanoseconds a value. */
 export async function* benchShapes(
   { folder, redis, settings }: Environment,
   { pairs, scale }: BenchOptions,

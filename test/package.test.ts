@@ -1,7 +1,6 @@
 /** The package as its users have it: packed, unpacked into a project, and the code of docs/clients.md. */
 import assert from "node:assert/strict";
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { once } from "node:events";
+import { execFile } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -9,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { bundleWorkflowCode, DefaultLogger } from "@temporalio/worker";
 import { type TestRedis, testRedis } from "./support/redis.ts";
+import { startServer } from "./support/server-process.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../", import.meta.url));
@@ -181,9 +181,12 @@ describe("the package", function () {
   });
 
   it("answers the examples of the docs by its own server, and in the process", async () => {
-    const server = await startServer();
+    const server = startServer(
+      { REDIS_URL: redis.url },
+      { command: join(project, "node_modules/.bin/onceflow-server"), args: [], cwd: project },
+    );
     try {
-      const env = { ...process.env, ONCEFLOW_URL: server.address, REDIS_URL: redis.url };
+      const env = { ...process.env, ONCEFLOW_URL: await server.listening(), REDIS_URL: redis.url };
       const shown = [...examples].filter(
         ([file, { output }]) => output !== undefined || file.includes(".test."),
       );
@@ -197,8 +200,7 @@ describe("the package", function () {
         );
       }
     } finally {
-      server.child.kill("SIGKILL");
-      await once(server.child, "close");
+      await server.kill();
     }
   });
 
@@ -246,21 +248,5 @@ describe("the package", function () {
       assert.match((error as { stderr: string }).stderr, message);
       return true;
     });
-  }
-
-  async function startServer(): Promise<{ child: ChildProcess; address: string }> {
-    const child = spawn(join(project, "node_modules/.bin/onceflow-server"), {
-      cwd: project,
-      env: { ...process.env, REDIS_URL: redis.url, PORT: "0" },
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    let out = "";
-    child.stdout.on("data", (chunk) => (out += String(chunk)));
-    for (;;) {
-      const [, address] = /listening on (http:\S+)/.exec(out) ?? [];
-      if (address !== undefined) return { child, address };
-      assert.equal(child.exitCode, null, "the server did not start");
-      await Promise.race([once(child.stdout, "data"), once(child, "close")]);
-    }
   }
 });

@@ -18,6 +18,15 @@ const examples = [
   ...page.matchAll(/```json request\n(.*?)```\s+```json (answer|problem)\n(.*?)```/gs),
 ].map(([, request = "", kind = "", answer = ""]) => ({ request, kind, answer }));
 
+/** How the page calls each limit of a request. */
+const limitNames: Readonly<Record<keyof typeof requestLimits, string>> = {
+  rows: "rows",
+  features: "features",
+  keyBytes: "entity key, UTF-8",
+  nameLength: "name of a feature, service, view or input",
+  mixtures: "different sets of members among the rows",
+};
+
 describe("docs/http.md", () => {
   let example: ExampleStore;
   let lookup: Lookup;
@@ -67,11 +76,12 @@ describe("docs/http.md", () => {
     assert.deepEqual(Object.fromEntries(limits), {
       body: bodyLimitBytes,
       nesting: depthLimit,
-      rows: requestLimits.rows,
-      features: requestLimits.features,
-      "entity key, UTF-8": requestLimits.keyBytes,
-      "different sets of members among the rows": requestLimits.mixtures,
-      "name of a feature, service, view or input": requestLimits.nameLength,
+      ...Object.fromEntries(
+        Object.entries(requestLimits).map(([name, limit]) => [
+          limitNames[name as keyof typeof requestLimits],
+          limit,
+        ]),
+      ),
       headers: headerLimits.count,
       "headers, all together": headerLimits.bytes,
     });

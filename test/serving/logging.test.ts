@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:net";
 import type { FastifyInstance } from "fastify";
@@ -14,6 +13,7 @@ import { createLookup } from "../../serving/lookup.ts";
 import { connectRedis, type RedisConnection } from "../../store/redis.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { startRedis } from "../support/redis.ts";
+import { type RunningServer, startServer } from "../support/server-process.ts";
 import { until } from "../support/until.ts";
 
 type Line = Readonly<Record<string, unknown>>;
@@ -227,22 +227,15 @@ describe("logs", () => {
 
   describe("of a server process", function () {
     this.timeout(60_000);
-    let child: ChildProcess;
-    let [out, errors] = ["", ""];
-    after(() => child.kill("SIGKILL"));
+    let running: RunningServer | undefined;
+    after(() => running?.kill());
 
     it("hold no secret while its store fails in every way", async () => {
-      child = spawn(process.execPath, ["--import", "tsx", "server.ts"], {
-        env: {
-          ...process.env,
-          REDIS_URL: server.url.replace("redis://", `redis://default:${canary.password}@`),
-          ...{ PORT: "0", ONCEFLOW_LOG: "debug" },
-        },
+      running = startServer({
+        REDIS_URL: server.url.replace("redis://", `redis://default:${canary.password}@`),
+        ONCEFLOW_LOG: "debug",
       });
-      child.stdout?.on("data", (chunk) => (out += String(chunk)));
-      child.stderr?.on("data", (chunk) => (errors += String(chunk)));
-      await until("it listens", () => /listening on (\S+)/.test(out) || child.exitCode !== null);
-      const url = /listening on (\S+)/.exec(out)?.[1] ?? assert.fail(errors);
+      const url = await running.listening();
       const post = (body: object) =>
         fetch(`${url}/v1/features`, {
           method: "POST",
@@ -268,12 +261,13 @@ describe("logs", () => {
       await server.kill();
       await until("it is not ready", async () => (await fetch(`${url}/readyz`)).status === 503);
       await post({ features: ["age_mean"], entities: [{ id: canary.id }] });
-      child.kill("SIGTERM");
-      await once(child, "exit");
+      running.child.kill("SIGTERM");
+      await running.exit;
+      const errors = running.errors();
       const all = errors.split("\n").filter((line) => line !== "");
       assert.ok(all.length >= 4, errors);
       for (const line of all) JSON.parse(line);
-      assertClean(out + errors);
+      assertClean(running.out() + errors);
     });
   });
 });

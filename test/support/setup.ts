@@ -6,6 +6,13 @@ import { findRedisServer } from "../../dev/redis.ts";
 import { findTemporal } from "../../dev/temporal.ts";
 import { stopTestTemporal } from "./deployment.ts";
 
+/**
+ * What somebody has exported for a product of their own, which every process that a test starts
+ * would inherit. REDIS_URL and TEMPORAL_ADDRESS stay: by them the tests are told what to use.
+ */
+const settings = /^(ONCEFLOW_.*|OTEL_.*|HOST|PORT|TEMPORAL_NAMESPACE)$/;
+for (const name of Object.keys(process.env)) if (settings.test(name)) delete process.env[name];
+
 /** Installing takes minutes on a new machine, so it happens before any test's time limit. */
 export async function mochaGlobalSetup(): Promise<void> {
   // Activities that fail, and histories that do not replay, on purpose would fill the report.
@@ -20,6 +27,7 @@ export async function mochaGlobalSetup(): Promise<void> {
   await findTemporal(progress);
 }
 
+/** Ends what test files share. */
 export async function mochaGlobalTeardown(): Promise<void> {
   await stopTestTemporal();
   await releaseAll();
