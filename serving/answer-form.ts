@@ -3,7 +3,7 @@
  * HTTP. JSON is put together from pieces that are made once for a list of features, since
  * `JSON.stringify` over an object of so many members takes most of a request's time.
  */
-import type { Dtype, Value } from "../engine/dtypes.ts";
+import type { Dtype, Int64, Value } from "../engine/dtypes.ts";
 import { formatTimestamp, type Json, toJson } from "../engine/wire.ts";
 import type {
   AnswerHead,
@@ -271,10 +271,18 @@ function timeFormat({ eventTimesUs, nowMs }: AnswerTable): (at: number) => Forma
     const us = eventTimesUs[at] ?? null;
     if (us !== lastUs) {
       lastUs = us;
-      last = us === null ? noTime : formatTime(formatTimestamp(us), Number(us), nowMs);
+      last = us === null ? noTime : formatTime(textOfTime(us), Number(us), nowMs);
     }
     return last;
   };
+}
+
+/** Rows that were materialized together have one event time, whoever asks for them. */
+let lastText: readonly [us: Int64, text: string] = [0, formatTimestamp(0)];
+
+function textOfTime(us: Int64): string {
+  if (lastText[0] !== us) lastText = [us, formatTimestamp(us)];
+  return lastText[1];
 }
 
 function formatTime(text: string, us: number, nowMs: number): FormattedTime {

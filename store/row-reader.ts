@@ -45,25 +45,27 @@ export async function readRows(
       ...fields,
     ]),
   );
-  const heads = reads.map(({ head }) => (head ? markOf(head) : null));
   const rows = reads.map(({ keys }) => new Array<Buffer | null>(keys.length).fill(null));
   let bytes = 0;
-  buckets.forEach(({ read, bucket, places }, i) => {
-    const { namespace } = reads[read] as RowRead;
-    const [meta, ...stored] = replies[i] as RedisReply[];
+  for (let i = 0; i < buckets.length; i++) {
+    const { read, bucket, places } = buckets[i] as BucketRead;
+    const { namespace, head } = reads[read] as RowRead;
+    const reply = replies[i] as RedisReply[];
+    const [meta] = reply;
     if (!Buffer.isBuffer(meta)) throw storeLost(namespace, bucket, true);
     if (!meta.equals(epochOf(namespace))) throw storeLost(namespace, bucket, false);
-    const head = heads[read];
+    const mark = head ? markOf(head) : undefined;
     const found = rows[read] as (Buffer | null)[];
-    stored.forEach((value, j) => {
-      if (!Buffer.isBuffer(value)) return;
+    for (let j = 0; j < places.length; j++) {
+      const value = reply[j + 1];
+      if (!Buffer.isBuffer(value)) continue;
       bytes += value.length;
       // A version alone is a tombstone.
-      if (value.length === versionBytes) return;
-      if (head && value.compare(head, 0, markBytes, 0, markBytes) < 0) return;
+      if (value.length === versionBytes) continue;
+      if (mark && value.compare(mark, 0, markBytes, 0, markBytes) < 0) continue;
       found[places[j] as number] = value;
-    });
-  });
+    }
+  }
   return { rows, bytes };
 }
 
