@@ -339,7 +339,10 @@ function resolveOutputs(
     slots.set(key, slots.size);
   };
 
-  const resolve = (node: Node, output: Output): void => {
+  /** @param seen - a formula is a graph, and what many formulas of an output share is met once */
+  const resolve = (node: Node, output: Output, seen: Set<Node>): void => {
+    if (seen.has(node)) return;
+    seen.add(node);
     const { view } = output;
     const readStore = (): StoreReadDraft => {
       const read = store.get(view) ?? { view, columns: [], slots: [], eventTimeSlot: undefined };
@@ -388,12 +391,12 @@ function resolveOutputs(
       missing.set(output, names);
       return;
     }
-    for (const input of inputsOf(node)) resolve(input, output);
+    for (const input of inputsOf(node)) resolve(input, output, seen);
   };
 
   for (const output of outputs) {
     reads.set(output, new Set());
-    resolve(output.node, output);
+    resolve(output.node, output, new Set());
   }
   return { slots, request, aggregates, store: [...store.values()], reads, missing };
 }

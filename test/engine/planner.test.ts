@@ -17,6 +17,7 @@ import {
 } from "../../engine/index.ts";
 import { type BoundPlan, plan } from "../../engine/planner.ts";
 import * as example from "../../features/index.ts";
+import { deepSharing } from "../support/deep-sharing.ts";
 
 const catalogue = buildCatalogue(example);
 const modelX = plan(catalogue, { service: "model_x" });
@@ -356,5 +357,16 @@ describe("a plan over two sources", () => {
     const bound = plan(both, { features: ["above"] }).bind(new Set(["events.x"]), noKeys);
     assert.equal(bound.aggregates.length, 1);
     assert.deepEqual(answer(bound, { request: { x: 3.5 }, aggregate: 1 }), [2.5]);
+  });
+
+  it("binds a formula of which each level uses the one below twice, as many as there are", () => {
+    const { planned, sum } = deepSharing();
+    const bound = planned.bind(new Set(["deep.x"]), noKeys);
+    assert.deepEqual(answer(bound, { request: { x: 1 } }), [sum]);
+    assert.deepEqual(readsOf(planned.bind(new Set(), byId)), {
+      request: [],
+      store: { deep: ["x"] },
+    });
+    assert.throws(() => planned.bind(new Set(), noKeys), { code: "MISSING_INPUT" });
   });
 });
