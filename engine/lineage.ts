@@ -38,9 +38,7 @@ export function lineageOf(catalogue: Catalogue): Lineage {
       roots,
       (node) => {
         const name =
-          node.kind === "column"
-            ? `${node.source}.${node.name}`
-            : nameOf.get(fingerprintOf(node));
+          node.kind === "column" ? `${node.source}.${node.name}` : nameOf.get(fingerprintOf(node));
         if (name === undefined) return;
         if (node.kind === "column") add(name, "column");
         found.add(name);
@@ -57,7 +55,8 @@ export function lineageOf(catalogue: Catalogue): Lineage {
     for (const { node } of view.stores) if (node.kind === "column") named([node]);
   for (const { name, outputs } of catalogue.services.values()) {
     add(name, "service");
-    for (const { node } of outputs) for (const from of named([node])) edges.push({ from, to: name });
+    for (const { node } of outputs)
+      for (const from of named([node])) edges.push({ from, to: name });
   }
   return { nodes: [...nodes.values()], edges };
 }

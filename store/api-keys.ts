@@ -6,7 +6,8 @@
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
 import { createKeys } from "./keys.ts";
-import { pairsOf, type RedisConnection, type RedisReply, textOf } from "./redis.ts";
+import { type RedisConnection, type RedisReply, textOf } from "./redis.ts";
+import { pairsOf } from "./redis-pairs.ts";
 
 type Prefixed = { readonly prefix?: string | undefined };
 

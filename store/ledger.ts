@@ -14,7 +14,8 @@ import { createKeys, pointerFields, requireNames } from "./keys.ts";
 import type { Namespace } from "./namespace.ts";
 import { randomId, readyNamespace } from "./namespace.ts";
 import type { RedisArgument, RedisConnection, RedisReply } from "./redis.ts";
-import { pairsOf, textOf } from "./redis.ts";
+import { textOf } from "./redis.ts";
+import { pairsOf } from "./redis-pairs.ts";
 import type { Mark } from "./version.ts";
 import { decodeMark, encodeMark } from "./version.ts";
 

@@ -13,7 +13,8 @@ import type { StoredView } from "./column-data.ts";
 import type { StoreKeys } from "./keys.ts";
 import { pointerFields, requireNames } from "./keys.ts";
 import type { RedisCommand, RedisConnection, RedisReply } from "./redis.ts";
-import { pairsOf, textOf } from "./redis.ts";
+import { textOf } from "./redis.ts";
+import { pairsOf } from "./redis-pairs.ts";
 import type { Mark } from "./version.ts";
 import { encodeMark, markBytes, zeroMark } from "./version.ts";
 
