@@ -1,5 +1,10 @@
 /** Replies that are lists of fields and values. */
-import type { RedisReply } from "./redis.ts";
+import type { RedisCommand, RedisReply } from "./redis.ts";
+
+/** Asks for a whole hash as such a list: of `hgetall` in lower case the client makes an object. */
+export function wholeHash(key: string): RedisCommand {
+  return ["HGETALL", key];
+}
 
 /** The fields and values of a hash that arrived as a flat list. */
 export function pairsOf(reply: RedisReply | undefined): [field: string, value: Buffer][] {

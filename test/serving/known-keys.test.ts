@@ -51,6 +51,41 @@ describe("keys that a server knows", () => {
     assert.equal(why(two.key), "ok");
   });
 
+  it("are refused where part of their record is missing, and all others are heeded", async () => {
+    const records = `${prefix}:{api-keys}:records`;
+    const changes = [
+      ...[{ expires_at: undefined }, { expires_at: "soon" }, { revoked_at: undefined }],
+      ...[{ scopes: null }, { scopes: [1] }, { digest: "ab" }, { digest: undefined }],
+      ...[{ id: "0".repeat(16) }, { name: undefined }, { created_at: 0 }, { replaces: 1 }],
+    ];
+    const made = await Promise.all(
+      [...changes, "{", "null"].map(() => addKey(writing, prefix, ["admin"])),
+    );
+    const live = await addKey(writing, prefix, ["describe"]);
+    await until("all are known", () => [live, ...made].every(({ key }) => why(key) === "ok"));
+    const known = (await readApiKeys(writing, { prefix }))?.records;
+    const texts = [
+      ...changes.map((change, i) =>
+        JSON.stringify({ ...known?.get(made[i]?.id ?? ""), ...change }),
+      ),
+      ...["{", "null"],
+    ];
+    await writing.pipeline(made.map(({ id }, i) => ["hset", records, id, texts[i] ?? ""] as const));
+    await revoke(live.id);
+    await until("a later revocation is heeded", () => why(live.key) === "ended", 5_000);
+    assert.deepEqual(
+      made.map(({ key }) => why(key)),
+      made.map(() => "unknown"),
+    );
+    await addKey(writing, prefix, []);
+    await keys.refresh();
+    assert.equal(warnings.length, 1);
+    assert.match(
+      warnings[0] ?? "",
+      /^records of API keys that cannot be read.* 13: "[0-9a-f]{16}", /,
+    );
+  });
+
   it("end when they expire, without a word from Redis", async () => {
     let nowMs = Date.parse("2026-01-01T00:00:00Z");
     const expires_at = "2026-01-01T00:00:05.000Z";
