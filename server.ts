@@ -154,6 +154,13 @@ async function serve(configuration: Configuration): Promise<void> {
     log: logLevel,
     isClosing: () => isClosing,
   });
+  /** Where others serve already, one that finds no Redis serves what it can, and waits for it. */
+  const unlessLater = (read: Promise<void>) =>
+    read.catch((error: unknown) => {
+      const isDown = error instanceof OnceflowError && error.code === "STORE_UNAVAILABLE";
+      if (!isDown || !ownProcess.isLater()) throw error;
+      app.log.warn(`starts without the store: ${error.message}`);
+    });
   const close = async (): Promise<void> => {
     setTimeout(() => process.exit(1), closeWithinMs).unref();
     // Connections that still had a request when the port was closed would be kept alive after it.
@@ -173,7 +180,7 @@ async function serve(configuration: Configuration): Promise<void> {
     process.exit();
   };
   try {
-    await Promise.all([lookup.refresh(), access.refresh()]);
+    await Promise.all([lookup.refresh(), access.refresh()].map(unlessLater));
     if (cluster.isPrimary) await serveMetrics(configuration, metrics.registry);
     else tellMetrics(metrics.registry);
     const address = await app.listen({ host, port }).catch((error: unknown) => {

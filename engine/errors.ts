@@ -103,7 +103,7 @@ export const errorRegistry = {
   AUTH_UNAVAILABLE: {
     http: 503,
     retryable: true,
-    summary: "Tokens cannot be checked: their public keys could not be read yet.",
+    summary: "Keys or tokens cannot be checked: what they are checked by could not be read yet.",
   },
   UNKNOWN_KEY: { http: 404, retryable: false, summary: "No API key of that id exists." },
   // Input data.

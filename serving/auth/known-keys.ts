@@ -26,11 +26,15 @@ interface KnownKey {
 /** What became of a text that says it is a key. */
 export type KeyOutcome =
   | { readonly ok: true; readonly id: string; readonly grants: Grants }
-  | { readonly ok: false; readonly id?: string; readonly why: "unknown" | "wrong" | "ended" };
+  | {
+      readonly ok: false;
+      readonly id?: string;
+      readonly why: "unknown" | "wrong" | "ended" | "unread";
+    };
 
 /** The keys of the store, as this process knows them. */
 export interface KnownKeys {
-  /** Costs one hash, whatever the answer. */
+  /** Costs one hash, whatever the answer; "unread" as long as the keys could not be read. */
   readonly check: (text: string) => KeyOutcome;
   /**
    * Reads the records now, rather than at the next turn.
@@ -89,7 +93,8 @@ export function createKnownKeys({
 
   const poller = createPoller({
     read,
-    pauseMs: () => refreshMs,
+    // Callers wait for the first; while Redis is away a read takes as long as connecting may.
+    pauseMs: () => (revision === undefined ? Math.min(refreshMs, 100) : refreshMs),
     onFailing: (error) => warn(`API keys cannot be read: ${messageOf(error)}`),
   });
   redis.onReconnect(poller.soon);
@@ -97,6 +102,7 @@ export function createKnownKeys({
   return {
     refresh: poller.refresh,
     check(text) {
+      if (revision === undefined) return { ok: false, why: "unread" };
       const id = idOfApiKey(text);
       const key = id === undefined ? undefined : known.get(id);
       const same = isApiKey(text, key?.digest ?? noDigest);

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { openAccess } from "../../serving/auth/access.ts";
 import { createKnownKeys, type KnownKeys } from "../../serving/auth/known-keys.ts";
 import { readApiKeys } from "../../store/api-keys.ts";
 import type { RedisConnection } from "../../store/redis.ts";
 import { connectRedis } from "../../store/redis.ts";
-import { addKey, putKey, revokeKey } from "../support/access.ts";
+import { accessSettings, addKey, bearer, putKey, revokeKey } from "../support/access.ts";
+import { failsWith } from "../support/fails-with.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
@@ -32,8 +34,8 @@ describe("keys that a server knows", () => {
     await server.stop();
   });
 
-  const why = (key: string) => {
-    const outcome = keys.check(key);
+  const why = (key: string, of = keys) => {
+    const outcome = of.check(key);
     return outcome.ok ? "ok" : outcome.why;
   };
   const revoke = (id: string) => revokeKey(writing, prefix, id);
@@ -93,10 +95,31 @@ describe("keys that a server knows", () => {
     const own = createKnownKeys({ redis: serving, prefix, clock: () => nowMs });
     await own.refresh();
     nowMs += 4_999;
-    assert.equal(own.check(key).ok, true);
+    assert.equal(why(key, own), "ok");
     nowMs += 1;
-    assert.equal(own.check(key).ok, false);
+    assert.equal(why(key, own), "ended");
     own.close();
+  });
+
+  it("are neither right nor wrong before they could be read", async () => {
+    const { key } = await addKey(writing, prefix, []);
+    await server.kill();
+    const access = openAccess(accessSettings(), { redis: serving, prefix, refreshMs: 50 });
+    const recognize = async () => access.recognize(bearer(key).authorization);
+    await failsWith(access.refresh(), "STORE_UNAVAILABLE");
+    await failsWith(recognize(), "AUTH_UNAVAILABLE");
+    const back = await startRedis({ port: server.port });
+    try {
+      await until("they are read", () =>
+        recognize().then(
+          (found) => "why" in found && found.why === "key unknown",
+          () => false,
+        ),
+      );
+    } finally {
+      access.close();
+      await back.stop();
+    }
   });
 
   it("stay as they are while Redis is down, and while it is back but empty", async () => {
