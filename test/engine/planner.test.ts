@@ -359,6 +359,16 @@ describe("a plan over two sources", () => {
     assert.deepEqual(answer(bound, { request: { x: 3.5 }, aggregate: 1 }), [2.5]);
   });
 
+  it("keeps the bindings that are used, however many others come in between", () => {
+    const columns = Object.keys(example.absences.absences.columns).filter((name) => name !== "id");
+    const raw = plan(catalogue, { features: columns.map((name) => `absences.${name}`) });
+    const hot = raw.bind(new Set(), byId);
+    for (let mask = 1; mask <= 200; mask++) {
+      raw.bind(ids(...columns.filter((_, i) => (mask >> i) & 1)), byId);
+      assert.equal(raw.bind(new Set(), byId), hot);
+    }
+  });
+
   it("binds a formula of which each level uses the one below twice, as many as there are", () => {
     const { planned, sum } = deepSharing();
     const bound = planned.bind(new Set(["deep.x"]), noKeys);
