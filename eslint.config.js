@@ -1,24 +1,19 @@
+import { readFileSync } from "node:fs";
 import tseslint from "typescript-eslint";
 
-/** Folders, inner to outer. A folder may import those before it in the list of what it `sees`. */
-const folders = {
-  engine: [],
-  features: ["engine"],
-  store: ["engine"],
-  activities: ["engine", "store", "serving"],
-  serving: ["engine", "store"],
-  streaming: ["engine", "store"],
-  workflows: [],
-  client: ["engine", "store", "serving"],
-  testing: ["engine", "store"],
-};
-
-const compositionRoots = ["dev", "test", "bench", "cli", "client", "server", "worker", "project"];
+/** Folders, and what of the project each may import; see test/architecture.test.ts. */
+const boundaries = JSON.parse(
+  readFileSync(new URL("test/boundaries.json", import.meta.url), "utf8"),
+);
+const outside = ["test", "client.ts", "server.ts", "worker.ts", "project.ts", "settings.ts"];
+/** Folders of which types are open to some that may not import values. */
+const typesOnly = ["workflows", "activities", "examples"];
 
 function boundary(folder, sees) {
-  const forbidden = [...Object.keys(folders), ...compositionRoots].filter(
+  const forbidden = [...Object.keys(boundaries), ...outside].filter(
     (other) => other !== folder && !sees.includes(other),
   );
+  const names = forbidden.map((name) => (name.endsWith(".ts") ? `${name}$` : `${name}/`));
   return {
     files: [`${folder}/**/*.ts`],
     rules: {
@@ -27,10 +22,11 @@ function boundary(folder, sees) {
         {
           patterns: [
             {
-              // Of the workflows, the names of the contract are open to activities.
-              regex: `^(\\.\\./)+(?!workflows/(contract|attributes)\\.ts$)(${forbidden.join("|")})(/|\\.ts$)`,
-              // The contract of the workflows is types, for activities and workflows alike.
-              allowTypeImports: folder === "workflows" || folder === "activities",
+              regex: folder.includes("/")
+                ? "^\\.\\./"
+                : // Of the workflows, the names of the contract are open to activities.
+                  `^(\\.\\./)+(?!workflows/(contract|attributes)\\.ts$)(${names.join("|")})`,
+              allowTypeImports: typesOnly.includes(folder),
               message: `${folder}/ may import only: ${sees.join(", ") || "nothing of the project"}.`,
             },
             ...(folder === "workflows"
@@ -71,7 +67,7 @@ export default tseslint.config(
       "max-lines": ["warn", { max: 500, skipBlankLines: false, skipComments: false }],
     },
   },
-  ...Object.entries(folders).map(([folder, sees]) => boundary(folder, sees)),
+  ...Object.entries(boundaries).map(([folder, sees]) => boundary(folder, sees)),
   {
     files: ["engine/compile/batch.ts"],
     rules: {

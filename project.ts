@@ -39,11 +39,10 @@ export function findFeatures({ ONCEFLOW_FEATURES = "" }: NodeJS.ProcessEnv): str
   );
 }
 
-/** Imports a module; TypeScript by Node itself where it can, else by tsx. */
+/** Imports a module; TypeScript by the project's tsx, or without one by Node itself where it can. */
 async function importModule(path: string): Promise<object> {
   // As TypeScript itself, this file shows that a loader is there.
-  if (/\.[cm]?ts$/.test(path) && !import.meta.url.endsWith(".ts") && !runsTypeScript())
-    await registerTsx(path);
+  if (/\.[cm]?ts$/.test(path) && !import.meta.url.endsWith(".ts")) await registerTsx(path);
   return (await import(pathToFileURL(path).href)) as object;
 }
 
@@ -52,6 +51,10 @@ function runsTypeScript(): boolean {
   return typescript !== false;
 }
 
+/**
+ * Registers tsx also where Node runs TypeScript: Node finds no orders.ts by "./orders.js", which is
+ * how modules that are compiled name each other.
+ */
 async function registerTsx(path: string): Promise<void> {
   try {
     // That of the project, whichever package manager has put it where. What is found is the
@@ -62,9 +65,10 @@ async function registerTsx(path: string): Promise<void> {
     };
     api.register();
   } catch (error) {
+    if (runsTypeScript()) return;
     throw new OnceflowError(
       "CONFIG_INVALID",
-      `${path} is TypeScript, which Node ${process.versions.node} does not run, and tsx is not there (${messageOf(error)}). Install tsx, take Node 22.18 or newer, or build it and set ONCEFLOW_FEATURES to the JavaScript.`,
+      `${path} is TypeScript, which Node ${process.versions.node} does not run, and tsx is not there (${messageOf(error)}). Install tsx, or build it and set ONCEFLOW_FEATURES to the JavaScript.`,
       {},
       error,
     );

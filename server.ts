@@ -5,6 +5,7 @@ import { availableParallelism } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
+import { commandLine } from "./engine/invocation.ts";
 import { loadProject } from "./project.ts";
 import { buildApp } from "./serving/app.ts";
 import { openAccess } from "./serving/auth/access.ts";
@@ -14,6 +15,7 @@ import {
   insecureFlag,
   readAccess,
 } from "./serving/auth/settings.ts";
+import { createFailureLog } from "./serving/failure-log.ts";
 import { createLogger } from "./serving/logging.ts";
 import { createLookup } from "./serving/lookup.ts";
 import { createMetrics } from "./serving/metrics.ts";
@@ -28,10 +30,16 @@ import { defaultLoadLimits, type LoadLimits } from "./serving/overload.ts";
 import { ownProcess, startProcesses } from "./serving/processes.ts";
 import { readyRules } from "./serving/readiness.ts";
 import { startTracing } from "./serving/tracing.ts";
-import { logLevels, observabilityHelp, readSettings, type Settings } from "./settings.ts";
+import {
+  endWithinSeconds,
+  logLevels,
+  observabilityHelp,
+  readSettings,
+  type Settings,
+} from "./settings.ts";
 import { connectRedis } from "./store/redis.ts";
 
-const help = `Usage: npm run server [-- --processes N] [${insecureFlag}]
+const help = `Usage: ${commandLine("server", `[--processes N] [${insecureFlag}]`)}
 
 Answers feature requests over HTTP: POST /v1/features; see docs/http.md. SIGTERM lets it finish
 what it has begun, SIGINT too, without the pause of ONCEFLOW_DRAIN_SECONDS; a second signal ends it
@@ -53,8 +61,6 @@ ${accessHelp}
   ${observabilityHelp.replaceAll("\n", "\n  ")}
 `;
 
-/** What is still open this long after the port was closed does not keep a process. */
-const closeWithinMs = 9_000;
 const closeIdleMs = 50;
 
 interface Configuration extends Settings {
@@ -140,8 +146,13 @@ async function serve(configuration: Configuration): Promise<void> {
   const catalogue = await loadProject();
   const redis = connectRedis(redisUrl, "serving");
   const metrics = createMetrics(catalogue);
-  const tracing = await startTracing(process.env, createLogger({ level: logLevel }));
-  const observe = joinObservers(metrics.observer, ...(tracing ? [tracing.observer] : []));
+  const log = createLogger({ level: logLevel, details: logDetails });
+  const tracing = await startTracing(process.env, log);
+  const observe = joinObservers(
+    metrics.observer,
+    createFailureLog(log),
+    ...(tracing ? [tracing.observer] : []),
+  );
   const lookup = createLookup({ catalogue, redis, prefix, readyRule, observe });
   metrics.watch(lookup);
   const access = openAccess(configuration.access, {
@@ -162,7 +173,8 @@ async function serve(configuration: Configuration): Promise<void> {
       app.log.warn(`starts without the store: ${error.message}`);
     });
   const close = async (): Promise<void> => {
-    setTimeout(() => process.exit(1), closeWithinMs).unref();
+    // What is still open then does not keep the process.
+    setTimeout(() => process.exit(1), endWithinSeconds.server * 1000).unref();
     // Connections that still had a request when the port was closed would be kept alive after it.
     setInterval(() => app.server.closeIdleConnections(), closeIdleMs).unref();
     await app.close();

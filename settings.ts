@@ -70,6 +70,12 @@ export const settingsHelp = `Environment:
   ${observabilityHelp.replaceAll("\n", "\n  ")}`;
 
 /**
+ * Seconds in which a process finishes what it has begun once it is told to end; a server counts
+ * from the end of ONCEFLOW_DRAIN_SECONDS. Who kills it must wait longer.
+ */
+export const endWithinSeconds = { server: 9, worker: 20 } as const;
+
+/**
  * Reads the settings.
  *
  * @throws CONFIG_INVALID naming the variable

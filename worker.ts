@@ -12,14 +12,17 @@ import { traceActivities } from "./activities/tracing.ts";
 import { temporalLogger } from "./activities/worker-log.ts";
 import type { Catalogue } from "./engine/catalogue.ts";
 import { messageOf, OnceflowError } from "./engine/errors.ts";
+import { commandLine, startOne } from "./engine/invocation.ts";
 import { loadProject } from "./project.ts";
-import { createLogger } from "./serving/logging.ts";
+import { createFailureLog } from "./serving/failure-log.ts";
+import { createLogger, type Logger } from "./serving/logging.ts";
 import { createMetrics, processMetrics } from "./serving/metrics.ts";
 import { freePort, joinEndpoint, startMetrics } from "./serving/metrics-server.ts";
 import { joinObservers } from "./serving/observer.ts";
 import { startTracing, type Tracing } from "./serving/tracing.ts";
 import {
   deploymentOf,
+  endWithinSeconds,
   readSettings,
   type Settings,
   settingsHelp,
@@ -28,7 +31,7 @@ import {
 import { connectRedis, type RedisConnection } from "./store/redis.ts";
 import { queuesOf } from "./workflows/contract.ts";
 
-const help = `Usage: npm run worker -- [--queue offline|online]
+const help = `Usage: ${commandLine("worker", "[--queue offline|online]")}
 
 Runs a Temporal worker until it gets SIGINT or SIGTERM; it then finishes what it has begun.
 
@@ -38,8 +41,6 @@ Runs a Temporal worker until it gets SIGINT or SIGTERM; it then finishes what it
 
 ${settingsHelp}`;
 
-/** How long running activities may finish after a signal. */
-const graceTime = "20 s";
 const connectTimeoutMs = 15_000;
 
 async function main(): Promise<void> {
@@ -73,11 +74,11 @@ async function main(): Promise<void> {
     ...(tracing && { interceptors: { activity: [traceActivities(tracing)] } }),
     connection,
     namespace: settings.temporalNamespace,
-    shutdownGraceTime: graceTime,
+    shutdownGraceTime: `${endWithinSeconds.worker} s`,
   };
   const { options, registry, close } =
     values.queue === "online"
-      ? await onlineOptions(settings, redis, tracing)
+      ? await onlineOptions(settings, redis, log, tracing)
       : await offlineOptions(settings, redis);
   if (sdkMetrics !== undefined) {
     const { url } = await startMetrics({
@@ -105,37 +106,20 @@ function sdkTelemetry(port: number) {
 async function offlineOptions(settings: Settings, redis: RedisConnection) {
   const { requirePolars } = await import("./store/polars.ts");
   await requirePolars();
-  const [{ createOfflineActivities }, { createOfflineStore }, { createOnlineStore }, ledgers] =
-    await Promise.all([
-      import("./activities/offline.ts"),
-      import("./store/offline-store.ts"),
-      import("./store/online-store.ts"),
-      import("./store/ledger.ts"),
-    ]);
-  const [{ tasks }, { heartbeatMs }, workflows] = await Promise.all([
+  const [{ createOfflineActivities }, { tasks }, { heartbeatMs }, workflows] = await Promise.all([
+    import("./activities/offline.ts"),
     import("./activities/tasks/index.ts"),
     import("./activities/run-context.ts"),
     import("./workflows/index.ts"),
   ]);
-  const { prefix, dataDir, offlineDir, sources } = settings;
   const catalogue = await loadProject();
   assertNamed(catalogue, {
     tasks: Object.keys(tasks),
     workflows: Object.keys(workflows),
     webhooks: Object.keys(settings.webhooks),
   });
-  const activities = createOfflineActivities({
-    catalogue,
-    redis,
-    online: createOnlineStore(redis, { prefix }),
-    ledger: ledgers.createLedger(redis, { prefix }),
-    offline: createOfflineStore({ root: offlineDir }),
-    sources: { dataDir, overrides: sources },
-    tasks,
-    folders: { dataDir, offlineDir },
-    webhooks: settings.webhooks,
-    build: deploymentOf(settings),
-  });
+  const build = deploymentOf(settings);
+  const activities = createOfflineActivities({ catalogue, redis, settings, tasks, build });
   const options = {
     taskQueue: queuesOf(settings.queue).offline,
     workflowsPath: fileURLToPath(new URL("./workflows/", import.meta.url)),
@@ -180,6 +164,7 @@ function assertNamed(
 async function onlineOptions(
   settings: Settings,
   redis: RedisConnection,
+  log: Logger,
   tracing: Tracing | undefined,
 ) {
   const [{ createOnlineActivities }, { createLookup }] = await Promise.all([
@@ -188,7 +173,11 @@ async function onlineOptions(
   ]);
   const catalogue = await loadProject();
   const metrics = createMetrics(catalogue);
-  const observe = joinObservers(metrics.observer, ...(tracing ? [tracing.observer] : []));
+  const observe = joinObservers(
+    metrics.observer,
+    createFailureLog(log),
+    ...(tracing ? [tracing.observer] : []),
+  );
   const lookup = createLookup({ catalogue, redis, prefix: settings.prefix, observe });
   metrics.watch(lookup);
   const options = {
@@ -211,7 +200,7 @@ async function connectTemporal({ temporalAddress }: Settings): Promise<NativeCon
   } catch (error) {
     throw new OnceflowError(
       "TEMPORAL_UNAVAILABLE",
-      `no Temporal server answers at ${temporalAddress} (${messageOf(error)}). Start one, for example with \`npm run dev\`, or set TEMPORAL_ADDRESS.`,
+      `no Temporal server answers at ${temporalAddress} (${messageOf(error)}). ${startOne} or set TEMPORAL_ADDRESS.`,
       {},
       error,
     );

@@ -14,11 +14,11 @@ import {
 import { type View } from "../engine/catalogue.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import type { Outcome } from "../engine/grid.ts";
-import { interval as intervalOf } from "../engine/interval.ts";
+import { endsOf, interval as intervalOf } from "../engine/interval.ts";
 import type { Interval } from "../engine/interval.ts";
 import type { Schedule, Sensor } from "../engine/schedule.ts";
 import { dependentIntervals } from "../engine/slots.ts";
-import { endsOf, readGrid, readUpstream, upstreamKeys } from "../store/grid.ts";
+import { readGrid, readUpstream, upstreamKeys } from "../store/grid.ts";
 import { attributesOf } from "../workflows/attributes.ts";
 import {
   idsOf,

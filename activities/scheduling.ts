@@ -8,10 +8,10 @@ import { ApplicationFailure, ApplicationFailureCategory } from "@temporalio/comm
 import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
 import { messageOf } from "../engine/errors.ts";
 import { type Cell, isDue } from "../engine/grid.ts";
-import { type Interval, parseInstant } from "../engine/interval.ts";
+import { endsOf, type Interval, parseInstant } from "../engine/interval.ts";
 import type { Schedule } from "../engine/schedule.ts";
 import { isSlot, newestInterval } from "../engine/slots.ts";
-import { endsOf, readGrid } from "../store/grid.ts";
+import { readGrid } from "../store/grid.ts";
 import type {
   BackfillInput,
   BackfillPage,

@@ -5,7 +5,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Runs } from "../cli/temporal.ts";
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { buildCatalogue } from "../engine/catalogue.ts";
 import { count, entity, featureView, int64, source, string, timestamp } from "../engine/index.ts";
 import type { Settings } from "../settings.ts";

@@ -2,7 +2,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { overlap } from "../activities/overlap.ts";
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { type Catalogue, serviceNamed, viewNamed } from "../engine/catalogue.ts";
 import { type AggregateValues, compileBatch, type Frame } from "../engine/compile/batch.ts";
 import { heightOf } from "../engine/compile/frame.ts";
@@ -18,6 +18,7 @@ import { passOneByHand } from "./limits/polars-pass-one.ts";
 import { type BenchOptions, measurePairs, secondsOf } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
 
+/** Measures 10 000 000 rows at full scale: seconds of each. */
 export async function* benchBatch(
   environment: Environment,
   { pairs, scale }: BenchOptions,

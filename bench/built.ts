@@ -29,6 +29,7 @@ const programs = [
   "worker.ts",
   "bench/online-features.ts",
   "bench/embedded-once.ts",
+  "bench/write-again.ts",
   "bench/limits/*.ts",
 ];
 

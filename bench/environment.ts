@@ -8,15 +8,13 @@ import { MockActivityEnvironment } from "@temporalio/testing";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import { createOfflineActivities } from "../activities/offline.ts";
 import { connectRuns } from "../cli/temporal.ts";
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { startRedis } from "../dev/redis.ts";
 import { startTemporal } from "../dev/temporal.ts";
 import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
 import { readSettings, type Settings } from "../settings.ts";
 import { createKeys } from "../store/keys.ts";
-import { createLedger } from "../store/ledger.ts";
 import { bucketKey } from "../store/namespace.ts";
-import { createOfflineStore } from "../store/offline-store.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import { connectRedis, type RedisConnection } from "../store/redis.ts";
 import { versionBytes } from "../store/version.ts";
@@ -35,6 +33,7 @@ export const ownServices: NodeJS.ProcessEnv = {
   ...process.env,
   REDIS_URL: "",
   TEMPORAL_ADDRESS: "",
+  TEMPORAL_NAMESPACE: "",
 };
 
 /** Starts Redis and makes a folder; `stop` removes both. */
@@ -68,17 +67,7 @@ export function activitiesOf(
   catalogue: Catalogue,
   sources: Readonly<Record<string, string>>,
 ) {
-  return createOfflineActivities({
-    catalogue,
-    redis,
-    online: createOnlineStore(redis, settings),
-    ledger: createLedger(redis, settings),
-    offline: createOfflineStore({ root: settings.offlineDir }),
-    sources: { dataDir: settings.dataDir, overrides: sources },
-    tasks: {},
-    folders: settings,
-    webhooks: settings.webhooks,
-  });
+  return createOfflineActivities({ catalogue, redis, settings: { ...settings, sources } });
 }
 
 /** A Temporal of our own with one worker of the offline queue; `stop` ends both. */

@@ -1,7 +1,7 @@
 /** The cases of `online` within one process: an embedded lookup, and the planned function alone. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import type { Detail, Progress } from "../dev/progress.ts";
+import type { Detail, Progress } from "../cli/progress.ts";
 import type { Site } from "./online.ts";
 import type { BenchOptions } from "./pairs.ts";
 import { type Line, lineOf, type Pair } from "./report.ts";

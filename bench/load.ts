@@ -39,8 +39,8 @@ export async function answerBytes({ port, requests }: Target): Promise<number> {
   return bytes;
 }
 
-/** A latency that so many of them (0 to 1) do not exceed. */
-export function percentile({ latenciesMs }: Load, share: number): number {
+/** A latency that so many of them (0 to 1) do not exceed; NaN where there are none. */
+export function percentile({ latenciesMs }: Pick<Load, "latenciesMs">, share: number): number {
   return latenciesMs[Math.ceil(latenciesMs.length * share) - 1] ?? NaN;
 }
 

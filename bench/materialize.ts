@@ -1,5 +1,5 @@
 /** `materialize`: rows/s from a parquet file into Redis, both passes, against redis-benchmark. */
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { viewNamed } from "../engine/catalogue.ts";
 import { example } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";
@@ -8,6 +8,7 @@ import { setsPerSecond } from "./limits/redis-benchmark.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
 
+/** Materializes 1 000 000 rows at full scale: new ones, newer ones and equal ones. */
 export async function* benchMaterialize(
   environment: Environment,
   { pairs, scale }: BenchOptions,

@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { textOf } from "../store/redis.ts";
 import { example, floatsCatalogue } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";
@@ -12,6 +12,7 @@ import { writePlainKeys } from "./limits/plain-keys.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
 
+/** Measures 1 000 000 rows in Redis and 10 000 000 in a worker, at full scale. */
 export async function* benchMemory(
   environment: Environment,
   { pairs, scale }: BenchOptions,

@@ -1,7 +1,7 @@
 /** The case of `online` through Temporal: a Standalone Activity, against an empty one. */
 import type { Client } from "@temporalio/client";
 import { connectRuns } from "../cli/temporal.ts";
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { startTemporal } from "../dev/temporal.ts";
 import { queuesOf } from "../workflows/contract.ts";
 import { startBuilt } from "./built.ts";

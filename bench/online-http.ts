@@ -1,5 +1,5 @@
 /** The cases of `online` over HTTP: rate, latency and CPU time against a route of the same bytes. */
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import type { Server } from "./built.ts";
 import { answerBytes, closedLoop, openLoop, percentile, post, type Target } from "./load.ts";
 import type { Site } from "./online.ts";

@@ -1,5 +1,5 @@
 /** The case of `online` that raises the load until the answers are late; plot-latency.ts draws it. */
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { openLoop, percentile, type Target } from "./load.ts";
 import type { Site } from "./online.ts";
 import { openConnections, targetsOf } from "./online-http.ts";

@@ -1,10 +1,7 @@
 /** The case of `online` that asks 200 times a second while a materialization writes to the same Redis. */
 import { setTimeout as pause } from "node:timers/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { toEnvironment } from "../dev/application.ts";
-import { startProcess } from "../dev/processes.ts";
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
+import { startBuilt } from "./built.ts";
 import { writeDataSet } from "./data.ts";
 import { openLoop, percentile } from "./load.ts";
 import type { Site } from "./online.ts";
@@ -16,6 +13,7 @@ const rate = 200;
 /** Below the 10 s after which the service closes a connection that is idle. */
 const seconds = 8;
 
+/** The p99 of answers beside a writer, and without one: milliseconds. */
 export async function* onlineWhileWriting(
   site: Site,
   { pairs, scale }: BenchOptions,
@@ -35,7 +33,12 @@ export async function* onlineWhileWriting(
     try {
       const before = writer.rates().length;
       const done = await work();
-      while (writer.rates().length === before) await pause(50);
+      for (;;) {
+        // A figure beside a writer that has ended is none, and a wait for its next run would not end.
+        writer.assertRunning();
+        if (writer.rates().length > before) break;
+        await pause(50);
+      }
       rates[which].push(...writer.rates().slice(before));
       return done;
     } finally {
@@ -72,20 +75,21 @@ export async function* onlineWhileWriting(
 
 /** Starts a process that writes again and again, once it has written all for the first time. */
 async function startWriter({ built, settings }: Site, pattern: string, firstDay: number) {
-  const log = join(built, `writer-${firstDay}.log`);
-  const program = fileURLToPath(new URL("./write-again.ts", import.meta.url));
-  const lines = (text: string) =>
-    [...text.matchAll(/^\{"written":(\d+),"seconds":([\d.]+)\}$/gm)].map(
-      ([, written, taken]) => Number(written) / Number(taken),
-    );
-  const writer = await startProcess({
-    name: "the writer",
-    command: process.execPath,
-    args: ["--import", "tsx", program, pattern, String(firstDay)],
-    // Under a prefix of its own: what is read stays.
-    env: { ...toEnvironment({ ...settings, prefix: `${settings.prefix}-writer` }) },
-    logFile: log,
-    ready: (text) => lines(text).length > 0,
-  });
-  return { rates: () => lines(writer.tail(10_000)), stop: writer.stop };
+  const line = /^\{"written":(\d+),"seconds":([\d.]+)\}$/m;
+  // Under a prefix of its own: what is read stays.
+  const own = { ...settings, prefix: `${settings.prefix}-writer` };
+  const args = ["bench/write-again.js", pattern, String(firstDay)];
+  const writer = await startBuilt(built, args, own, line);
+  return {
+    rates: () =>
+      writer
+        .tail(10_000)
+        .split("\n")
+        .flatMap((text) => {
+          const [, written, taken] = line.exec(text) ?? [];
+          return taken === undefined ? [] : [Number(written) / Number(taken)];
+        }),
+    assertRunning: writer.assertRunning,
+    stop: writer.stop,
+  };
 }

@@ -3,7 +3,7 @@
  * one of the build; the load generator and Redis share the machine with it.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import type { Progress } from "../dev/progress.ts";
+import type { Progress } from "../cli/progress.ts";
 import { buildCatalogue } from "../engine/catalogue.ts";
 import type { Settings } from "../settings.ts";
 import { buildProduct, createKey, type Server, startServer, startService } from "./built.ts";
@@ -45,7 +45,7 @@ export async function* benchOnline(
 ): AsyncGenerator<Line> {
   const { folder, settings } = environment;
   const built = await progress.step("build", () => buildProduct(folder));
-  const rowBytes = await progress.step(`${entities} entities`, () => fill(environment));
+  const rowBytes = await progress.step(`${entities} entities`, () => fill(environment, entities));
   const limit = (name: string) =>
     startServer(built, [`bench/limits/${name}.js`, settings.redisUrl], settings);
   const key = await createKey(built, settings);
@@ -64,16 +64,20 @@ export async function* benchOnline(
   }
 }
 
-/** Writes the entities as the product, the bare route and the naive one read them. */
-export async function fill(environment: Environment): Promise<number> {
+/**
+ * Writes entities "0", "1" and on as the product, the bare route and the naive one read them.
+ *
+ * @returns bytes of an entity's row
+ */
+export async function fill(environment: Environment, count: number): Promise<number> {
   const { folder, settings } = environment;
-  const pattern = await writeDataSet(folder, { kind: "a", rows: entities, files: 1 });
+  const pattern = await writeDataSet(folder, { kind: "a", rows: count, files: 1 });
   const catalogue = buildCatalogue(features);
   const request = { view: "absences", end: "2026-01-01T00:00:00.000Z" };
   await materializeDirectly(environment, catalogue, { absences: pattern }, request);
   const bytes = await valueBytes(environment, "absences");
-  await writePlainKeys(settings.redisUrl, entities, bytes);
-  await writePlainHashes(settings.redisUrl, entities);
+  await writePlainKeys(settings.redisUrl, count, bytes);
+  await writePlainHashes(settings.redisUrl, count);
   // What was written is synced once a second.
   await pause(1500);
   return bytes;

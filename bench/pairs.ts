@@ -1,5 +1,5 @@
 /** How every benchmark measures: figure and limit in turn, so that both meet the same noise. */
-import type { Detail } from "../dev/progress.ts";
+import type { Detail } from "../cli/progress.ts";
 
 /** What one measurement of each gave. */
 export type Sides<T> = Readonly<Record<"figure" | "limit", T>>;
@@ -34,7 +34,6 @@ export async function measurePairs<T = number>(
   for (let pair = 0; pair < pairs; pair++) {
     const one = (which: "figure" | "limit"): Promise<T> => {
       detail(`pair ${pair + 1} of ${pairs}: the ${which}`);
-      globalThis.gc?.();
       return measure[which]();
     };
     if (pair % 2 === 0) measured.push({ figure: await one("figure"), limit: await one("limit") });

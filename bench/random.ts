@@ -8,6 +8,7 @@ export interface Random {
   readonly float64: () => number;
 }
 
+/** Makes a generator from a 32-bit seed. */
 export function createRandom(seed: number): Random {
   let [a, b, c, counter] = [seed | 0, 0x9e3779b9 | 0, 0x243f6a88 | 0, 1];
   const next = (): number => {

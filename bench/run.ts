@@ -1,8 +1,9 @@
 /** `npm run --silent bench -- [NAME]`: measures, and prints a line of JSON for each case. */
 import { DefaultLogger, Runtime } from "@temporalio/worker";
 import { Command } from "commander";
-import { openProgress, type Progress } from "../dev/progress.ts";
-import { didYouMean, messageOf } from "../engine/errors.ts";
+import { openProgress, type Progress } from "../cli/progress.ts";
+import { runCommand, toCount } from "../dev/command.ts";
+import { didYouMean } from "../engine/errors.ts";
 import { benchBackfill } from "./backfill.ts";
 import { benchBatch } from "./batch.ts";
 import { type Environment, openEnvironment } from "./environment.ts";
@@ -34,13 +35,12 @@ const benches: Readonly<Record<string, { readonly run: Bench; readonly about: st
 };
 
 interface Options {
-  readonly pairs: string;
-  readonly scale: string;
+  readonly pairs: number;
+  readonly scale: number;
   readonly json?: true;
 }
 
 const names = Object.keys(benches).join(", ");
-const wrongCommandLine = 2;
 const command = new Command("npm run --silent bench --")
   .description(
     "Measures against limits of the same run and prints one line of JSON for each case; progress " +
@@ -48,8 +48,8 @@ const command = new Command("npm run --silent bench --")
       "says what each measures.",
   )
   .argument("[names...]", "those below; all by default")
-  .option("--pairs <count>", "how often figure and limit are measured in turn", "7")
-  .option("--scale <divisor>", "divides the rows of every case, to try a benchmark out", "1")
+  .option("--pairs <count>", "how often figure and limit are measured in turn", toCount, 7)
+  .option("--scale <divisor>", "divides the rows of every case, to try a benchmark out", toCount, 1)
   .option("--json", "lines of JSON, also where all are run")
   .addHelpText(
     "after",
@@ -64,15 +64,12 @@ Examples:
   npm run --silent bench -- batch materialize
   npm run --silent bench -- workflow --scale 100 --pairs 1`,
   )
-  .showHelpAfterError("See --help.")
-  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : wrongCommandLine))
   .action(async (wanted: readonly string[], { pairs, scale, json }: Options) => {
     const unknown = wanted.find((name) => !(name in benches));
     if (unknown !== undefined)
       command.error(
         `no benchmark is called "${unknown}"; give one of ${names}.${didYouMean(unknown, Object.keys(benches))}`,
       );
-    const options = { pairs: countOf("--pairs", pairs), scale: countOf("--scale", scale) };
     const showsTable = wanted.length === 0 && json !== true;
     const progress = openProgress();
     const lines: Line[] = [];
@@ -81,10 +78,10 @@ Examples:
       if (bench === undefined) continue;
       const environment = await openEnvironment(progress);
       try {
-        for await (const line of bench.run(environment, options, progress)) {
+        for await (const line of bench.run(environment, { pairs, scale }, progress)) {
           lines.push(line);
           // Of fewer rows, start-up is most of it: no figure to judge by.
-          const scaled = options.scale > 1 ? { scale: options.scale } : {};
+          const scaled = scale > 1 ? { scale } : {};
           if (!showsTable) process.stdout.write(`${JSON.stringify({ ...line, ...scaled })}\n`);
         }
       } finally {
@@ -94,17 +91,7 @@ Examples:
     if (showsTable) process.stdout.write(`${tableOf(lines)}\n`);
   });
 
-function countOf(option: string, text: string): number {
-  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-  return command.error(`${option} is "${text}"; give a whole number from 1.`);
-}
-
 Runtime.install({ logger: new DefaultLogger("ERROR") });
-try {
-  await command.parseAsync();
-} catch (error) {
-  process.stderr.write(`${messageOf(error)}\n`);
-  process.exitCode = 1;
-}
+await runCommand(command);
 // A connection that waits to retry would keep the process alive.
 process.stdout.write("", () => process.exit());

@@ -8,6 +8,7 @@ import {
   registryOf,
 } from "../engine/registry.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { invocation } from "../engine/invocation.ts";
 import { newestInterval } from "../engine/slots.ts";
 import type { Settings } from "../settings.ts";
 import type { RedisConnection } from "../store/redis.ts";
@@ -17,7 +18,6 @@ import {
   type Context,
   exitCodes,
   finishCommand,
-  invocation,
   type JsonOption,
   openRuns,
   type Reply,

@@ -4,10 +4,11 @@ import { backfillIntervals, scheduleOf } from "../activities/backfill-range.ts";
 import { type Catalogue, type View, viewNamed } from "../engine/catalogue.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { type Cell, isDue, type Reprocess, reprocessModes } from "../engine/grid.ts";
-import { type Interval, parseInstant } from "../engine/interval.ts";
+import { endsOf, type Interval, parseInstant } from "../engine/interval.ts";
 import { newestInterval } from "../engine/slots.ts";
 import { checkBackfill } from "../activities/backfill-input.ts";
-import { endsOf, readGrid } from "../store/grid.ts";
+import { invocation } from "../engine/invocation.ts";
+import { readGrid } from "../store/grid.ts";
 import { createLedger } from "../store/ledger.ts";
 import {
   type BackfillInput,
@@ -19,7 +20,6 @@ import {
   type Context,
   exitCodes,
   finishCommand,
-  invocation,
   type JsonOption,
   openRuns,
   type Reply,
@@ -142,7 +142,7 @@ async function runBackfill(context: Context, name: string, options: Options): Pr
   /** Why something is tried again in the oldest run under way. */
   const trouble = async ({ running: [oldest] }: BackfillState): Promise<string> => {
     if (oldest === undefined) return "";
-    const [start = "", end = ""] = oldest.split("/");
+    const { start, end } = endsOf(oldest);
     const { fingerprint, runFingerprint: definition } = view;
     const workflowId = idsOf(settings.queue).interval({
       view: view.name,

@@ -2,15 +2,12 @@
 import type { Command } from "commander";
 import { CommanderError } from "commander";
 import type { Catalogue } from "../engine/catalogue.ts";
+import { OnceflowError } from "../engine/errors.ts";
+import { invocation } from "../engine/invocation.ts";
 import { readSettings, type Settings } from "../settings.ts";
 import type { RedisConnection } from "../store/redis.ts";
 import type { Runs } from "./temporal.ts";
 import { type Paint, paintOf, type Terminal } from "./terminal.ts";
-
-/** How the CLI is called; the beginning of every command line that it suggests. */
-export const invocation = import.meta.url.includes("/node_modules/")
-  ? "npx onceflow"
-  : "npm run --silent cli --";
 
 /** Exit codes, all there are; docs/cli.md and the help say the same. */
 export const exitCodes = {
@@ -86,6 +83,16 @@ export function finishCommand(command: Command, examples: readonly string[]): Co
 /** An error in the command line itself: exit code 2. */
 export function usageError(message: string): CommanderError {
   return new CommanderError(exitCodes.usage, "onceflow.usage", message);
+}
+
+/** What an error of the command line becomes: commander's words, its suggestion on the same line. */
+export function usageOf({ message }: CommanderError): OnceflowError {
+  const text = message
+    .replace(/^error: /, "")
+    .replaceAll(/\n\s*/g, " ")
+    .trim()
+    .replace(/[.)]?$/, (end) => (end === ")" ? ")." : "."));
+  return new OnceflowError("REQUEST_INVALID", `${text} See --help.`);
 }
 
 /**

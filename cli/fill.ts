@@ -3,14 +3,19 @@ import { backfillIntervals } from "../activities/backfill-range.ts";
 import { termsOf } from "../activities/terms.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
-import { formatInterval, type Interval, parseInterval } from "../engine/interval.ts";
+import {
+  endsOf,
+  formatInterval,
+  type Interval,
+  parseInterval,
+  type Span,
+} from "../engine/interval.ts";
 import { ledgerInterval, readGrid } from "../store/grid.ts";
 import { type CoveredFiles, createLedger, type Ledger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
 import type { Settings } from "../settings.ts";
 import type { Run, Runs } from "./temporal.ts";
-import { type Span, spanOf } from "./views.ts";
 
 /** What a view lacks, as ranges of whole intervals, oldest first. */
 export interface Unfilled {
@@ -76,13 +81,13 @@ export async function unfilledOf(
     view,
     intervals: lacking.length,
     // Without a schedule nothing but the intervals themselves says where they end.
-    ranges: view.schedule === undefined ? lacking.map(spanOf) : joined(lacking).map(spanOf),
+    ranges: view.schedule === undefined ? lacking.map(endsOf) : joined(lacking).map(endsOf),
     outdated: lacking.filter(({ endMs }) => outdated.has(endMs)).length,
     unplaced: isFullRefresh(view.source)
       ? []
       : joined(others.map(({ interval }) => interval))
           .filter((each) => ![...grid, ...covered].some((wider) => contains(wider, each)))
-          .map(spanOf),
+          .map(endsOf),
   };
 }
 

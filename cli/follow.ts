@@ -1,7 +1,8 @@
 /** Waits for a run, and says meanwhile how far it is. */
 import type { Client } from "@temporalio/client";
-import { type Detail, openProgress, silentProgress } from "../dev/progress.ts";
-import { type Context, invocation } from "./context.ts";
+import { commandLine, invocation } from "../engine/invocation.ts";
+import type { Context } from "./context.ts";
+import { type Detail, openProgress, silentProgress } from "./progress.ts";
 import { clean } from "./table.ts";
 import type { Run } from "./temporal.ts";
 
@@ -66,6 +67,17 @@ export async function followRun<T>(
   }
 }
 
+/** Waits for the end of a run and tells meanwhile what its page says. @throws as the run does */
+export async function resultOf<T>(client: Client, run: Run<T>, detail: Detail): Promise<T> {
+  let waits = true;
+  void poll(client, run, detail, () => waits, undefined);
+  try {
+    return await run.result();
+  } finally {
+    waits = false;
+  }
+}
+
 /** How to end a run, for who stopped waiting. */
 export function cancelLine({ workflowId }: Run<unknown>): string {
   return `${invocation} cancel ${workflowId}`;
@@ -82,7 +94,7 @@ async function poll(
   const sinceMs = Date.now();
   // Without a worker, the first question has no answer for long.
   const hint = setTimeout(
-    () => detail("no worker has answered yet; is one running? (npm run worker)"),
+    () => detail(`no worker has answered yet; is one running? (${commandLine("worker")})`),
     patienceMs,
   );
   while (waits()) {

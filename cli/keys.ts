@@ -3,7 +3,7 @@ import { hostname, userInfo } from "node:os";
 import type { Command } from "commander";
 import type { Catalogue } from "../engine/catalogue.ts";
 import { serviceNamed, viewNamed } from "../engine/catalogue.ts";
-import { parseDuration } from "../engine/duration.ts";
+import { parseSpan } from "../engine/duration.ts";
 import { didYouMean, OnceflowError } from "../engine/errors.ts";
 import { parseScope, scopeForms } from "../serving/auth/scopes.ts";
 import {
@@ -155,7 +155,7 @@ async function rotate(
   id: string,
   { overlap, expires }: RotateOptions,
 ): Promise<Reply> {
-  const overlapMs = /^0\b/.test(overlap) ? 0 : spanOf("--overlap", overlap, "0");
+  const overlapMs = lifeOf("--overlap", overlap, { leastMs: 0, or: "0" });
   const settings = context.settings();
   const { made } = await withRedis(settings, "writing", (redis) =>
     changeApiKeys(
@@ -204,12 +204,16 @@ function checkScope(catalogue: Catalogue, text: string): void {
   if (scope.kind === "view") viewNamed(catalogue, scope.name);
 }
 
-/** Milliseconds, above 0. */
-function spanOf(option: string, text: string, or: string): number {
-  const spanMs = parseDuration(text) ?? 0;
-  if (spanMs > 0 && spanMs <= longestMs) return spanMs;
+/** How long a key works, in milliseconds. */
+function lifeOf(
+  option: string,
+  text: string,
+  { leastMs, or }: { readonly leastMs: number; readonly or: string },
+): number {
+  const lifeMs = parseSpan(text);
+  if (lifeMs !== undefined && lifeMs >= leastMs && lifeMs <= longestMs) return lifeMs;
   throw usageError(
-    `${option} is "${clean(text)}"; give a number and a unit, as "90 days" and at most ten years, or ${or}.`,
+    `${option} is "${clean(text)}"; give a whole number and a unit, as "90 days" and at most ten years, or ${or}.`,
   );
 }
 
@@ -225,13 +229,14 @@ function newRecord(
   expires: string,
   replaces: string | null = null,
 ): NewKey {
-  const spanMs = expires === "never" ? null : spanOf("--expires", expires, "never");
+  const lifeMs =
+    expires === "never" ? null : lifeOf("--expires", expires, { leastMs: 1, or: "never" });
   const { id, key, digest } = mintApiKey();
   const nowMs = Date.now();
   const kept: ApiKeyRecord = {
     ...{ id, name, scopes, digest },
     created_at: new Date(nowMs).toISOString(),
-    expires_at: spanMs === null ? null : new Date(nowMs + spanMs).toISOString(),
+    expires_at: lifeMs === null ? null : new Date(nowMs + lifeMs).toISOString(),
     ...{ revoked_at: null, replaces, replaced_by: null },
   };
   return { key, kept };

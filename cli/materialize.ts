@@ -5,14 +5,14 @@ import { termsOf } from "../activities/terms.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
 import { type View, viewNamed } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
-import { interval, type Interval, parseInstant } from "../engine/interval.ts";
+import { endsOf, interval, type Interval, parseInstant, type Span } from "../engine/interval.ts";
+import { invocation } from "../engine/invocation.ts";
 import { intervalsBetween, isInterval, newestInterval } from "../engine/slots.ts";
 import type { MaterializeInput, MaterializeResult } from "../workflows/contract.ts";
 import {
   type Context,
   exitCodes,
   finishCommand,
-  invocation,
   type JsonOption,
   type Reply,
   openRuns,
@@ -21,7 +21,7 @@ import {
 import { cancelLine, followRun } from "./follow.ts";
 import { clean, countOf, fields } from "./table.ts";
 import type { Run } from "./temporal.ts";
-import { showSpan, showTime, type Span, spanOf, spanOptions } from "./views.ts";
+import { showSpan, showTime, spanOptions } from "./views.ts";
 
 interface Options extends JsonOption {
   readonly start?: string;
@@ -92,7 +92,7 @@ function slotSpan(view: View, start: string | undefined, nowMs: number): Span {
   const newest = newestInterval(schedule, nowMs);
   const fromMs = start === undefined ? (newest?.startMs ?? nowMs) : parseInstant(start);
   const [found] = intervalsBetween(schedule, fromMs, newest?.endMs ?? fromMs);
-  if (found?.startMs === fromMs) return spanOf(found);
+  if (found?.startMs === fromMs) return endsOf(found);
   throw new OnceflowError(
     "INTERVAL_INVALID",
     `no complete interval of view "${view.name}" begins at ${start ?? "any time yet"}. See ${invocation} partitions ${view.name}.`,
@@ -150,7 +150,7 @@ export function chooseSpan(
     const whole = interval("1970-01-01", end ?? now);
     // A slot of its schedule is the run of that slot, with what comes first for it.
     const slot = schedule && newestInterval(schedule, whole.endMs + schedule.offsetMs);
-    return spanOf(slot?.endMs === whole.endMs ? slot : whole);
+    return endsOf(slot?.endMs === whole.endMs ? slot : whole);
   }
   if (start !== undefined && end !== undefined) return onGrid(view, interval(start, end));
   const { eventTime, files, name } = view.source;
@@ -169,11 +169,11 @@ function onGrid(view: View, own: Interval): Span {
     const [slot] = intervalsBetween(schedule, own.startMs, own.endMs);
     throw new OnceflowError(
       "INTERVAL_INVALID",
-      `${showSpan(spanOf(own))} is no interval of the schedule of view "${name}", and committed it would stand in the way of those that are.${slot === undefined ? "" : ` One is ${showSpan(spanOf(slot))}.`} For several at once: ${invocation} backfill ${name} --from ${showTime(spanOf(own).start)} --to ${showTime(spanOf(own).end)}.`,
+      `${showSpan(endsOf(own))} is no interval of the schedule of view "${name}", and committed it would stand in the way of those that are.${slot === undefined ? "" : ` One is ${showSpan(endsOf(slot))}.`} For several at once: ${invocation} backfill ${name} --from ${showTime(endsOf(own).start)} --to ${showTime(endsOf(own).end)}.`,
       { view: name },
     );
   }
-  return spanOf(own);
+  return endsOf(own);
 }
 
 function started(view: View, input: MaterializeInput, run: Run<unknown>): Reply {

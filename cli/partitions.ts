@@ -3,23 +3,17 @@ import type { Command } from "commander";
 import { scheduleOf } from "../activities/backfill-range.ts";
 import { type View, viewNamed } from "../engine/catalogue.ts";
 import type { Cell as LedgerCell, CellState } from "../engine/grid.ts";
-import { parseInstant } from "../engine/interval.ts";
+import { endsOf, parseInstant, type Span } from "../engine/interval.ts";
+import { invocation } from "../engine/invocation.ts";
 import { intervalsBetween, newestInterval } from "../engine/slots.ts";
-import { endsOf, readGrid } from "../store/grid.ts";
+import { readGrid } from "../store/grid.ts";
 import { createLedger } from "../store/ledger.ts";
-import {
-  type Context,
-  exitCodes,
-  finishCommand,
-  invocation,
-  type JsonOption,
-  withRedis,
-} from "./context.ts";
+import { type Context, exitCodes, finishCommand, type JsonOption, withRedis } from "./context.ts";
 import type { RunLine } from "./runs.ts";
 import { clean, countOf, table } from "./table.ts";
 import { underWay } from "./under-way.ts";
 import type { Paint } from "./terminal.ts";
-import { showSpan, showTime, type Span } from "./views.ts";
+import { showSpan, showTime } from "./views.ts";
 
 interface Options extends JsonOption {
   readonly from?: string;
@@ -119,7 +113,7 @@ function isRunning(
   const { end } = endsOf(interval);
   return (runs ?? []).some(
     (run) =>
-      run.interval?.split("/")[1] === end &&
+      endsOf(run.interval ?? "").end === end &&
       run.workflow_id.endsWith(`/${view.runFingerprint}`) &&
       // The list of Temporal is a moment late: a run that has said how it ended is over.
       run.run_id !== outcome?.runId,
@@ -173,8 +167,8 @@ function textOf(view: View, cells: readonly Cell[], gaps: readonly Span[], paint
   }
   const touched = cells.filter(({ state, outcome }) => state !== "missing" || outcome !== null);
   const shown = touched.slice(-rowsShown);
-  const ended = spanOf(cells, (state) => endedBadly.includes(state));
-  const stale = spanOf(cells, (state) => state === "stale");
+  const ended = stretchOf(cells, (state) => endedBadly.includes(state));
+  const stale = stretchOf(cells, (state) => state === "stale");
   const counts = Object.entries(countsOf(cells)).filter(([, count]) => count > 0);
   return [
     `${view.name}: ${counts.map(([state, count]) => `${count} ${state}`).join(", ") || "no interval is complete yet"}`,
@@ -211,7 +205,7 @@ function backfillOf(view: View, { start, end }: Span): string {
 }
 
 /** From the first interval of a state to the last. */
-function spanOf(cells: readonly Cell[], is: (state: State) => boolean): Span | undefined {
+function stretchOf(cells: readonly Cell[], is: (state: State) => boolean): Span | undefined {
   const found = cells.filter(({ state }) => is(state));
   const [first, last] = [found[0], found.at(-1)];
   if (first === undefined || last === undefined) return undefined;

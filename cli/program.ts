@@ -1,6 +1,7 @@
 /** The CLI: its commands, and what their errors become. */
 import { Command, CommanderError } from "commander";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { invocation } from "../engine/invocation.ts";
 import { settingsHelp } from "../settings.ts";
 import { addApply, addPlan } from "./apply.ts";
 import { addBackfill, addScale } from "./backfill.ts";
@@ -12,7 +13,7 @@ import {
   createContext,
   type ExitCode,
   exitCodes,
-  invocation,
+  usageOf,
 } from "./context.ts";
 import { addExplain } from "./explain.ts";
 import { addGet } from "./get.ts";
@@ -53,7 +54,7 @@ const helpWidth = 100;
 export function createProgram(context: Context): Command {
   const { out, err } = context.terminal;
   const program = new Command(invocation)
-    .description("onceflow: a feature is written once and runs in batch, online and on a stream.")
+    .description("onceflow: a feature is written once and runs in batch and online.")
     .usage("COMMAND [options]")
     .helpCommand("help [command]", "show the help of a command")
     .configureHelp({ showGlobalOptions: false, subcommandTerm: (command) => command.name() })
@@ -121,14 +122,4 @@ function report(thrown: unknown, argv: readonly string[], { terminal, env }: Cli
   if (env["ONCEFLOW_DEBUG"] === "1" && thrown instanceof Error)
     terminal.err.write(`${thrown.stack ?? ""}\n`);
   return thrown instanceof CommanderError && argv[0] !== "plan" ? exitCodes.usage : exitCodes.error;
-}
-
-/** Commander's words, its suggestion on the same line. */
-function usageOf({ message }: CommanderError): OnceflowError {
-  const text = message
-    .replace(/^error: /, "")
-    .replaceAll(/\n\s*/g, " ")
-    .trim()
-    .replace(/[.)]?$/, (end) => (end === ")" ? ")." : "."));
-  return new OnceflowError("REQUEST_INVALID", `${text} See --help.`);
 }

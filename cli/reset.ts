@@ -2,13 +2,14 @@
 import { isFullRefresh } from "../engine/definitions.ts";
 import type { Command } from "commander";
 import { viewNamed } from "../engine/catalogue.ts";
+import { endsOf } from "../engine/interval.ts";
+import { invocation } from "../engine/invocation.ts";
 import { createLedger } from "../store/ledger.ts";
 import { chooseBuckets } from "../store/namespace.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import {
   type Context,
   finishCommand,
-  invocation,
   type JsonOption,
   type Reply,
   usageError,
@@ -53,10 +54,7 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
   return withRedis(settings, "writing", async (redis) => {
     const { coverage } = await createLedger(redis, { prefix }).readLedger(name, view.fingerprint);
     const forgotten = [...coverage]
-      .map(([interval, { rows }]) => {
-        const [start = "", end = ""] = interval.split("/");
-        return { start, end, rows };
-      })
+      .map(([interval, { rows }]) => ({ ...endsOf(interval), rows }))
       .sort((a, b) => (a.end < b.end ? -1 : 1));
     // A full refresh replaces what was there, so its newest interval alone counts.
     const due = isFullRefresh(view.source) ? forgotten.slice(-1) : forgotten;

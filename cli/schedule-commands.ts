@@ -3,8 +3,9 @@ import type { ScheduleHandle } from "@temporalio/client";
 import type { Command } from "commander";
 import { viewNamed } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
+import { invocation } from "../engine/invocation.ts";
 import { idsOf } from "../workflows/contract.ts";
-import { type Context, finishCommand, invocation, type JsonOption, openRuns } from "./context.ts";
+import { type Context, finishCommand, type JsonOption, openRuns } from "./context.ts";
 
 const acts = [
   {

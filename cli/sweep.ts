@@ -1,17 +1,11 @@
 /** `sweep`: removes what definitions that nobody uses any more have left in Redis. */
 import type { Command } from "commander";
-import { parseDuration } from "../engine/duration.ts";
+import { parseSpan } from "../engine/duration.ts";
+import { invocation } from "../engine/invocation.ts";
 import { emptyRegistry, registryOf } from "../engine/registry.ts";
 import { readRegistry } from "../store/registry.ts";
 import { type Leftover, planSweep, sweep } from "../store/sweep.ts";
-import {
-  type Context,
-  finishCommand,
-  invocation,
-  type JsonOption,
-  usageError,
-  withRedis,
-} from "./context.ts";
+import { type Context, finishCommand, type JsonOption, usageError, withRedis } from "./context.ts";
 import { countOf, table } from "./table.ts";
 import type { Paint } from "./terminal.ts";
 import { showTime } from "./views.ts";
@@ -33,15 +27,17 @@ export function addSweep(program: Command, context: Context): void {
         "can be deployed, and one that still serves answers STORE_LOST. Offline rows stay.",
     )
     .option("--yes", "do it; without it, nothing is removed")
-    .option("--older-than <span>", "how long ago their last run must have ended", "7 days")
+    .option("--older-than <span>", "how long ago their last run must have ended, or 0", "7 days")
     .action((options: Options) => context.answer(options, () => run(context, options)));
   finishCommand(command, ["sweep", 'sweep --yes --older-than "1 day"']);
 }
 
 async function run(context: Context, { yes, olderThan }: Options) {
-  const olderThanMs = /^0\b/.test(olderThan) ? 0 : parseDuration(olderThan);
+  const olderThanMs = parseSpan(olderThan);
   if (olderThanMs === undefined)
-    throw usageError(`--older-than is "${olderThan}"; give a number and a unit, as "7 days".`);
+    throw usageError(
+      `--older-than is "${olderThan}"; give a whole number and a unit, as "7 days", or 0.`,
+    );
   const settings = context.settings();
   const own = registryOf(await context.catalogue());
   const swept = yes === true;

@@ -14,6 +14,7 @@ import {
   WorkflowNotFoundError,
 } from "@temporalio/common";
 import { type ErrorCode, errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
+import { startOne } from "../engine/invocation.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
 import { bodyLimitBytes } from "../serving/json-body.ts";
 import { deploymentOf, type Settings } from "../settings.ts";
@@ -279,7 +280,7 @@ function translate(error: unknown, address: string): unknown {
 function unavailable(address: string, error: unknown): OnceflowError {
   return new OnceflowError(
     "TEMPORAL_UNAVAILABLE",
-    `no Temporal server answers at ${address} (${messageOf(error)}). Start one, for example with \`npm run dev\`, or set TEMPORAL_ADDRESS.`,
+    `no Temporal server answers at ${address} (${messageOf(error)}). ${startOne} or set TEMPORAL_ADDRESS.`,
     {},
     error,
   );

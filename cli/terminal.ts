@@ -1,6 +1,6 @@
 /** What the CLI reads and writes, apart from the process, so that tests can hold the other end. */
 import { text } from "node:stream/consumers";
-import type { ProgressStream } from "../dev/progress.ts";
+import type { ProgressStream } from "./progress.ts";
 
 /** Both output streams, standard input and Ctrl-C. */
 export interface Terminal {

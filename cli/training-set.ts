@@ -1,7 +1,7 @@
 /** `training-set`: the features of a service for every row of its source. */
 import type { Command } from "commander";
 import { serviceNamed } from "../engine/catalogue.ts";
-import { interval } from "../engine/interval.ts";
+import { endsOf, interval } from "../engine/interval.ts";
 import type { TrainingSetInput } from "../workflows/contract.ts";
 import {
   type Context,
@@ -14,7 +14,6 @@ import {
 } from "./context.ts";
 import { cancelLine, followRun } from "./follow.ts";
 import { fields } from "./table.ts";
-import { spanOf } from "./views.ts";
 
 interface Options extends JsonOption {
   readonly start?: string;
@@ -55,7 +54,7 @@ async function trainingSet(context: Context, name: string, options: Options): Pr
   const input: TrainingSetInput = {
     service: service.name,
     fingerprint: service.fingerprint,
-    ...(start !== undefined && end !== undefined ? spanOf(interval(start, end)) : {}),
+    ...(start !== undefined && end !== undefined ? endsOf(interval(start, end)) : {}),
     ...(snapshot === undefined ? {} : { snapshot }),
   };
   const runs = await openRuns(context.settings());

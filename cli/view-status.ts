@@ -3,8 +3,9 @@ import { isFullRefresh } from "../engine/definitions.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
-import { parseInterval } from "../engine/interval.ts";
+import { endsOf, parseInterval, type Span } from "../engine/interval.ts";
 import type { CellState } from "../engine/grid.ts";
+import { invocation } from "../engine/invocation.ts";
 import type { AggregateNode } from "../engine/node.ts";
 import { intervalsBetween, isInterval, newestInterval } from "../engine/slots.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
@@ -13,10 +14,9 @@ import type { Ledger, LedgerEntry, RunRecord, StoredStates } from "../store/ledg
 import type { NamespaceReport } from "../store/namespace.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import { readGrid } from "../store/grid.ts";
-import { invocation } from "./context.ts";
 import type { RunLine } from "./runs.ts";
 import { countOf, formatSpan } from "./table.ts";
-import { holesOf, showSpan, showTime, type Span, spanOptions } from "./views.ts";
+import { holesOf, showSpan, showTime, spanOptions } from "./views.ts";
 
 /** What is wrong, and the command or act that mends it. */
 export interface Finding {
@@ -141,7 +141,7 @@ export async function inspectView(
   const runs = records.filter((record) => record.fingerprint === fingerprint);
 
   const covered = [...coverage]
-    .map(([interval, { rows, generation }]) => ({ ...splitInterval(interval), rows, generation }))
+    .map(([interval, { rows, generation }]) => ({ ...endsOf(interval), rows, generation }))
     .sort((a, b) => (a.end < b.end || (a.end === b.end && a.start < b.start) ? 1 : -1));
   const holes = isFullRefresh(view.source)
     ? { gaps: [], overlaps: [] }
@@ -299,7 +299,7 @@ function unmergedOf(
     };
   return {
     problem: `${countOf(lacking.length, "committed interval")} of ${counted.length} lack the states of an aggregate, so there is no snapshot and features that rest on it have no value`,
-    fix: `${invocation} materialize ${view.name} ${spanOptions(view, splitInterval(first))}${lacking.length > 1 ? ", and so on for each" : ""}`,
+    fix: `${invocation} materialize ${view.name} ${spanOptions(view, endsOf(first))}${lacking.length > 1 ? ", and so on for each" : ""}`,
   };
 }
 
@@ -312,7 +312,7 @@ function failuresOf(view: View, runs: readonly RunRecord[]): Finding[] {
     .filter((run) => run.outcome === "failed" && canPass(view, run))
     .slice(0, gapsInProblems)
     .map((run) => {
-      const span = splitInterval(run.interval);
+      const span = endsOf(run.interval);
       const { reason } = summarize(run);
       return {
         problem: `the last run of ${showSpan(span)} failed: ${reason ?? "no reason was recorded"}`,
@@ -345,7 +345,7 @@ function summarize(record: RunRecord): RunSummary {
   const { runId, interval, outcome, startedAtMs, finishedAtMs, rows, reason } = record;
   return {
     run_id: runId,
-    interval: splitInterval(interval),
+    interval: endsOf(interval),
     outcome,
     started_at: iso(startedAtMs),
     seconds: (finishedAtMs - startedAtMs) / 1000,
@@ -356,12 +356,6 @@ function summarize(record: RunRecord): RunSummary {
 
 function withoutMemory({ memoryBytes: _, ...report }: NamespaceReport) {
   return report;
-}
-
-/** The ends of what `formatInterval` wrote. */
-function splitInterval(text: string): Span {
-  const [start = "", end = ""] = text.split("/");
-  return { start, end };
 }
 
 function iso(ms: number): string {

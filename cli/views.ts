@@ -1,19 +1,7 @@
 /** Facts of a view that several commands need. */
 import type { View } from "../engine/catalogue.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
-import { formatInterval, type Interval, parseInterval } from "../engine/interval.ts";
-
-/** An interval with its ends as text; times are ISO 8601 in UTC. */
-export interface Span {
-  readonly start: string;
-  readonly end: string;
-}
-
-/** The ends of an interval, in the one spelling that ids and keys have. */
-export function spanOf(interval: Interval): Span {
-  const [start = "", end = ""] = formatInterval(interval).split("/");
-  return { start, end };
-}
+import { endsOf, parseInterval, type Span } from "../engine/interval.ts";
 
 /** `[start, end)`, at midnight without the time. */
 export function showSpan({ start, end }: Span): string {
@@ -43,9 +31,9 @@ export function holesOf(covered: readonly string[]): {
   const overlaps: Span[] = [];
   let endMs = intervals[0]?.startMs ?? 0;
   for (const interval of intervals) {
-    if (interval.startMs > endMs) gaps.push(spanOf({ startMs: endMs, endMs: interval.startMs }));
+    if (interval.startMs > endMs) gaps.push(endsOf({ startMs: endMs, endMs: interval.startMs }));
     if (interval.startMs < endMs)
-      overlaps.push(spanOf({ startMs: interval.startMs, endMs: Math.min(endMs, interval.endMs) }));
+      overlaps.push(endsOf({ startMs: interval.startMs, endMs: Math.min(endMs, interval.endMs) }));
     endMs = Math.max(endMs, interval.endMs);
   }
   return { gaps, overlaps };

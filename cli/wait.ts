@@ -2,12 +2,12 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Command } from "commander";
 import { scheduleOf } from "../activities/backfill-range.ts";
-import { openProgress, silentProgress } from "../dev/progress.ts";
 import { type View, viewNamed } from "../engine/catalogue.ts";
 import { parseDuration } from "../engine/duration.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import type { Cell } from "../engine/grid.ts";
-import { type Interval, parseInstant } from "../engine/interval.ts";
+import { endsOf, type Interval, parseInstant } from "../engine/interval.ts";
+import { invocation } from "../engine/invocation.ts";
 import { newestInterval } from "../engine/slots.ts";
 import { readGrid } from "../store/grid.ts";
 import { createLedger } from "../store/ledger.ts";
@@ -15,14 +15,14 @@ import {
   type Context,
   exitCodes,
   finishCommand,
-  invocation,
   type JsonOption,
   type Reply,
   usageError,
   withRedis,
 } from "./context.ts";
+import { openProgress, silentProgress } from "./progress.ts";
 import { clean } from "./table.ts";
-import { showSpan, spanOf } from "./views.ts";
+import { showSpan } from "./views.ts";
 
 interface Options extends JsonOption {
   readonly asOf: string;
@@ -59,7 +59,7 @@ async function waitFor(context: Context, name: string, options: Options): Promis
   const catalogue = await context.catalogue();
   const view = viewNamed(catalogue, name);
   const interval = intervalBy(view, options.asOf);
-  const span = spanOf(interval);
+  const span = endsOf(interval);
   const title = `wait for ${name} ${showSpan(span)}`;
   const progress = options.json === true ? silentProgress : openProgress(context.terminal.err);
   const settings = context.settings();

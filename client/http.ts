@@ -4,6 +4,7 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { type ErrorCode, errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
+import { commandLine } from "../engine/invocation.ts";
 import type { ColumnAnswer, FeatureAnswer } from "../serving/answer.ts";
 import { type Deadline, withDeadline } from "./deadline.ts";
 import type { AnyCatalogue, CatalogueTypes, FeatureClient } from "./typed.ts";
@@ -159,7 +160,7 @@ function unavailable(
 ): OnceflowError {
   return new OnceflowError(
     "SERVER_UNAVAILABLE",
-    `no onceflow service answers at ${origin}: ${why}. Start it with \`npm run server\`, or correct the URL.`,
+    `no onceflow service answers at ${origin}: ${why}. Start it with \`${commandLine("server")}\`, or correct the URL.`,
     { ...details, url: origin },
     cause,
   );

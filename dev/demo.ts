@@ -1,33 +1,42 @@
 /** `npm run demo`: the main job from raw rows to online features, on real services. */
-import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
-import { join, resolve } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
-import { Command, InvalidArgumentError } from "commander";
-import pl from "nodejs-polars";
-import { connectRuns, type Run } from "../cli/temporal.ts";
+import { resolve } from "node:path";
+import { Command } from "commander";
+import { resultOf } from "../cli/follow.ts";
+import { openProgress } from "../cli/progress.ts";
+import { connectRuns } from "../cli/temporal.ts";
 import { loadCatalogue, serviceNamed, viewNamed } from "../engine/catalogue.ts";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { OnceflowError } from "../engine/errors.ts";
 import { interval } from "../engine/interval.ts";
 import { plan } from "../engine/planner.ts";
-import { readSettings, type Settings } from "../settings.ts";
-import { connectRedis } from "../store/redis.ts";
 import { listSourceFiles } from "../store/source-files.ts";
-import type { MaterializeResult } from "../workflows/contract.ts";
 import { startApplication } from "./application.ts";
+import { runCommand, toCount } from "./command.ts";
+import {
+  demoServices,
+  describeReport,
+  describeSkew,
+  keepText,
+  type Report,
+  sum,
+  versionsOf,
+  writeOut,
+} from "./demo-report.ts";
+import { demoSettings, removeKeys } from "./demo-settings.ts";
 import { writeAbsences, writeBadges } from "./example-data.ts";
-import { isStopping, own, ownTemporaryDirectory, releaseAll } from "./owned.ts";
-import { openProgress, type Progress } from "./progress.ts";
+import { own, ownTemporaryDirectory } from "./owned.ts";
 import {
   type Compared,
   compareRows,
+  countSkewed,
   httpWay,
-  type JsonRow,
   measureLatency,
+  newestByEntity,
   readSourceRows,
   readTrainingSet,
+  seesSnapshot,
   temporalWay,
   type Way,
+  withoutKey,
 } from "./scenarios.ts";
 import { startServices } from "./services.ts";
 
@@ -41,8 +50,6 @@ interface DemoOptions {
 
 const badgeDays = 3;
 const msPerDay = 86_400_000;
-const service = "model_x";
-const trainingService = "absenteeism_training";
 
 const command = new Command("npm run demo --")
   .description(
@@ -60,23 +67,7 @@ const command = new Command("npm run demo --")
   .option("--json", "prints the report as JSON on stdout")
   .action(demo);
 
-try {
-  await command.parseAsync();
-} catch (error) {
-  // On Ctrl-C something fails because it is being stopped; the signal ends this process.
-  if (!isStopping()) {
-    const code = error instanceof OnceflowError ? `${error.code} ` : "";
-    process.stderr.write(`\n${code}${messageOf(error)}\n`);
-    process.exitCode = 1;
-    await releaseAll();
-  }
-}
-
-function toCount(text: string): number {
-  const count = Number(text);
-  if (Number.isInteger(count) && count >= 1 && count <= 10_000_000) return count;
-  throw new InvalidArgumentError("expected a whole number from 1 to 10000000.");
-}
+await runCommand(command);
 
 async function demo(options: DemoOptions): Promise<void> {
   const progress = openProgress();
@@ -104,7 +95,7 @@ async function demo(options: DemoOptions): Promise<void> {
   }
   const folder = ownTemporaryDirectory("demo");
   const services = await startServices({ progress });
-  const settings = await demoSettings(options, folder.path, services, progress);
+  const settings = demoSettings(options.data, folder.path, services, progress);
 
   if (options.data === undefined)
     await timed("generate", `Generate ${options.rows} absences, seeded`, () =>
@@ -139,7 +130,7 @@ async function demo(options: DemoOptions): Promise<void> {
   const materialized = await timed(
     "materialize",
     "Materialize view absences by a Temporal workflow",
-    async (detail) => follow(await materialize(absences, 0, nowMs), detail),
+    async (detail) => resultOf(runs.client, await materialize(absences, 0, nowMs), detail),
     ({ rows, written }) => `View absences: ${rows} rows read, ${written} entities stored`,
   );
   if (materialized.rows === 0)
@@ -162,18 +153,18 @@ async function demo(options: DemoOptions): Promise<void> {
 
   const training = await timed(
     "training_set",
-    `Build training set ${trainingService}`,
+    `Build training set ${demoServices.training}`,
     async () => {
       const run = await runs.startTrainingSet({
-        service: trainingService,
-        fingerprint: serviceNamed(catalogue, trainingService).fingerprint,
+        service: demoServices.training,
+        fingerprint: serviceNamed(catalogue, demoServices.training).fingerprint,
       });
       workflowIds.push(run.workflowId);
       return run.result();
     },
     ({ rows }) => `Training set: ${rows} rows`,
   );
-  const offline = readTrainingSet(training.path, serviceNamed(catalogue, trainingService));
+  const offline = readTrainingSet(training.path, serviceNamed(catalogue, demoServices.training));
   const sources = { dataDir: settings.dataDir, overrides: settings.sources };
   const raw = await readSourceRows(absences, sources);
 
@@ -197,7 +188,7 @@ async function demo(options: DemoOptions): Promise<void> {
       (detail) =>
         compareRows(
           way,
-          service,
+          demoServices.online,
           raw.map(withoutKey),
           offline,
           (inputs) => ({ inputs }),
@@ -207,11 +198,11 @@ async function demo(options: DemoOptions): Promise<void> {
     );
     const stored = await timed(
       `scenario_2_${key}`,
-      `Scenario 2 by ${way.name}: the id in the request, what ${service} needs from the store`,
+      `Scenario 2 by ${way.name}: the id in the request, what ${demoServices.online} needs from the store`,
       (detail) =>
         compareRows(
           way,
-          service,
+          demoServices.online,
           newest.map(({ id }) => ({ id })),
           newest.map((each) => each.offline),
           (entities) => ({ entities }),
@@ -227,7 +218,7 @@ async function demo(options: DemoOptions): Promise<void> {
   const latency = await timed("latency", "Measure latency, one request at a time", async () => {
     const single = (count: number) =>
       Array.from({ length: count }, (_, i) => ({
-        service,
+        service: demoServices.online,
         entities: [{ id: newest[i % newest.length]?.id ?? "" }],
       }));
     const result: Record<string, Awaited<ReturnType<typeof measureLatency>>> = {};
@@ -238,8 +229,11 @@ async function demo(options: DemoOptions): Promise<void> {
     return result;
   });
 
-  const bound = plan(catalogue, { service }).bind(new Set(), new Set(absences.entity.keys));
-  const report = {
+  const bound = plan(catalogue, { service: demoServices.online }).bind(
+    new Set(),
+    new Set(absences.entity.keys),
+  );
+  const report: Report = {
     versions: await versionsOf(settings),
     rows: {
       absences: materialized.rows,
@@ -264,7 +258,7 @@ async function demo(options: DemoOptions): Promise<void> {
     progress.say(`✓ Files are in ${resolve(options.out)}`);
   }
   if (options.json === true) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
-  else process.stdout.write(describe(report, services.temporalUiUrl));
+  else process.stdout.write(describeReport(report, services.temporalUiUrl));
   const total = sum(Object.values(skew));
   if (total > 0) process.exitCode = 1;
   await runs.close();
@@ -279,200 +273,4 @@ async function demo(options: DemoOptions): Promise<void> {
     await services.stop();
     await folder.release();
   });
-}
-
-/** Settings of the demo's own: on services that were given, names that nothing else uses. */
-async function demoSettings(
-  options: DemoOptions,
-  folder: string,
-  services: Awaited<ReturnType<typeof startServices>>,
-  progress: Progress,
-): Promise<Settings> {
-  const unique = `onceflow-demo-${process.pid}-${Date.now().toString(36)}`;
-  const settings: Settings = {
-    ...readSettings({}),
-    temporalNamespace: readSettings().temporalNamespace,
-    redisUrl: services.redisUrl,
-    temporalAddress: services.temporalAddress,
-    prefix: services.owned.redis ? "onceflow" : unique,
-    queue: services.owned.temporal ? "onceflow" : unique,
-    dataDir: join(folder, "data"),
-    offlineDir: join(folder, "offline"),
-    sources: options.data === undefined ? {} : { absences: resolve(options.data) },
-  };
-  if (!services.owned.redis) {
-    progress.say(`  Keys in that Redis begin with ${settings.prefix} and are removed at the end.`);
-    own(() => removeKeys(settings));
-  }
-  return Promise.resolve(settings);
-}
-
-/** Removes the demo's own keys from a Redis that it did not start. */
-async function removeKeys(settings: Settings): Promise<void> {
-  const redis = connectRedis(settings.redisUrl, "writing");
-  try {
-    for (const { send } of await redis.masters()) {
-      let cursor = "0";
-      do {
-        const reply = await send(["scan", cursor, "match", `${settings.prefix}*`, "count", 1000]);
-        const [next, keys] = reply as [Buffer, Buffer[]];
-        await redis.pipeline(keys.map((key) => ["unlink", key] as const));
-        cursor = next.toString();
-      } while (cursor !== "0");
-    }
-  } finally {
-    await redis.close();
-  }
-}
-
-/** Waits for a run, showing what its page says. */
-async function follow(
-  run: Run<MaterializeResult>,
-  detail: (text: string) => void,
-): Promise<MaterializeResult> {
-  const timer = setInterval(() => {
-    void run.details().then((text) => detail(text?.split("\n").at(-1) ?? ""));
-  }, 500);
-  try {
-    return await run.result();
-  } finally {
-    clearInterval(timer);
-  }
-}
-
-/** Waits until answers come from the snapshot that was committed. */
-async function seesSnapshot(way: Way, snapshot: string | null): Promise<void> {
-  const giveUpMs = Date.now() + 15_000;
-  for (;;) {
-    const answer = await way.ask({ features: ["age_mean"] });
-    if (answer.snapshot["absences"] === snapshot) return;
-    if (Date.now() > giveUpMs)
-      throw new OnceflowError(
-        "NO_SNAPSHOT",
-        `${way.name} still answers from snapshot ${answer.snapshot["absences"]}, not from ${snapshot}, which was committed.`,
-      );
-    await pause(100);
-  }
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, each) => total + each, 0);
-}
-
-function withoutKey({ id: _id, ...columns }: JsonRow): JsonRow {
-  return columns;
-}
-
-/** Each distinct id in order of first appearance, with the offline values of its last row. */
-function newestByEntity(raw: readonly JsonRow[], offline: readonly JsonRow[]) {
-  const newest = new Map<string, JsonRow>();
-  raw.forEach((row, i) => newest.set(row["id"] as string, offline[i] ?? {}));
-  return [...newest].map(([id, values]) => ({ id, offline: values }));
-}
-
-function countSkewed(compared: readonly Compared[]): number {
-  return sum(compared.map((each) => each.skewed.length));
-}
-
-function describeSkew(compared: readonly Compared[]): string {
-  const skewed = countSkewed(compared);
-  const values = sum(compared.map((each) => Object.keys(each.answer.features).length));
-  return skewed === 0
-    ? `${compared.length} rows, ${values} values equal to offline bit for bit`
-    : `${skewed} of ${values} values DIFFER from offline`;
-}
-
-async function versionsOf(settings: Settings) {
-  const manifest = JSON.parse(
-    readFileSync(new URL("../package.json", import.meta.url), "utf8"),
-  ) as { version: string; dependencies: Record<string, string> };
-  const redis = connectRedis(settings.redisUrl, "serving");
-  await redis.ready();
-  const [master] = await redis.masters();
-  const info = String(await master?.send(["info", "server"]));
-  await redis.close();
-  return {
-    onceflow: manifest.version,
-    node: process.versions.node,
-    redis: /redis_version:(\S+)/.exec(info)?.[1] ?? "unknown",
-    temporal_sdk: manifest.dependencies["@temporalio/worker"],
-    polars: manifest.dependencies["nodejs-polars"],
-  };
-}
-
-async function writeOut(
-  out: string,
-  trainingPath: string,
-  catalogue: Awaited<ReturnType<typeof loadCatalogue>>,
-  byRequest: readonly Compared[],
-  byStore: readonly Compared[],
-  report: object,
-): Promise<void> {
-  mkdirSync(out, { recursive: true });
-  const names = serviceNamed(catalogue, trainingService).outputs.map((output) => output.name);
-  const features = pl.readParquet(join(trainingPath, "data.parquet")).select(...names);
-  features.writeCSV(join(out, "training_set.csv"));
-  const line = ({ answer, snapshot }: Compared) => {
-    const { entity, features: values, statuses } = answer;
-    return JSON.stringify({ ...(entity && { entity }), features: values, statuses, snapshot });
-  };
-  for (const [name, rows] of [
-    ["online_request.ndjson", byRequest],
-    ["online_store.ndjson", byStore],
-  ] as const)
-    await writeLines(join(out, name), rows.map(line));
-  writeFileSync(join(out, "report.json"), `${JSON.stringify(report, null, 2)}\n`);
-}
-
-async function writeLines(path: string, lines: readonly string[]): Promise<void> {
-  await rm(path, { force: true });
-  const stream = createWriteStream(path);
-  for (const line of lines) stream.write(`${line}\n`);
-  await new Promise<void>((done, fail) => stream.on("error", fail).end(done));
-}
-
-function describe(
-  report: {
-    readonly rows: Readonly<Record<string, number>>;
-    readonly rows_per_second: number;
-    readonly seconds: Readonly<Record<string, number>>;
-    readonly skew: Readonly<Record<string, number>>;
-    readonly columns_decoded: Readonly<Record<string, readonly string[]>>;
-    readonly latency: Readonly<Record<string, { p50_ms: number; p99_ms: number }>>;
-  },
-  temporalUi: string | undefined,
-): string {
-  const { rows, seconds, latency } = report;
-  const lines: [string, string][] = [
-    ["absences", `${rows["absences"]} rows, ${rows["entities"]} employees`],
-    [
-      "materialized",
-      `in ${seconds["materialize"]} s, ${report.rows_per_second} rows/s through the workflow`,
-    ],
-    ["training set", `${rows["training_set"]} rows in ${seconds["training_set"]} s`],
-    ["skew", `${sum(Object.values(report.skew))} differences between online and offline`],
-    [
-      "decoded",
-      `from the store for ${service}: ${(report.columns_decoded["absences"] ?? []).join(", ")}`,
-    ],
-    ...Object.entries(latency).map(([way, { p50_ms, p99_ms }]): [string, string] => [
-      `latency ${way}`,
-      `p50 ${p50_ms} ms, p99 ${p99_ms} ms, one entity, one request at a time`,
-    ]),
-    ["Temporal UI", temporalUi ?? "not started by the demo"],
-  ];
-  return `\n${lines.map(([name, text]) => `  ${name.padEnd(18)}${text}`).join("\n")}\n\n`;
-}
-
-function keepText(settings: Settings, httpUrl: string, temporalUi: string | undefined): string {
-  return `Everything keeps running until Ctrl-C. In another terminal:
-
-  export REDIS_URL=${settings.redisUrl} TEMPORAL_ADDRESS=${settings.temporalAddress}
-  export ONCEFLOW_PREFIX=${settings.prefix} ONCEFLOW_QUEUE=${settings.queue}
-  npm run --silent cli -- status
-  npm run --silent cli -- get --service ${service} --entity id=11
-  curl -s ${httpUrl}/v1/features -H 'content-type: application/json' \\
-    -d '{"service":"${service}","entities":[{"id":"11"}]}'
-${temporalUi === undefined ? "" : `\n  Temporal UI: ${temporalUi}\n`}
-`;
 }

@@ -5,11 +5,11 @@ import { basename, join } from "node:path";
 
 import { Redis } from "ioredis";
 
+import { openProgress, type Progress } from "../cli/progress.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { aptInstall, findAptGet } from "./apt.ts";
 import type { Release } from "./owned.ts";
 import { findOnPath, retryPorts, startProcess } from "./processes.ts";
-import { openProgress, type Progress } from "./progress.ts";
 import { choosePorts, openServiceDirectory, type ServiceOptions } from "./service.ts";
 
 /** A Redis that answers. */

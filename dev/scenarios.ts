@@ -1,9 +1,11 @@
 /** Asks for the demo's online features in every way, and holds each answer against offline. */
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import pl from "nodejs-polars";
 import type { Runs } from "../cli/temporal.ts";
 import type { Service, View } from "../engine/catalogue.ts";
 import { heightOf, toColumns, valueAt } from "../engine/compile/frame.ts";
+import { OnceflowError } from "../engine/errors.ts";
 import { interval } from "../engine/interval.ts";
 import { type Json, toJson } from "../engine/wire.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
@@ -144,4 +146,36 @@ export async function measureLatency(
   const at = (share: number) =>
     Number((times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? 0).toFixed(3));
   return { requests: times.length, p50_ms: at(0.5), p99_ms: at(0.99) };
+}
+
+/** Waits until answers come from the snapshot that was committed. */
+export async function seesSnapshot(way: Way, snapshot: string | null): Promise<void> {
+  const giveUpMs = Date.now() + 15_000;
+  for (;;) {
+    const answer = await way.ask({ features: ["age_mean"] });
+    if (answer.snapshot["absences"] === snapshot) return;
+    if (Date.now() > giveUpMs)
+      throw new OnceflowError(
+        "NO_SNAPSHOT",
+        `${way.name} still answers from snapshot ${answer.snapshot["absences"]}, not from ${snapshot}, which was committed.`,
+      );
+    await pause(100);
+  }
+}
+
+/** The columns of a row without its entity, as a request carries them. */
+export function withoutKey({ id: _id, ...columns }: JsonRow): JsonRow {
+  return columns;
+}
+
+/** Each distinct id in order of first appearance, with the offline values of its last row. */
+export function newestByEntity(raw: readonly JsonRow[], offline: readonly JsonRow[]) {
+  const newest = new Map<string, JsonRow>();
+  raw.forEach((row, i) => newest.set(row["id"] as string, offline[i] ?? {}));
+  return [...newest].map(([id, values]) => ({ id, offline: values }));
+}
+
+/** Values that were not as offline, of all rows. */
+export function countSkewed(compared: readonly Compared[]): number {
+  return compared.reduce((total, { skewed }) => total + skewed.length, 0);
 }

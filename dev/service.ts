@@ -2,11 +2,11 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
+import type { Progress } from "../cli/progress.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { takeLock } from "./lock.ts";
 import { ownTemporaryDirectory, type Release } from "./owned.ts";
 import { findFreePorts, isFreePort } from "./processes.ts";
-import type { Progress } from "./progress.ts";
 
 /** How services are started. */
 export interface ServiceOptions {

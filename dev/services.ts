@@ -1,6 +1,6 @@
 /** Redis and Temporal, found or started, for the demo, `npm run dev` and the tests. */
+import { openProgress } from "../cli/progress.ts";
 import type { Release } from "./owned.ts";
-import { openProgress } from "./progress.ts";
 import { startRedis } from "./redis.ts";
 import type { ServiceOptions } from "./service.ts";
 import { startTemporal } from "./temporal.ts";

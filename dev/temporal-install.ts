@@ -4,10 +4,10 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
+import type { Detail, Progress } from "../cli/progress.ts";
 import { ownPath } from "./owned.ts";
 import { takeLock } from "./lock.ts";
 import { runProcess } from "./processes.ts";
-import type { Detail, Progress } from "./progress.ts";
 
 /** Where the two programs are. */
 export interface TemporalBinaries {

@@ -5,9 +5,9 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
+import type { Detail } from "../cli/progress.ts";
 import type { Release } from "./owned.ts";
 import { isPortTaken, startProcess, type OwnedProcess } from "./processes.ts";
-import type { Detail } from "./progress.ts";
 import { choosePorts } from "./service.ts";
 import type { TemporalBinaries } from "./temporal-install.ts";
 

@@ -5,15 +5,17 @@ import { setTimeout as pause } from "node:timers/promises";
 import { Connection, isGrpcServiceError } from "@temporalio/client";
 import { msToTs } from "@temporalio/common/lib/time.js";
 
+import { openProgress, type Detail, type Progress } from "../cli/progress.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { readSettings } from "../settings.ts";
+import { searchAttributes } from "../workflows/contract.ts";
 import { isStopping, type Release } from "./owned.ts";
 import { findOnPath, retryPorts } from "./processes.ts";
-import { openProgress, type Detail, type Progress } from "./progress.ts";
 import { openServiceDirectory, type ServiceOptions } from "./service.ts";
 import { buildTemporalBinaries, findTemporalBinaries } from "./temporal-install.ts";
 import { startFromBinaries, startFromCli, type TemporalServer } from "./temporal-server.ts";
 
-/** A Temporal server that answers, with our namespace and search attributes. */
+/** A Temporal server that answers, with the namespace of the settings and our search attributes. */
 export interface TemporalService {
   /** Host and port. */
   readonly address: string;
@@ -27,10 +29,9 @@ export interface TemporalService {
   readonly stop: Release;
 }
 
-const namespace = "default";
 const retention = "3 days";
 /** Search attributes of our workflows; all are keywords. */
-const searchAttributes = ["OnceflowView", "OnceflowInterval", "OnceflowKind"] as const;
+const attributes = Object.values(searchAttributes);
 /** The number of Keyword in Temporal's IndexedValueType. */
 const keyword = 2;
 /** The number of the workflow kind in TaskQueueType. */
@@ -63,10 +64,11 @@ const refusals: readonly number[] = [
 export async function startTemporal(options: ServiceOptions = {}): Promise<TemporalService> {
   const { progress = openProgress(), env = process.env } = options;
   const given = env["TEMPORAL_ADDRESS"] ?? "";
+  const { temporalNamespace: namespace } = readSettings(env);
   if (given !== "") {
     const prepared = await progress.step(
       `Temporal: asking the server of TEMPORAL_ADDRESS, ${given}`,
-      () => prepare(given, 10_000),
+      () => prepare({ address: given, namespace }, 10_000),
       () => `Temporal: using the server of TEMPORAL_ADDRESS, ${given}`,
     );
     tell(prepared, given, progress);
@@ -76,7 +78,7 @@ export async function startTemporal(options: ServiceOptions = {}): Promise<Tempo
   const launcher = await findLauncher(progress, env);
   const { service, prepared, server } = await progress.step(
     `Temporal: starting ${basename(launcher.command)}`,
-    (detail) => retryPorts(() => launch(launcher, options.dataDir, detail)),
+    (detail) => retryPorts(() => launch(launcher, namespace, options.dataDir, detail)),
     (started) => `Temporal: started ${launcher.command}, ${started.service.address}`,
   );
   if (server.uiFailure !== undefined) {
@@ -87,7 +89,10 @@ export async function startTemporal(options: ServiceOptions = {}): Promise<Tempo
 }
 
 /** Whether the server can run an activity without a workflow, as the namespace says; one call. */
-export async function supportsStandaloneActivities(connection: Connection): Promise<boolean> {
+export async function supportsStandaloneActivities(
+  connection: Connection,
+  namespace: string,
+): Promise<boolean> {
   const { namespaceInfo } = await connection.workflowService.describeNamespace({ namespace });
   return namespaceInfo?.capabilities?.standaloneActivities === true;
 }
@@ -140,7 +145,12 @@ async function findLauncher(progress: Progress, env: NodeJS.ProcessEnv): Promise
   );
 }
 
-async function launch(launcher: Launcher, dataDir: string | undefined, detail: Detail) {
+async function launch(
+  launcher: Launcher,
+  namespace: string,
+  dataDir: string | undefined,
+  detail: Detail,
+) {
   const { path: directory, release } = await openServiceDirectory("temporal", dataDir);
   let server: TemporalServer | undefined;
   const stop = async () => {
@@ -149,7 +159,11 @@ async function launch(launcher: Launcher, dataDir: string | undefined, detail: D
   };
   try {
     server = await launcher.start(directory, detail);
-    const prepared = await prepare(server.address, 60_000, server.assertRunning);
+    const prepared = await prepare(
+      { address: server.address, namespace },
+      60_000,
+      server.assertRunning,
+    );
     // Or else a stranger on the same port has answered.
     server.assertRunning();
     const service: TemporalService = {
@@ -168,7 +182,7 @@ async function launch(launcher: Launcher, dataDir: string | undefined, detail: D
 
 /** Makes sure of the namespace and the search attributes, again until the server can do it. */
 async function prepare(
-  address: string,
+  { address, namespace }: { readonly address: string; readonly namespace: string },
   timeoutMs: number,
   assertRunning: () => void = () => undefined,
 ): Promise<Prepared> {
@@ -180,8 +194,8 @@ async function prepare(
         return await connection.withDeadline(
           Math.min(deadlineMs, Date.now() + 10_000),
           async () => {
-            await ensureNamespace(connection);
-            const refusal = await ensureSearchAttributes(connection);
+            await ensureNamespace(connection, namespace);
+            const refusal = await ensureSearchAttributes(connection, namespace);
             // The last part to come up is the one that hands out tasks.
             await connection.workflowService.describeTaskQueue({
               namespace,
@@ -189,7 +203,7 @@ async function prepare(
               taskQueueType: workflowTaskQueue,
             });
             return {
-              standaloneActivities: await supportsStandaloneActivities(connection),
+              standaloneActivities: await supportsStandaloneActivities(connection, namespace),
               refusal,
             };
           },
@@ -219,7 +233,7 @@ async function prepare(
   }
 }
 
-async function ensureNamespace(connection: Connection): Promise<void> {
+async function ensureNamespace(connection: Connection, namespace: string): Promise<void> {
   try {
     await connection.workflowService.describeNamespace({ namespace });
   } catch (error) {
@@ -236,12 +250,15 @@ async function ensureNamespace(connection: Connection): Promise<void> {
 }
 
 /** Registers what is missing, and waits until a query may use it; returns a refusal's reason. */
-async function ensureSearchAttributes(connection: Connection): Promise<string | undefined> {
+async function ensureSearchAttributes(
+  connection: Connection,
+  namespace: string,
+): Promise<string | undefined> {
   try {
     const { customAttributes } = await connection.operatorService.listSearchAttributes({
       namespace,
     });
-    const missing = searchAttributes.filter((name) => !(name in (customAttributes ?? {})));
+    const missing = attributes.filter((name) => !(name in (customAttributes ?? {})));
     if (missing.length > 0) {
       await connection.operatorService.addSearchAttributes({
         namespace,
@@ -254,7 +271,7 @@ async function ensureSearchAttributes(connection: Connection): Promise<string | 
   }
   await connection.workflowService.countWorkflowExecutions({
     namespace,
-    query: searchAttributes.map((name) => `${name} = "none"`).join(" AND "),
+    query: attributes.map((name) => `${name} = "none"`).join(" AND "),
   });
   return undefined;
 }
@@ -263,7 +280,7 @@ function tell(prepared: Prepared, address: string, progress: Progress): void {
   if (prepared.refusal !== undefined) {
     progress.say(
       `! Temporal: ${address} refuses to register the search attributes ` +
-        `${searchAttributes.join(", ")} (Keyword). Runs need them: have its operator add them. ` +
+        `${attributes.join(", ")} (Keyword). Runs need them: have its operator add them. ` +
         `It said: ${prepared.refusal}`,
     );
   }

@@ -3,8 +3,7 @@ import { resolve } from "node:path";
 
 import { Command } from "commander";
 
-import { messageOf } from "../engine/errors.ts";
-import { isStopping } from "./owned.ts";
+import { runCommand } from "./command.ts";
 import { startServices, type Services } from "./services.ts";
 
 interface UpOptions {
@@ -21,15 +20,7 @@ const command = new Command("npm run dev --")
   .option("--json", "prints the addresses as one line of JSON")
   .action(up);
 
-try {
-  await command.parseAsync();
-} catch (error) {
-  // On Ctrl-C the start fails because it is being stopped; the signal ends this process.
-  if (!isStopping()) {
-    process.stderr.write(`${messageOf(error)}\n`);
-    process.exitCode = 1;
-  }
-}
+await runCommand(command);
 
 async function up({ data, json }: UpOptions): Promise<void> {
   const services = await startServices({ dataDir: resolve(data) });

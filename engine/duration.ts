@@ -12,6 +12,11 @@ const units = new Map([
   ["week", 7 * 86_400_000],
 ]);
 
+/** Milliseconds of a whole number and a unit, or of a bare 0; undefined where the text is neither. */
+export function parseSpan(text: string): number | undefined {
+  return text === "0" ? 0 : parseDuration(text);
+}
+
 /** Milliseconds of a whole number and a unit; undefined where the text is no such span. */
 export function parseDuration(text: string): number | undefined {
   const match = /^(\d{1,9}) ?([a-z]+)$/.exec(text);

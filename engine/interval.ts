@@ -55,6 +55,19 @@ export function formatInterval({ startMs, endMs }: Interval): string {
   return `${new Date(startMs).toISOString()}/${new Date(endMs).toISOString()}`;
 }
 
+/** An interval with its ends apart, as `formatInterval` writes them: ISO 8601 in UTC. */
+export interface Span {
+  readonly start: string;
+  readonly end: string;
+}
+
+/** The ends of an interval, or of what `formatInterval` wrote of it. */
+export function endsOf(interval: Interval | string): Span {
+  const text = typeof interval === "string" ? interval : formatInterval(interval);
+  const [start = "", end = ""] = text.split("/");
+  return { start, end };
+}
+
 /**
  * Reads what `formatInterval` writes.
  *

@@ -119,7 +119,7 @@ function headText(head: AnswerHead): string {
 
 /** What is made once for a list of features. */
 interface Pieces {
-  /** `"name":` of each feature, with a comma before all but the first. */
+  /** `"name":` of each feature. */
   readonly labels: readonly string[];
   /** An object with all features as members, in order; to fill one is faster than to build it. */
   readonly createRecord: <T>() => Record<string, T>;
@@ -133,7 +133,7 @@ function piecesOf(names: readonly string[]): Pieces {
     // Names come from the catalogue, which refuses those that objects inherit.
     const empty = Object.fromEntries(names.map((name) => [name, null]));
     made = {
-      labels: names.map((name, place) => `${place === 0 ? "" : ","}${JSON.stringify(name)}:`),
+      labels: names.map((name) => `${JSON.stringify(name)}:`),
       createRecord: <T>() => ({ ...empty }) as Record<string, T>,
     };
     pieces.set(names, made);
@@ -141,79 +141,87 @@ function piecesOf(names: readonly string[]): Pieces {
   return made;
 }
 
+/*
+ * Lists are joined, not added to: a text that was added to is a tree, which is walked again
+ * wherever it is a part of another.
+ */
+
 function rowsText(table: AnswerTable): string {
   const { names, dtypes, entities, values, statuses: codes } = table;
   const width = names.length;
   const { labels } = piecesOf(names);
   const timeOf = timeFormat(table);
-  let text = ',"results":[';
+  const members = (textOf: (place: number) => string): string => {
+    const list = new Array<string>(width);
+    for (let place = 0; place < width; place++)
+      list[place] = (labels[place] as string) + textOf(place);
+    return list.join(",");
+  };
+  const rows = new Array<string>(entities.length);
   let rest = "";
   for (let row = 0; row < entities.length; row++) {
     const entity = entities[row];
     const start = row * width;
-    text += row === 0 ? "{" : ",{";
-    if (entity !== undefined) text += `"entity":${JSON.stringify(entity)},`;
-    text += '"features":{';
-    for (let place = 0; place < width; place++)
-      text +=
-        (labels[place] as string) +
-        valueText(dtypes[place] as Dtype, values[start + place] as Value);
+    let text = entity === undefined ? "{" : `{"entity":${JSON.stringify(entity)},`;
+    text += `"features":{${members((place) =>
+      valueText(dtypes[place] as Dtype, values[start + place] as Value),
+    )}`;
     if (row === 0 || !isLikeLast(table, start)) {
-      let [said, times, ages] = ["", "", ""];
-      for (let place = 0, at = start; place < width; place++, at++) {
-        const label = labels[place] as string;
-        const time = timeOf(at);
-        said += label + (statusTexts[codes[at] as number] as string);
-        times += label + time.json;
-        ages += label + time.ageJson;
-      }
-      rest = `},"statuses":{${said}},"event_times":{${times}},"ages":{${ages}}`;
+      const said = members((place) => statusTexts[codes[start + place] as number] as string);
+      const times = members((place) => timeOf(start + place).json);
+      const ages = members((place) => timeOf(start + place).ageJson);
+      rest = ['},"statuses":{', said, '},"event_times":{', times, '},"ages":{', ages, "}"].join("");
     }
     text += rest;
     const violations = table.violations.get(row);
     const errors = table.errors.get(row);
     if (violations !== undefined) text += `,"violations":${JSON.stringify(violations)}`;
     if (errors !== undefined) text += `,"errors":${JSON.stringify(errors)}`;
-    text += "}";
+    rows[row] = `${text}}`;
   }
-  return `${text}]}`;
+  return `,"results":[${rows.join(",")}]}`;
 }
 
 function columnsText(table: AnswerTable): string {
   const { names, dtypes, entities, values, statuses: codes, eventTimesUs } = table;
+  const width = names.length;
   const timeOf = timeFormat(table);
-  const notes = JSON.stringify(notesOf(table)).slice(1);
-  let [valueLists, statusLists, timeLists, ageLists] = ["", "", "", ""];
+  const list = (place: number, textOf: (at: number) => string): string => {
+    const cells = new Array<string>(entities.length);
+    for (let row = 0, at = place; row < entities.length; row++, at += width)
+      cells[row] = textOf(at);
+    return cells.join(",");
+  };
+  const lists = {
+    values: [] as string[],
+    said: [] as string[],
+    times: [] as string[],
+    ages: [] as string[],
+  };
   // Features of one row have these in common, so the lists of neighbours are often the same.
   let [said, times, ages] = ["", "", ""];
-  for (let place = 0; place < names.length; place++) {
+  for (let place = 0; place < width; place++) {
     const dtype = dtypes[place] as Dtype;
-    const comma = place === 0 ? "" : ",";
+    lists.values.push(list(place, (at) => valueText(dtype, values[at] as Value)));
     let isSame = place > 0;
-    let list = "";
-    for (let row = 0, at = place; row < entities.length; row++, at += names.length) {
-      list += (row === 0 ? "" : ",") + valueText(dtype, values[at] as Value);
-      if (codes[at] !== codes[at - 1] || eventTimesUs[at] !== eventTimesUs[at - 1]) isSame = false;
-    }
-    valueLists += `${comma}[${list}]`;
+    for (let at = place; isSame && at < values.length; at += width)
+      isSame = codes[at] === codes[at - 1] && eventTimesUs[at] === eventTimesUs[at - 1];
     if (!isSame) {
-      [said, times, ages] = ["", "", ""];
-      for (let row = 0, at = place; row < entities.length; row++, at += names.length) {
-        const separator = row === 0 ? "" : ",";
-        const time = timeOf(at);
-        said += separator + (statusTexts[codes[at] as number] as string);
-        times += separator + time.json;
-        ages += separator + time.ageJson;
-      }
+      said = list(place, (at) => statusTexts[codes[at] as number] as string);
+      times = list(place, (at) => timeOf(at).json);
+      ages = list(place, (at) => timeOf(at).ageJson);
     }
-    statusLists += `${comma}[${said}]`;
-    timeLists += `${comma}[${times}]`;
-    ageLists += `${comma}[${ages}]`;
+    lists.said.push(said);
+    lists.times.push(times);
+    lists.ages.push(ages);
   }
+  const notes = JSON.stringify(notesOf(table)).slice(1);
+  const listsText = (each: readonly string[]): string => `[[${each.join("],[")}]]`;
   return (
     `,"entities":${JSON.stringify(entities.map((entity) => entity ?? null))}` +
-    `,"features":${JSON.stringify(names)},"values":[${valueLists}],"statuses":[${statusLists}]` +
-    `,"event_times":[${timeLists}],"ages":[${ageLists}]${notes === "}" ? "" : ","}${notes}`
+    `,"features":${JSON.stringify(names)},"values":${listsText(lists.values)}` +
+    `,"statuses":${listsText(lists.said)},"event_times":${listsText(lists.times)}` +
+    `,"ages":${listsText(lists.ages)}${notes === "}" ? "" : ","}${notes}`
   );
 }
 

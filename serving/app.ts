@@ -1,5 +1,5 @@
 /** The HTTP application, apart from listening. */
-import { STATUS_CODES } from "node:http";
+import { type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type {
   FastifyBaseLogger,
@@ -83,6 +83,22 @@ interface Route {
   readonly onRequest?: onRequestHookHandler;
 }
 
+let turn: Promise<void> | undefined;
+
+/**
+ * Answers of one turn of the event loop are sent together, at its end: each that is sent by itself
+ * may wake a caller of this machine, which costs more than the answer did.
+ */
+function endOfTurn(): Promise<void> {
+  turn ??= new Promise((resolve) => {
+    setImmediate(() => {
+      turn = undefined;
+      resolve();
+    });
+  });
+  return turn;
+}
+
 /** Builds the application; `listen` or `inject` are the caller's. */
 export function buildApp(options: AppOptions): FastifyInstance {
   const { catalogue, lookup, log = "warn", logStream = process.stderr } = options;
@@ -121,7 +137,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
     },
     clientErrorHandler(error, socket) {
       const problem = endSocket(socket, error.code);
-      metrics?.problem(problem.code, problem.status);
+      if (problem !== undefined) metrics?.problem(problem.code, problem.status);
     },
   });
   function answerProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
@@ -163,7 +179,10 @@ export function buildApp(options: AppOptions): FastifyInstance {
   const { limited, refuseEarly, counters } = createLoadLimiter(options.load);
   metrics?.watchLoad(counters);
   const answerFeatures: RouteHandlerMethod = async (request, reply) => {
-    const text = await limited(request, reply, (signal) => lookup.answerText(request.body, signal));
+    const text = await limited(request, reply, (isUnwanted) =>
+      lookup.answerText(request.body, isUnwanted),
+    );
+    await endOfTurn();
     return reply.type("application/json; charset=utf-8").send(text);
   };
   registerGuards(app, { catalogue, access: options.access, replyMs: limits.replyMs });
@@ -227,17 +246,25 @@ const socketErrors: Readonly<Record<string, readonly [number, string, ErrorCode?
   ERR_HTTP_REQUEST_TIMEOUT: [408, "the request did not arrive in time."],
 };
 
-function endSocket(socket: Socket, code: string): Problem {
+/** Where Node keeps the reply that is under way. */
+type ServerSocket = Socket & { readonly _httpMessage?: ServerResponse | null };
+
+/** Says what is wrong with what a client sent, if it can still be told, and closes. */
+function endSocket(socket: ServerSocket, code: string): Problem | undefined {
+  // A reset is no request; and of a reply that has begun, ours would seem to be the rest.
+  if (code === "ECONNRESET" || !socket.writable || socket._httpMessage?.headersSent) {
+    socket.destroy();
+    return undefined;
+  }
   const [status, detail, name = "REQUEST_INVALID"] = socketErrors[code] ?? [
     400,
     "the request is no valid HTTP/1.1.",
   ];
   const problem = { ...problemOf(new OnceflowError(name, detail), ""), status };
-  if (socket.writable)
-    socket.write(
-      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: ${problemType}\r\n` +
-        `connection: close\r\n\r\n${JSON.stringify(problem)}`,
-    );
+  socket.write(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\ncontent-type: ${problemType}\r\n` +
+      `connection: close\r\n\r\n${JSON.stringify(problem)}`,
+  );
   socket.destroySoon();
   return problem;
 }

@@ -90,9 +90,10 @@ export function registerGuards(app: FastifyInstance, options: GuardOptions): voi
 }
 
 /** To strangers readiness is a yes or no: its reasons name views and addresses. */
-const hideReadiness: preSerializationHookHandler<unknown> = (request, _reply, payload, done) => {
+const hideReadiness: preSerializationHookHandler<unknown> = (request, reply, payload, done) => {
   const isHidden =
     request.routeOptions.url === "/readyz" &&
+    reply.problem === undefined &&
     request.caller?.grants.actions.has("describe") !== true;
   done(null, isHidden ? { status: (payload as { readonly status?: unknown }).status } : payload);
 };
@@ -175,8 +176,9 @@ const singleHeaders = ["host", "authorization", "content-type"] as const;
 function countOf(rawHeaders: readonly string[], name: string): number {
   let count = 0;
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const each = rawHeaders[i];
-    if (each?.length === name.length && each.toLowerCase() === name) count++;
+    const each = rawHeaders[i] as string;
+    // Only one that is as long is made lower case: that is slow.
+    if (each.length === name.length && each.toLowerCase() === name) count++;
   }
   return count;
 }

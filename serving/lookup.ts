@@ -14,6 +14,7 @@ import { createOnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
 import type { AnswerHead, AnswerTable, ColumnAnswer, FeatureAnswer } from "./answer.ts";
 import { type AnswerForm, answerInColumns, answerInRows, answerText } from "./answer-form.ts";
+import { cancelled, type IsUnwanted } from "./cancellation.ts";
 import { computeRows } from "./compute.ts";
 import type { BindingExplanation, Explanation } from "./explain.ts";
 import { explainPlan } from "./explain.ts";
@@ -21,7 +22,6 @@ import { createGather } from "./gather.ts";
 import { createLastRows } from "./last-rows.ts";
 import type { LookupObserver } from "./observer.ts";
 import { observeReads } from "./observer.ts";
-import { type Cancellation, cancelled } from "./overload.ts";
 import { createPlans, type Planned } from "./planned.ts";
 import { createPointerCache, lostView, type PointerSet } from "./pointers.ts";
 import { createFilling, type ReadyRule } from "./readiness.ts";
@@ -99,8 +99,8 @@ export interface Lookup {
     (request: ColumnRequest): Promise<ColumnAnswer>;
     (request: unknown): Promise<FeatureAnswer>;
   };
-  /** The same answer as JSON text. Throws likewise, and REQUEST_CANCELLED where it was aborted. */
-  readonly answerText: (request: unknown, signal?: Cancellation) => Promise<string>;
+  /** The same answer as JSON text. Throws likewise, and REQUEST_CANCELLED where it is unwanted. */
+  readonly answerText: (request: unknown, isUnwanted?: IsUnwanted) => Promise<string>;
   /** Says where each output of a request comes from, and what reading it cost. Throws likewise. */
   readonly explain: (request: unknown) => Promise<Explanation>;
   /** Whether Redis answers now and what is current was read. Never rejects. */
@@ -151,9 +151,13 @@ export function createLookup({
   });
   const countIn = (counts: Map<string, number>) => (feature: string) =>
     void counts.set(feature, (counts.get(feature) ?? 0) + 1);
-  const [violated, failed] = [countIn(counters.violations), countIn(counters.errors)];
+  const [violated, countError] = [countIn(counters.violations), countIn(counters.errors)];
+  function failed(feature: string, error: unknown): void {
+    countError(feature);
+    observe.failed?.({ feature, error });
+  }
 
-  async function compute(request: ParsedRequest, signal?: Cancellation): Promise<AnswerTable> {
+  async function compute(request: ParsedRequest, isUnwanted?: IsUnwanted): Promise<AnswerTable> {
     const planned = plans(request.asked);
     const { fingerprint } = planned.plan;
     requireSame(request.fingerprint, fingerprint);
@@ -163,7 +167,7 @@ export function createLookup({
     counters.rows += rows;
     const reading = gather({ planned, pins: request.pins, groups });
     const gathered = reading instanceof Promise ? await reading : reading;
-    if (signal?.aborted) throw cancelled();
+    if (isUnwanted?.()) throw cancelled();
     const { names, dtypes } = planned;
     const table: AnswerTable = {
       head: headOf(planned, gathered.snapshots),
@@ -186,12 +190,12 @@ export function createLookup({
   async function counted<T>(
     json: unknown,
     finish: (table: AnswerTable, form: AnswerForm) => T,
-    signal?: Cancellation,
+    isUnwanted?: IsUnwanted,
   ) {
     counters.requests++;
     try {
       const request = parseRequest(json);
-      return finish(await compute(request, signal), request.form);
+      return finish(await compute(request, isUnwanted), request.form);
     } catch (error) {
       counters.failures++;
       throw error;
@@ -214,7 +218,7 @@ export function createLookup({
     };
   }
 
-  async function ready(): Promise<Readiness> {
+  async function readNow(): Promise<Readiness> {
     const describe = () =>
       [...(pointers.newest()?.views ?? [])].map(([view, { namespace, latest }]) => ({
         view: view.name,
@@ -238,12 +242,19 @@ export function createLookup({
     }
   }
 
+  let readiness: Promise<Readiness> | undefined;
+  /** Anybody may ask, so that many ask at once costs no more than one. */
+  function ready(): Promise<Readiness> {
+    readiness ??= readNow().finally(() => (readiness = undefined));
+    return readiness;
+  }
+
   return {
     answer: ((request: unknown) =>
       counted(request, (table, form) =>
         form === "rows" ? answerInRows(table) : answerInColumns(table),
       )) as Lookup["answer"],
-    answerText: (request, signal) => counted(request, answerText, signal),
+    answerText: (request, isUnwanted) => counted(request, answerText, isUnwanted),
     explain,
     ready,
     async refresh() {

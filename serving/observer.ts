@@ -22,10 +22,17 @@ export interface AnswerFacts {
   readonly table: AnswerTable;
 }
 
-/** Is told of each read and of each answer, once and at once, so it must be quick. */
+/** A value that has none, since a function of its feature threw. */
+export interface FailureFacts {
+  readonly feature: string;
+  readonly error: unknown;
+}
+
+/** Is told of each read, answer and failed value, once and at once, so it must be quick. */
 export interface LookupObserver {
   readonly read?: (facts: ReadFacts) => void;
   readonly answered?: (facts: AnswerFacts) => void;
+  readonly failed?: (facts: FailureFacts) => void;
 }
 
 /** The store, its reads told to the observer; a request that needs no row reads nothing. */
@@ -55,5 +62,6 @@ export function joinObservers(...observers: readonly LookupObserver[]): LookupOb
   return {
     read: (facts) => observers.forEach((each) => each.read?.(facts)),
     answered: (facts) => observers.forEach((each) => each.answered?.(facts)),
+    failed: (facts) => observers.forEach((each) => each.failed?.(facts)),
   };
 }

@@ -5,6 +5,7 @@
  */
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
 import { OnceflowError } from "../engine/errors.ts";
+import { cancelled, type IsUnwanted } from "./cancellation.ts";
 
 /** What one process takes on. */
 export interface LoadLimits {
@@ -15,9 +16,6 @@ export interface LoadLimits {
 }
 
 export const defaultLoadLimits: LoadLimits = { concurrency: 64, deadlineMs: 1_000 };
-
-/** What is asked before and after a read whether its answer is still wanted. */
-export type Cancellation = Pick<AbortSignal, "aborted">;
 
 /** Gauges and counts since the start, for metrics. */
 export interface LoadCounters {
@@ -39,7 +37,7 @@ export interface LoadLimiter {
   readonly limited: <T>(
     request: FastifyRequest,
     reply: FastifyReply,
-    work: (signal: Cancellation) => Promise<T>,
+    work: (isUnwanted: IsUnwanted) => Promise<T>,
   ) => Promise<T>;
   readonly counters: LoadCounters;
 }
@@ -47,12 +45,21 @@ export interface LoadLimiter {
 /** What an answer of OVERLOADED tells the caller to wait for. */
 const retryAfterSeconds = 1;
 
+/** A request that has a place, to work or to wait. */
+interface Job {
+  readonly begin: () => void;
+  readonly reject: (error: unknown) => void;
+  /** When its deadline passes, by `performance.now()`. */
+  readonly dueMs: number;
+  isLate: boolean;
+}
+
+/** Makes the limiter of a process. */
 export function createLoadLimiter(limits: Partial<LoadLimits> = {}): LoadLimiter {
   const { concurrency, deadlineMs } = { ...defaultLoadLimits, ...limits };
   const counters: LoadCounters = { running: 0, waiting: 0, refused: 0, late: 0, cancelled: 0 };
-  /** In the order of arrival. */
-  const waiting = new Set<() => void>();
-  const count = () => (counters.waiting = waiting.size);
+  /** Those that have not been answered and those that wait, each in the order of arrival. */
+  const [open, waiting] = [new Set<Job>(), new Set<Job>()];
 
   // Made once: under overload there is no time for stacks.
   const overloaded = new OnceflowError(
@@ -61,72 +68,79 @@ export function createLoadLimiter(limits: Partial<LoadLimits> = {}): LoadLimiter
     { retry_after_seconds: retryAfterSeconds },
   );
 
-  const beginNext = (): void => {
+  function refuse(reply: FastifyReply): OnceflowError {
+    counters.refused++;
+    reply.header("retry-after", retryAfterSeconds);
+    return overloaded;
+  }
+
+  function leave(job: Job): boolean {
+    const isWaiting = waiting.delete(job);
+    counters.waiting = waiting.size;
+    return isWaiting;
+  }
+
+  let watch: NodeJS.Timeout | undefined;
+  /** All deadlines are equally long, so the oldest request has the next: one timer is enough. */
+  function watchDeadlines(): void {
+    watch = undefined;
+    const nowMs = performance.now();
+    for (const job of open) {
+      if (job.dueMs > nowMs) {
+        watch = setTimeout(watchDeadlines, Math.ceil(job.dueMs - nowMs)).unref();
+        return;
+      }
+      open.delete(job);
+      leave(job);
+      job.isLate = true;
+      counters.late++;
+      job.reject(late(deadlineMs));
+    }
+  }
+
+  function beginNext(): void {
     const [next] = waiting;
     if (next === undefined || counters.running >= concurrency) return;
-    waiting.delete(next);
-    count();
-    next();
-  };
+    leave(next);
+    next.begin();
+  }
 
   return {
     counters,
     refuseEarly(_request, reply, done) {
-      if (waiting.size < concurrency) return done();
-      counters.refused++;
-      reply.header("retry-after", retryAfterSeconds);
-      done(overloaded);
+      if (waiting.size < concurrency) done();
+      else done(refuse(reply));
     },
-    limited: (request, reply, work) =>
+    limited: ({ raw: { socket } }, reply, work) =>
       new Promise((resolve, reject) => {
-        if (counters.running >= concurrency && waiting.size >= concurrency) {
-          counters.refused++;
-          reply.header("retry-after", retryAfterSeconds);
-          reject(overloaded);
-          return;
-        }
-        const { socket } = request.raw;
-        const leave = (): void => {
-          if (!waiting.delete(begin)) return;
-          count();
-          clearTimeout(timer);
-          counters.cancelled++;
-          reject(cancelled());
-        };
+        if (counters.running >= concurrency && waiting.size >= concurrency)
+          return reject(refuse(reply));
+        // Work that has begun keeps its place until it ends: Redis has deadlines of its own.
         const begin = (): void => {
-          reply.raw.off("close", leave);
           counters.running++;
-          const end = () => {
-            clearTimeout(timer);
+          const end = (): void => {
+            open.delete(job);
             counters.running--;
             beginNext();
           };
-          work({
-            get aborted() {
-              return socket.destroyed;
-            },
-          })
+          work(() => job.isLate || socket.destroyed)
             .finally(end)
             .then(resolve, reject);
         };
-        // Work that has begun keeps its place until it ends: Redis has deadlines of its own.
-        const timer = setTimeout(() => {
-          reply.raw.off("close", leave);
-          if (waiting.delete(begin)) count();
-          counters.late++;
-          reject(late(deadlineMs));
-        }, deadlineMs);
+        const job: Job = { begin, reject, dueMs: performance.now() + deadlineMs, isLate: false };
+        open.add(job);
+        watch ??= setTimeout(watchDeadlines, deadlineMs).unref();
         if (counters.running < concurrency) return begin();
-        waiting.add(begin);
-        count();
-        reply.raw.once("close", leave);
+        waiting.add(job);
+        counters.waiting = waiting.size;
+        reply.raw.once("close", () => {
+          if (!leave(job)) return;
+          open.delete(job);
+          counters.cancelled++;
+          reject(cancelled());
+        });
       }),
   };
-}
-
-/** REQUEST_CANCELLED; nobody is there to read it, but the log. */
-export function cancelled(): OnceflowError {
-  return new OnceflowError("REQUEST_CANCELLED", "the caller went away before the answer.");
 }
 
 function late(deadlineMs: number): OnceflowError {

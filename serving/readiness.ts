@@ -1,5 +1,6 @@
 /** What a process waits for before it takes traffic: that the views of its build are filled. */
 import type { View } from "../engine/catalogue.ts";
+import { invocation } from "../engine/invocation.ts";
 import { readLacking } from "../store/filled.ts";
 import type { RedisConnection } from "../store/redis.ts";
 import type { PointerSet, ViewPointers } from "./pointers.ts";
@@ -37,11 +38,11 @@ export function createFilling(
     ];
     if (lacks.length > 0)
       return [
-        `view "${view.name}" lacks ${lacks.join(" and ")}. Run from this build: npm run cli -- apply --fill`,
+        `view "${view.name}" lacks ${lacks.join(" and ")}. Run from this build: ${invocation} apply --fill`,
       ];
     if (options.rule === "materialized" && head === null)
       return [
-        `view "${view.name}" has never been materialized. Run: npm run cli -- materialize ${view.name}`,
+        `view "${view.name}" has never been materialized. Run: ${invocation} materialize ${view.name}`,
       ];
     filled.add(view);
     return [];

@@ -6,38 +6,47 @@ import type { Bindings, Logger } from "pino";
 
 type Level = (typeof levels)[number];
 
-/** What a logger of a request is until it has a line to write. */
-interface Waiting {
-  readonly parent: Logger;
-  readonly bindings: Bindings;
-  own: Logger | undefined;
-}
-
 const levels = ["trace", "debug", "info", "warn", "error", "fatal"] as const;
 
-const ownOf = (waiting: Waiting): Logger =>
-  (waiting.own ??= waiting.parent.child(waiting.bindings));
+/** What a logger of a request is until it has a line to write. */
+class RequestLogger {
+  readonly #parent: Logger;
+  readonly #bindings: Bindings;
+  #own: Logger | undefined;
 
-function methodOf(level: Level) {
-  return function write(this: Waiting, ...line: Parameters<Logger[Level]>): void {
-    if (this.parent.isLevelEnabled(level)) ownOf(this)[level](...line);
-  };
+  constructor(parent: Logger, bindings: Bindings) {
+    this.#parent = parent;
+    this.#bindings = bindings;
+  }
+
+  get level(): string {
+    return this.#parent.level;
+  }
+
+  child(...options: Parameters<Logger["child"]>) {
+    return this.#logger().child(...options);
+  }
+
+  silent(): void {}
+
+  write(level: Level, line: Parameters<Logger[Level]>): void {
+    if (this.#parent.isLevelEnabled(level)) this.#logger()[level](...line);
+  }
+
+  #logger(): Logger {
+    return (this.#own ??= this.#parent.child(this.#bindings));
+  }
 }
 
 // Fastify looks whether each of these is there, for every request.
-const methods = {
-  ...Object.fromEntries(levels.map((level) => [level, methodOf(level)])),
-  silent: () => undefined,
-  child(this: Waiting, ...options: Parameters<Logger["child"]>) {
-    return ownOf(this).child(...options);
-  },
-};
+for (const level of levels)
+  Object.defineProperty(RequestLogger.prototype, level, {
+    value(this: RequestLogger, ...line: Parameters<Logger[Level]>) {
+      this.write(level, line);
+    },
+  });
 
 /** For Fastify's option `childLoggerFactory`. */
 export function createRequestLogger(parent: Logger, bindings: Bindings): Logger {
-  const waiting: Waiting & Pick<Logger, "level"> = {
-    ...{ parent, bindings, own: undefined },
-    level: parent.level,
-  };
-  return Object.assign(Object.create(methods) as Logger, waiting);
+  return new RequestLogger(parent, bindings) as unknown as Logger;
 }

@@ -2,6 +2,7 @@
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { viewNamed } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
+import { invocation } from "../engine/invocation.ts";
 import { createLru } from "../engine/lru.ts";
 import type { Snapshot } from "../engine/snapshot.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
@@ -65,7 +66,7 @@ export function createSnapshots(catalogue: Catalogue, ledger: Ledger): FindSnaps
     if (latest === null || lacks(use, latest))
       throw new OnceflowError(
         "NO_SNAPSHOT",
-        `view "${view.name}" has no aggregate snapshot for this build, so ${features.join(", ")} ${features.length === 1 ? "has" : "have"} no value. Run: npm run cli -- materialize ${view.name}`,
+        `view "${view.name}" has no aggregate snapshot for this build, so ${features.join(", ")} ${features.length === 1 ? "has" : "have"} no value. Run: ${invocation} materialize ${view.name}`,
         { view: view.name, features },
       );
     return latest;

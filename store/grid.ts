@@ -2,7 +2,7 @@
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
 import { type Cell, gridOf, type Outcome } from "../engine/grid.ts";
-import { formatInterval, type Interval } from "../engine/interval.ts";
+import { endsOf, formatInterval, type Interval, type Span } from "../engine/interval.ts";
 import type { Schedule } from "../engine/schedule.ts";
 import { upstreamIntervals } from "../engine/slots.ts";
 import type { Coverage, Ledger } from "./ledger.ts";
@@ -47,17 +47,11 @@ export async function readGrid(
 export interface Upstream {
   readonly view: View;
   /** Its intervals that come first for one of the dependent view and are not committed. */
-  readonly missing: (own: Interval) => readonly (UpstreamInterval & { readonly key: string })[];
+  readonly missing: (own: Interval) => readonly (Span & { readonly key: string })[];
   /** Names what is committed of them, or null where something is missing. */
   readonly key: (own: Interval) => string | null;
   /** How the last run of each interval ended, by `formatInterval`. */
   readonly outcomes: () => Promise<ReadonlyMap<string, Outcome>>;
-}
-
-/** Its ends as texts. */
-export interface UpstreamInterval {
-  readonly start: string;
-  readonly end: string;
 }
 
 /** What is committed of the views that come first for those of a schedule. */
@@ -121,10 +115,4 @@ function isStale(coverage: Coverage | undefined, now: Readonly<Record<string, st
 /** The interval as the ledger has it, which knows a full refresh by its end alone. */
 export function ledgerInterval(view: View, interval: Interval): Interval {
   return isFullRefresh(view.source) ? { ...interval, startMs: 0 } : interval;
-}
-
-/** The text of an interval, with its ends apart. */
-export function endsOf(interval: Interval): UpstreamInterval {
-  const [start = "", end = ""] = formatInterval(interval).split("/");
-  return { start, end };
 }

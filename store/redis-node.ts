@@ -58,7 +58,6 @@ export function openNode(
     scripts: loadScripts(),
     connectionName: `onceflow-${role}`,
     disableClientInfo: true,
-    commandTimeout: limits.commandTimeoutMs,
     connectTimeout: limits.connectTimeoutMs,
     socketTimeout: limits.socketTimeoutMs,
     // One that hangs would never close its end.
@@ -91,6 +90,8 @@ export function openNode(
   const explain: RedisNode["explain"] = (error, command) =>
     mapRedisError(error, address, command?.[0] ?? "", failure);
 
+  /** Plain commands without a reply yet. */
+  let inFlight = 0;
   /**
    * Holds back what is written until the end of this turn of the event loop: one system call for
    * the commands of all requests that came in with it.
@@ -108,36 +109,55 @@ export function openNode(
     });
   }
 
+  type Settle = (place: number, outcome: RedisReply | Error) => void;
+
   /** Costs a third of a pipeline of the client, which is for scripts: it loads what is missing. */
-  function sendPlain(commands: readonly RedisCommand[]): Promise<(RedisReply | Error)[]> {
-    writeTogether();
-    return Promise.all(
-      commands.map(([name, ...args]) =>
-        client.callBuffer(name, args).then(
-          (reply) => misplaced ?? (reply as RedisReply),
-          (error: unknown) => misplaced ?? asError(error),
-        ),
-      ),
-    );
+  function sendPlain(commands: readonly RedisCommand[], settle: Settle): void {
+    inFlight += commands.length;
+    // A command that is alone has nobody to wait for.
+    if (inFlight > 1) writeTogether();
+    for (const [place, [name, ...args]] of commands.entries()) {
+      const done = (outcome: RedisReply | Error): void => {
+        inFlight--;
+        settle(place, outcome);
+      };
+      client.callBuffer(name, args).then(done as (reply: unknown) => void, (error: unknown) => {
+        done(asError(error));
+      });
+    }
   }
 
-  async function exec(commands: readonly RedisCommand[]): Promise<(RedisReply | Error)[]> {
-    if (!commands.some(([name]) => name in scriptKeys)) return sendPlain(commands);
-    let outcomes: [error: Error | null, reply: unknown][] | null;
+  async function sendScripts(commands: readonly RedisCommand[], settle: Settle): Promise<void> {
+    let outcomes: [error: Error | null, reply: unknown][] = [];
+    let failure = new Error("Connection is closed");
     try {
-      outcomes = await client
-        .pipeline(commands.map(([name, ...args]) => [`${name}Buffer`, ...args]))
-        .exec();
+      const sent = commands.map(([name, ...args]) => [`${name}Buffer`, ...args]);
+      outcomes = (await client.pipeline(sent).exec()) ?? [];
     } catch (error) {
-      const failed = asError(error);
-      return commands.map(() => failed);
+      failure = asError(error);
     }
-    return commands.map((_, i) => {
-      if (misplaced !== undefined) return misplaced;
-      const [error, reply] = outcomes?.[i] ?? [new Error("Connection is closed"), null];
-      return error ?? (reply as RedisReply);
-    });
+    for (const place of commands.keys()) {
+      const [error, reply] = outcomes[place] ?? [failure, null];
+      settle(place, error ?? (reply as RedisReply));
+    }
   }
+
+  /** One timer for all: the client would set one for each command. */
+  const exec: RedisNode["exec"] = (commands) =>
+    new Promise((resolve) => {
+      const outcomes = new Array<RedisReply | Error>(commands.length).fill(timedOut);
+      let missing = commands.length;
+      if (missing === 0) return resolve(outcomes);
+      const timer = setTimeout(() => resolve([...outcomes]), limits.commandTimeoutMs);
+      const settle: Settle = (place, outcome) => {
+        outcomes[place] = misplaced ?? outcome;
+        if (--missing > 0) return;
+        clearTimeout(timer);
+        resolve(outcomes);
+      };
+      if (commands.some(([name]) => name in scriptKeys)) void sendScripts(commands, settle);
+      else sendPlain(commands, settle);
+    });
 
   return {
     address,
@@ -168,6 +188,8 @@ export function openNode(
     drop: () => client.disconnect(),
   };
 }
+
+const timedOut = new Error("Command timed out");
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(messageOf(error));

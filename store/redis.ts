@@ -151,9 +151,7 @@ function connectOne(url: string, address: string, options: NodeOptions): Cluster
       if (/^cluster_enabled:1/m.test(String(info)))
         throw node.explain(new Error("it is in cluster mode"), ["connect"]);
     },
-    async pipeline(commands) {
-      return commands.length === 0 ? [] : execAll(node, commands);
-    },
+    pipeline: (commands) => execAll(node, commands),
     masters: () => Promise.resolve([node]),
     onReconnect: (listener) => void listeners.push(listener),
     close: node.close,

@@ -3,6 +3,7 @@
  * states. Generations stay, and so do the snapshots of a view that is still there, since a request
  * may pin one.
  */
+import { endsOf } from "../engine/interval.ts";
 import type { Registry } from "../engine/registry.ts";
 import { createKeys, pointerFields } from "./keys.ts";
 import { createLedger } from "./ledger.ts";
@@ -187,7 +188,7 @@ async function describe(
   const sizes = await inPipelines(redis, buckets?.map((key) => ["hlen", key] as const) ?? []);
   // One field of each bucket and shard is its epoch.
   const rows = sizes.reduce<number>((sum, size) => sum + Math.max((size as number) - 1, 0), 0);
-  const ends = [...coverage.keys()].map((interval) => interval.split("/")[1] ?? "").sort();
+  const ends = [...coverage.keys()].map((interval) => endsOf(interval).end).sort();
   const lastMs = Math.max(...[...outcomes.values()].map(({ finishedAtMs }) => finishedAtMs));
   return {
     view,

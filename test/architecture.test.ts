@@ -5,28 +5,28 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 
-/** Folders, and those of the project that each may import by value; the roots may import all. */
-const sees: Readonly<Record<string, readonly string[]>> = {
-  engine: [],
-  features: ["engine"],
-  store: ["engine"],
-  serving: ["engine", "store"],
-  activities: ["engine", "store", "serving"],
-  workflows: [],
-  client: ["engine", "store", "serving"],
-  testing: ["engine", "store"],
-};
+/**
+ * Folders, and what of the project each may import by value; ESLint reads the same list. Tests and
+ * the programs at the root may import all.
+ */
+const sees = JSON.parse(readFileSync(join(root, "test/boundaries.json"), "utf8")) as Readonly<
+  Record<string, readonly string[]>
+>;
 
-/** Type imports that cross a boundary: the contract, and the activities that workflows call. */
+/**
+ * Type imports that cross a boundary: the contract, the activities that workflows call, and what an
+ * example sends and gets.
+ */
 const seesTypesOf: Readonly<Record<string, readonly string[]>> = {
   activities: ["workflows"],
   workflows: ["activities", "engine"],
+  examples: ["serving"],
 };
 
 /** Files of workflows/ that activities may import by value: names alone, and no workflow. */
 const contract = ["workflows/contract.ts", "workflows/attributes.ts"];
 
-/** The only files that load polars. */
+/** The only files of the product that load polars; what develops and measures it may. */
 const polarsFiles = [
   "engine/compile/batch.ts",
   "engine/compile/frame.ts",
@@ -67,26 +67,36 @@ function importsOf(folder: string): Import[] {
     });
 }
 
-/** The top folder, or root file, that a relative import leads to. */
+/** The path that a relative import leads to. */
 function target({ file, from }: Import): string | undefined {
-  if (!from.startsWith(".")) return undefined;
-  return normalize(join(file, "..", from)).split("/")[0];
+  return from.startsWith(".") ? normalize(join(file, "..", from)) : undefined;
 }
+const isWithin = (path: string, folders: readonly string[]) =>
+  folders.some((folder) => path === folder || path.startsWith(`${folder}/`));
 
 describe("The architecture", () => {
+  it("has a row for each folder that holds sources", () => {
+    const folders = readdirSync(root, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !/^\.|^(node_modules|dist|test)$/.test(entry.name))
+      .map(({ name }) => name)
+      .filter((name) => importsOf(name).length > 0);
+    assert.deepEqual(
+      folders.sort(),
+      Object.keys(sees)
+        .filter((folder) => !folder.includes("/"))
+        .sort(),
+    );
+  });
+
   for (const [folder, allowed] of Object.entries(sees))
     it(`lets ${folder}/ import ${allowed.join(", ") || "nothing of the project"} by value`, () => {
       const imports = importsOf(folder);
       assert.ok(imports.length > 0, `no import was found in ${folder}/`);
       for (const each of imports) {
         const to = target(each);
-        if (to === undefined || to === folder || allowed.includes(to)) continue;
-        if (
-          folder === "activities" &&
-          contract.includes(normalize(join(each.file, "..", each.from)))
-        )
-          continue;
-        const isTypeOf = each.isType && (seesTypesOf[folder] ?? []).includes(to);
+        if (to === undefined || isWithin(to, [folder, ...allowed])) continue;
+        if (folder === "activities" && contract.includes(to)) continue;
+        const isTypeOf = each.isType && isWithin(to, seesTypesOf[folder] ?? []);
         assert.ok(isTypeOf, `${each.file} imports ${each.from}`);
       }
     });
@@ -94,8 +104,8 @@ describe("The architecture", () => {
   it("has no cycle of value imports between files", () => {
     const imports = new Map<string, string[]>();
     for (const each of Object.keys(sees).flatMap(importsOf)) {
-      if (each.isType || !each.from.startsWith(".")) continue;
-      const to = normalize(join(each.file, "..", each.from));
+      const to = target(each);
+      if (each.isType || to === undefined) continue;
       imports.set(each.file, [...(imports.get(each.file) ?? []), to]);
     }
     const done = new Set<string>();
@@ -111,6 +121,7 @@ describe("The architecture", () => {
 
   it("loads polars in the listed files only", () => {
     const users = Object.keys(sees)
+      .filter((folder) => !isWithin(folder, ["dev", "bench"]))
       .flatMap(importsOf)
       .filter(({ from, isType }) => from === "nodejs-polars" && !isType)
       .map(({ file }) => file);

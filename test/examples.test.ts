@@ -13,6 +13,7 @@ import { createLookup } from "../serving/lookup.ts";
 import { readSettings, type Settings } from "../settings.ts";
 import { testTemporal } from "./support/deployment.ts";
 import { type ExampleStore, fillExampleStore } from "./support/example-store.ts";
+import { withoutAges } from "./support/without-ages.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 
@@ -48,12 +49,6 @@ describe("The examples", function () {
     );
     return stdout;
   };
-
-  /** Ages tell when it was asked. */
-  const withoutAges = ({ results, ...rest }: FeatureAnswer) => ({
-    ...rest,
-    results: results.map(({ ages: _, ...row }) => row),
-  });
 
   it("ask without a workflow, and get what the lookup answers", async () => {
     const { catalogue, serving, redis } = example;

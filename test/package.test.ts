@@ -1,7 +1,6 @@
 /** The package as its users have it: packed, unpacked into a project, and the code of docs/clients.md. */
 import assert from "node:assert/strict";
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { once } from "node:events";
+import { execFile } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -9,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { bundleWorkflowCode, DefaultLogger } from "@temporalio/worker";
 import { type TestRedis, testRedis } from "./support/redis.ts";
+import { startServer } from "./support/server-process.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../", import.meta.url));
@@ -123,8 +123,9 @@ describe("the package", function () {
       assert.match(await readFile(installed(path), "utf8"), /^#!\/usr\/bin\/env node\n/);
     for (const script of await readdir(join(root, "store/lua")))
       assert.ok(files.includes(join("dist/store/lua", script)), script);
+    assert.ok(files.includes("LICENSE"));
     const top = new Set(files.map((file) => file.split("/").slice(0, 2).join("/")));
-    for (const folder of ["test", "features", "bench", "examples"])
+    for (const folder of ["test", "features", "bench", "dev", "examples"])
       assert.ok(!top.has(folder) && !top.has(`dist/${folder}`), folder);
     assert.deepEqual(
       files.filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts")),
@@ -143,7 +144,27 @@ describe("the package", function () {
       [views?.map(({ name }) => name), services?.map(({ name }) => name)],
       [["orders"], ["checkout"]],
     );
-    assert.match((await onceflow(["--help"])).stdout, /^Usage: npx onceflow COMMAND/);
+  });
+
+  it("names its commands as they are called where it is installed, and where it is built", async () => {
+    for (const [folder, prefix] of [
+      [installed(), "npx onceflow"],
+      [root, "node dist/"],
+    ] as const) {
+      const helpOf = async (program: string) => {
+        const args = [join(folder, `dist/${program}.js`), "--help"];
+        return (await run(process.execPath, args, { cwd: project })).stdout;
+      };
+      const [client, server, worker] =
+        folder === root ? ["client.js", "server.js", "worker.js"] : ["", "-server", "-worker"];
+      const cli = await helpOf("client");
+      assert.ok(cli.startsWith(`Usage: ${prefix}${client} COMMAND`), cli);
+      const service = await helpOf("server");
+      assert.ok(service.startsWith(`Usage: ${prefix}${server} [--processes N]`), service);
+      assert.ok(service.includes(`(API keys: ${prefix}${client} keys)`), service);
+      const polls = await helpOf("worker");
+      assert.ok(polls.startsWith(`Usage: ${prefix}${worker} [--queue offline|online]`), polls);
+    }
   });
 
   it("compiles every example of the docs against its own types and those that it writes", async () => {
@@ -160,9 +181,12 @@ describe("the package", function () {
   });
 
   it("answers the examples of the docs by its own server, and in the process", async () => {
-    const server = await startServer();
+    const server = startServer(
+      { REDIS_URL: redis.url },
+      { command: join(project, "node_modules/.bin/onceflow-server"), args: [], cwd: project },
+    );
     try {
-      const env = { ...process.env, ONCEFLOW_URL: server.address, REDIS_URL: redis.url };
+      const env = { ...process.env, ONCEFLOW_URL: await server.listening(), REDIS_URL: redis.url };
       const shown = [...examples].filter(
         ([file, { output }]) => output !== undefined || file.includes(".test."),
       );
@@ -176,9 +200,17 @@ describe("the package", function () {
         );
       }
     } finally {
-      server.child.kill("SIGKILL");
-      await once(server.child, "close");
+      await server.kill();
     }
+  });
+
+  it("loads features by tsx also where Node says that it runs TypeScript", async () => {
+    // What such a Node says; of itself it would look for the orders.js that index.ts names.
+    const says = 'Object.defineProperty(process.features,"typescript",{value:"strip"})';
+    const { stdout } = await onceflow(["catalogue", "--json"], {
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(says)}`,
+    });
+    assert.match(stdout, /"name":"checkout"/);
   });
 
   it("takes built features where it is told, without tsx", async () => {
@@ -216,21 +248,5 @@ describe("the package", function () {
       assert.match((error as { stderr: string }).stderr, message);
       return true;
     });
-  }
-
-  async function startServer(): Promise<{ child: ChildProcess; address: string }> {
-    const child = spawn(join(project, "node_modules/.bin/onceflow-server"), {
-      cwd: project,
-      env: { ...process.env, REDIS_URL: redis.url, PORT: "0" },
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    let out = "";
-    child.stdout.on("data", (chunk) => (out += String(chunk)));
-    for (;;) {
-      const [, address] = /listening on (http:\S+)/.exec(out) ?? [];
-      if (address !== undefined) return { child, address };
-      assert.equal(child.exitCode, null, "the server did not start");
-      await Promise.race([once(child.stdout, "data"), once(child, "close")]);
-    }
   }
 });

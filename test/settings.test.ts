@@ -18,6 +18,13 @@ describe("settings", () => {
     ]);
   });
 
+  it("takes a variable that is empty as one that is not there", () => {
+    const names = ["REDIS_URL", "TEMPORAL_ADDRESS", "ONCEFLOW_PREFIX", "ONCEFLOW_QUEUE"] as const;
+    const empty = readSettings(Object.fromEntries(names.map((name) => [name, ""])));
+    assert.deepEqual(empty, readSettings({}));
+    assert.equal(empty.redisUrl, "redis://127.0.0.1:6379");
+  });
+
   it("refuses a log level that is none", () => {
     for (const text of ["loud", "trace", " warn"])
       assert.throws(() => readSettings({ ONCEFLOW_LOG: text }), {

@@ -87,7 +87,8 @@ def main() -> None:
             time.sleep(0.1)
         config = {"feast": version("feast"), "workers": 1, "rows": rows}
         command = ["node", "--import", "tsx", str(HERE / "online.ts")]
-        arguments_of_node = [str(options.port), str(options.repeats), json.dumps(config)]
+        numbers = [options.port, rows, options.repeats]
+        arguments_of_node = [*map(str, numbers), json.dumps(config)]
         subprocess.run([*command, *arguments_of_node], check=True, cwd=HERE.parent.parent)
     finally:
         server.terminate()

@@ -1,9 +1,9 @@
 /**
  * Our service and Feast's Python server in turn, loaded by the same generator: 34 features, of which
- * 20 are stored. `node --import tsx bench/peers/online.ts FEAST_PORT PAIRS CONFIG`; feast_online.py
- * runs it.
+ * 20 are stored. feast_online.py runs it:
+ * `node --import tsx bench/peers/online.ts FEAST_PORT ENTITIES PAIRS CONFIG`.
  */
-import { openProgress } from "../../dev/progress.ts";
+import { openProgress } from "../../cli/progress.ts";
 import { buildProduct, createKey, startService } from "../built.ts";
 import { openEnvironment } from "../environment.ts";
 import { closedLoop, percentile, post, type Target } from "../load.ts";
@@ -12,7 +12,8 @@ import { measurePairs } from "../pairs.ts";
 import { createRandom } from "../random.ts";
 import { lineOf, median, rounded } from "../report.ts";
 
-const [feastPort = "", pairs = "7", config = "{}"] = process.argv.slice(2);
+const [feastPort = "", entities = "", pairs = "", config = ""] = process.argv.slice(2);
+const rows = Number(entities);
 const secondsEach = 4;
 /** Times as many requests as Feast's. */
 const target = { min: 20 };
@@ -20,7 +21,7 @@ const target = { min: 20 };
 const progress = openProgress();
 const environment = await openEnvironment(progress);
 const built = await progress.step("build", () => buildProduct(environment.folder));
-const rows = await fill(environment);
+await fill(environment, rows);
 const key = await createKey(built, environment.settings);
 const server = await startService(built, environment.settings);
 /** @throws where an answer lacks a value of the 34 features: a fast figure of none is no figure */
@@ -43,15 +44,15 @@ try {
   ] as const) {
     await requireValues(server.port, "/v1/features", {
       service: "features_34",
-      entities: [{ id: "1" }],
+      entities: [{ id: "0" }],
     });
     await requireValues(Number(feastPort), "/get-online-features", {
       feature_service: service,
-      entities: { id: ["1"] },
+      entities: { id: ["0"] },
     });
     const random = createRandom(1);
     const ids = Array.from({ length: 256 }, () =>
-      Array.from({ length: count }, () => String(Math.floor(random.uniform() * 10_000))),
+      Array.from({ length: count }, () => String(Math.floor(random.uniform() * rows))),
     );
     const ours: Target = {
       port: server.port,

@@ -37,9 +37,9 @@ export function createRateLimit(
 
 /** What stands for a client address: itself, or the /64 of IPv6, of which a client has all. */
 export function callerOfAddress(address: string): string {
+  if (!address.includes(":")) return address;
   const [, mapped] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
   if (mapped !== undefined) return mapped;
-  if (!address.includes(":")) return address;
   const [head = "", tail] = address.split("%")[0]?.split("::") ?? [];
   const first = head === "" ? [] : head.split(":");
   const last = tail === undefined || tail === "" ? [] : tail.split(":");

@@ -4,6 +4,7 @@
  */
 import { isIP, isIPv4 } from "node:net";
 import { OnceflowError } from "../../engine/errors.ts";
+import { invocation } from "../../engine/invocation.ts";
 import type { Rate } from "./rate-limit.ts";
 import { tokenAlgorithms, type TokenSettings } from "./tokens.ts";
 
@@ -24,7 +25,7 @@ export interface AccessSettings {
 
 /** Lines for `--help`, aligned as those of server.ts. */
 export const accessHelp = `  HOST             127.0.0.1; another than loopback needs ONCEFLOW_AUTH or --insecure
-  ONCEFLOW_AUTH    none; keys (API keys: npm run cli -- keys), jwt, or keys,jwt
+  ONCEFLOW_AUTH    none; keys (API keys: ${invocation} keys), jwt, or keys,jwt
   ONCEFLOW_JWT_KEYS, _ISSUER, _AUDIENCE, _ALGORITHMS, _TOLERANCE, _SCOPES: see docs/security.md
   ONCEFLOW_CALLER_RATE   1000:2000; requests a second for each key or token, and at once; or none
   ONCEFLOW_ADDRESS_RATE  none; the same for each client address
@@ -94,7 +95,7 @@ function readTokens(env: NodeJS.ProcessEnv): TokenSettings {
     issuer: needed("ONCEFLOW_JWT_ISSUER", "the issuer of tokens (iss)"),
     audience: needed("ONCEFLOW_JWT_AUDIENCE", "what tokens for this service have as aud"),
     algorithms,
-    tolerance: Number(tolerance),
+    toleranceSeconds: Number(tolerance),
     scopeClaim: env["ONCEFLOW_JWT_SCOPES"] || "scope",
   };
 }

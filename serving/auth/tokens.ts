@@ -18,8 +18,8 @@ export interface TokenSettings {
   readonly audience: string;
   /** Of `tokenAlgorithms`. */
   readonly algorithms: readonly string[];
-  /** Seconds, at most 60. */
-  readonly tolerance: number;
+  /** How far apart the issuer's clock and ours may be; at most 60. */
+  readonly toleranceSeconds: number;
   /** The claim that has the scopes: text with spaces between, or a list. */
   readonly scopeClaim: string;
 }
@@ -52,7 +52,7 @@ interface KeptOutcome {
 
 /** Makes the check of tokens, and starts to read their public keys. */
 export function createTokens(settings: TokenSettings, options: PublicKeysOptions = {}): Tokens {
-  const { issuer, audience, algorithms, tolerance, scopeClaim } = settings;
+  const { issuer, audience, algorithms, toleranceSeconds, scopeClaim } = settings;
   const publicKeys = createPublicKeys(settings.keys, options);
   const kept = createLru<string, KeptOutcome>(keptTokens);
 
@@ -62,7 +62,7 @@ export function createTokens(settings: TokenSettings, options: PublicKeysOptions
     if (!compact.test(text)) return { ok: false, why: "malformed" };
     try {
       const { payload } = await jwtVerify(text, publicKeys.find, {
-        ...{ issuer, audience, algorithms: [...algorithms], clockTolerance: tolerance },
+        ...{ issuer, audience, algorithms: [...algorithms], clockTolerance: toleranceSeconds },
         requiredClaims: ["exp", "sub"],
       });
       const { exp = 0, sub } = payload;
@@ -72,7 +72,7 @@ export function createTokens(settings: TokenSettings, options: PublicKeysOptions
         id: sub,
         grants: grantsOf(scopesIn(Object.hasOwn(payload, scopeClaim) ? payload[scopeClaim] : "")),
       };
-      const untilMs = Math.min(Date.now() + keptMs, (exp + tolerance) * 1000);
+      const untilMs = Math.min(Date.now() + keptMs, (exp + toleranceSeconds) * 1000);
       kept.set(text, { outcome, untilMs });
       return outcome;
     } catch (error) {

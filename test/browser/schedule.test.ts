@@ -5,7 +5,7 @@ import { toEnvironment } from "../../dev/application.ts";
 import { writeBadges } from "../../dev/example-data.ts";
 import { connectRuns } from "../../cli/temporal.ts";
 import { withRedis } from "../../cli/context.ts";
-import { silentProgress } from "../../dev/progress.ts";
+import { silentProgress } from "../../cli/progress.ts";
 import { startTemporal, type TemporalService } from "../../dev/temporal.ts";
 import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import { idsOf } from "../../workflows/contract.ts";

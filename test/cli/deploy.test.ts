@@ -252,7 +252,7 @@ describe("A new build of the definitions", function () {
     const before = await deployment.dump(settings.prefix);
     const young = await cli("b", "sweep");
     assert.match(young.out, /^Nothing to sweep\.\n\nleft alone, since a run ended within 7 days/);
-    const all = ["sweep", "--older-than", "0 s"];
+    const all = ["sweep", "--older-than", "0"];
     const dry = await cli("b", ...all);
     assert.match(dry.out, new RegExp(`orders +${fingerprintOf("a").slice(0, 12)} +4 +2026-01-04`));
     assert.match(dry.out, /Nothing was removed/);

@@ -56,6 +56,15 @@ describe("the CLI", () => {
     assert.match(err, /^Usage: /);
   });
 
+  it("takes no span that is not whole for 0, since what it guards would go at once", async () => {
+    for (const option of ["sweep --yes --older-than", "keys rotate 0 --overlap"])
+      for (const text of ["0.5 days", "0,5 days", "0 or so", "00", "-0", ""]) {
+        const { code, err } = await cli([...option.split(" "), text]);
+        assert.equal(code, 2, `${option} "${text}": ${err}`);
+        assert.match(err, /^REQUEST_INVALID --[a-z-]+ is ".*"; give a whole number and a unit/);
+      }
+  });
+
   const wrong: readonly (readonly [argv: string, code: number, message: RegExp])[] = [
     ["statu", 2, /^REQUEST_INVALID unknown command 'statu' \(Did you mean status\?\)/],
     [

@@ -1,6 +1,4 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { createEmbeddedClient } from "../../client/embedded.ts";
@@ -10,7 +8,6 @@ import {
   type FeatureClient,
   type TypedColumns,
 } from "../../client/http.ts";
-import { OnceflowError } from "../../engine/errors.ts";
 import { buildApp } from "../../serving/app.ts";
 import type { FeatureRow } from "../../serving/answer.ts";
 import type { Lookup } from "../../serving/lookup.ts";
@@ -19,7 +16,9 @@ import type { FeatureRequest } from "../../serving/request.ts";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
 import { failsWith } from "../support/fails-with.ts";
-import { startRedis } from "../support/redis.ts";
+import { freePort, startRedis } from "../support/redis.ts";
+import { startServer } from "../support/server-process.ts";
+import { withoutAges } from "../support/without-ages.ts";
 import type { Catalogue } from "./fixtures/example-types.ts";
 
 const features = () => import("../../features/index.ts");
@@ -50,12 +49,6 @@ describe("the clients", function () {
     await example?.stop();
   });
 
-  /** An answer without ages, which go on between two calls. */
-  const ageless = <T>(answer: T): T =>
-    JSON.parse(
-      JSON.stringify(answer, (name, value: unknown) => (name === "ages" ? 0 : value)),
-    ) as T;
-
   const requests: readonly FeatureRequest[] = [
     { service: "model_x", entities: [{ id: "11" }, { id: "99" }, { id: "__proto__" }] },
     { service: "presence", entities: [{ id: 11 }, { id: 12 }], max_age: 1e9 },
@@ -69,11 +62,11 @@ describe("the clients", function () {
   it("give the same answers over HTTP and in the process, in rows and in columns", async () => {
     for (const request of requests) {
       const byHttp = await http.answer(request);
-      assert.deepEqual(ageless(byHttp), ageless(await embedded.answer(request)));
+      assert.deepEqual(withoutAges(byHttp), withoutAges(await embedded.answer(request)));
       const columns = { ...request, form: "columns" } as const;
       assert.deepEqual(
-        ageless(await http.answer(columns)),
-        ageless(await embedded.answer(columns)),
+        withoutAges(await http.answer(columns)),
+        withoutAges(await embedded.answer(columns)),
       );
       assert.ok(
         (await http.answer(columns)).values.every((v) => v.length === byHttp.results.length),
@@ -88,16 +81,9 @@ describe("the clients", function () {
       [{ features: ["has_pet"] }, "MISSING_INPUT"],
       [{ service: "model_x", fingerprint: "x", entities: [] }, "FINGERPRINT_MISMATCH"],
     ] as const) {
-      const [byHttp, inProcess] = await Promise.all(
-        [http, embedded].map((client) =>
-          client.answer(request as FeatureRequest).then(
-            () => assert.fail("it was answered"),
-            (error: unknown) => error as OnceflowError,
-          ),
-        ),
-      );
-      assert.ok(byHttp instanceof OnceflowError && inProcess instanceof OnceflowError);
-      assert.deepEqual([byHttp.code, inProcess.code], [code, code]);
+      const ask = (client: FeatureClient<Catalogue>) =>
+        failsWith(client.answer(request as FeatureRequest), code);
+      const [byHttp, inProcess] = await Promise.all([ask(http), ask(embedded)]);
       assert.equal(byHttp.message, inProcess.message);
       const { status, request_id: requestId, ...details } = byHttp.details;
       assert.equal(status, byHttp.http);
@@ -137,16 +123,21 @@ describe("the clients", function () {
 
   it("find a server again that was killed and has come back", async () => {
     const { redis } = example;
-    const first = await startServer(redis.url, redis.prefix, "0");
-    const { port } = new URL(first.address);
-    const client = createClient({ url: first.address, retries: 1_000, deadlineMs: 50_000 });
+    // Below the ports of connections, which could take it while no server listens.
+    const env = {
+      ...{ REDIS_URL: redis.url, ONCEFLOW_PREFIX: redis.prefix },
+      PORT: String(await freePort()),
+    };
+    const first = startServer(env);
+    const url = await first.listening();
+    const client = createClient({ url, retries: 1_000, deadlineMs: 50_000 });
     const request = { service: "model_x", entities: [{ id: "11" }] } as const;
     const expected = await client.answer(request);
     await first.kill();
     const call = client.answer(request);
-    const second = await startServer(redis.url, redis.prefix, port);
+    const second = startServer(env);
     try {
-      assert.deepEqual(ageless(await call), ageless(expected));
+      assert.deepEqual(withoutAges(await call), withoutAges(expected));
     } finally {
       await second.kill();
     }
@@ -188,32 +179,4 @@ describe("the clients", function () {
 
 function addressOf({ server }: FastifyInstance): string {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
-/** Starts server.ts, which says where it listens. */
-async function startServer(redisUrl: string, prefix: string, port: string) {
-  const child: ChildProcess = spawn(
-    process.execPath,
-    ["--import", "tsx", "server.ts", "--processes", "1"],
-    {
-      env: { ...process.env, REDIS_URL: redisUrl, ONCEFLOW_PREFIX: prefix, PORT: port },
-      stdio: ["ignore", "pipe", "inherit"],
-    },
-  );
-  const exit = once(child, "close");
-  let out = "";
-  child.stdout?.on("data", (chunk) => (out += String(chunk)));
-  let address: string | undefined;
-  while (address === undefined) {
-    await Promise.race([once(child.stdout!, "data"), exit]);
-    address = /listening on (http:\S+)/.exec(out)?.[1];
-    assert.equal(child.exitCode, null, "the server did not start");
-  }
-  return {
-    address,
-    async kill() {
-      child.kill("SIGKILL");
-      await exit;
-    },
-  };
 }

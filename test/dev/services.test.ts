@@ -4,18 +4,19 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 
 import { Client, Connection } from "@temporalio/client";
 import { NativeConnection, Worker } from "@temporalio/worker";
 import { Redis } from "ioredis";
 
 import { findFreePorts, isFreePort, retryPorts, startProcess } from "../../dev/processes.ts";
-import { formatElapsed, openProgress, silentProgress } from "../../dev/progress.ts";
+import { formatElapsed, openProgress, silentProgress } from "../../cli/progress.ts";
 import { startRedis } from "../../dev/redis.ts";
 import { startServices, type Services } from "../../dev/services.ts";
 import { startTemporal, supportsStandaloneActivities } from "../../dev/temporal.ts";
-import { OnceflowError, type ErrorCode } from "../../engine/errors.ts";
+import { searchAttributes } from "../../workflows/contract.ts";
+import { failsWith } from "../support/fails-with.ts";
+import { until } from "../support/until.ts";
 
 /** The environment of this process without the addresses that the suite may run with. */
 const env: NodeJS.ProcessEnv = { ...process.env };
@@ -74,7 +75,7 @@ describe("services for development", function () {
     const connection = await Connection.connect({ address });
     const native = await NativeConnection.connect({ address });
     try {
-      assert.equal(await supportsStandaloneActivities(connection), true);
+      assert.equal(await supportsStandaloneActivities(connection, "default"), true);
       const taskQueue = "test-services";
       const worker = await Worker.create({
         connection: native,
@@ -110,6 +111,25 @@ describe("services for development", function () {
     assert.equal(await isFreePort(portOf(first.temporalAddress)), false);
   });
 
+  it("make the namespace of the settings ready, on a server that is given too", async () => {
+    const namespace = "onceflow-elsewhere";
+    const given = { TEMPORAL_ADDRESS: first.temporalAddress, TEMPORAL_NAMESPACE: namespace };
+    const { standaloneActivities } = await startTemporal({
+      progress: silentProgress,
+      env: { PATH: "", ...given },
+    });
+    assert.equal(standaloneActivities, true);
+    const connection = await Connection.connect({ address: first.temporalAddress });
+    try {
+      const { customAttributes } = await connection.operatorService.listSearchAttributes({
+        namespace,
+      });
+      for (const name of Object.values(searchAttributes)) assert.ok(name in customAttributes, name);
+    } finally {
+      await connection.close();
+    }
+  });
+
   it("leave no process and no file when they are stopped, even twice", async () => {
     const before = await listOurs(temporary);
     const services = await startServices(options);
@@ -133,8 +153,8 @@ describe("services for development", function () {
       parent.kill(signal);
       assert.equal(left.length, 1);
       assert.equal(await exited, signal === "SIGINT" ? 130 : signal);
-      await until(() => isFreePort(portOf(url)));
-      await until(async () => (await listOurs(own)).length === 0);
+      await until("its port is free", () => isFreePort(portOf(url)));
+      await until("nothing is left", async () => (await listOurs(own)).length === 0);
     });
   }
 
@@ -150,7 +170,7 @@ describe("services for development", function () {
       await withRedis(after.redisUrl, async (redis) => {
         assert.equal(await redis.get("onceflow:test:kept"), "yes");
       });
-      await assert.rejects(startRedis(kept), isError("SETUP_FAILED", /in use by process \d+/));
+      await failsWith(startRedis(kept), "SETUP_FAILED", /in use by process \d+/);
     } finally {
       await after.stop();
     }
@@ -158,17 +178,19 @@ describe("services for development", function () {
 
   it("name the ways out when there is no Redis to be had", async () => {
     const bare = { progress: silentProgress, env: { PATH: "" } };
-    await assert.rejects(
+    await failsWith(
       startRedis(bare),
-      isError("SETUP_FAILED", /apt-get install.*brew install.*docker compose up.*REDIS_URL=/s),
+      "SETUP_FAILED",
+      /apt-get install.*brew install.*docker compose up.*REDIS_URL=/s,
     );
   });
 
   it("name the ways out when there is no Temporal to be had", async () => {
     const bare = { progress: silentProgress, env: { PATH: "", XDG_CACHE_HOME: folder } };
-    await assert.rejects(
+    await failsWith(
       startTemporal(bare),
-      isError("SETUP_FAILED", /brew install.*go\.dev.*docker compose up.*TEMPORAL_ADDRESS=/s),
+      "SETUP_FAILED",
+      /brew install.*go\.dev.*docker compose up.*TEMPORAL_ADDRESS=/s,
     );
   });
 
@@ -176,20 +198,20 @@ describe("services for development", function () {
     const start = (url: string) =>
       startRedis({ progress: silentProgress, env: { REDIS_URL: url } });
     const [port = 0] = await findFreePorts(1);
-    await assert.rejects(start("localhost:6379"), isError("CONFIG_INVALID", /REDIS_URL/));
-    await assert.rejects(
+    await failsWith(start("localhost:6379"), "CONFIG_INVALID", /REDIS_URL/);
+    const error = await failsWith(
       start(`redis://:secret@127.0.0.1:${port}`),
-      (error) =>
-        isError("SETUP_FAILED", /REDIS_URL.*does not answer.*unset it/)(error) &&
-        !String(error).includes("secret"),
+      "SETUP_FAILED",
+      /REDIS_URL.*does not answer.*unset it/,
     );
+    assert.doesNotMatch(String(error), /secret/);
   });
 });
 
 describe("an owned process", () => {
   it("fails with the end of its log", async () => {
     const folder = await mkdtemp(join(tmpdir(), "onceflow-test-"));
-    await assert.rejects(
+    await failsWith(
       startProcess({
         name: "the worker",
         command: "/bin/sh",
@@ -197,7 +219,8 @@ describe("an owned process", () => {
         logFile: join(folder, "log"),
         ready: () => false,
       }),
-      isError("SETUP_FAILED", /the worker ended with exit status 3.*no such column/s),
+      "SETUP_FAILED",
+      /the worker ended with exit status 3.*no such column/s,
     );
     await rm(folder, { recursive: true });
   });
@@ -246,7 +269,7 @@ describe("progress", () => {
   it("says on a plain stream that a step has begun", async () => {
     const lines: string[] = [];
     const progress = openProgress({ write: (text) => lines.push(text) });
-    await progress.step("Building", () => until(() => lines.length > 0));
+    await progress.step("Building", () => until("a line", () => lines.length > 0));
     assert.deepEqual(lines, ["… Building\n", "✓ Building\n"]);
   });
 
@@ -257,15 +280,6 @@ describe("progress", () => {
     assert.equal(formatElapsed(65_000), "1 min 05 s");
   });
 });
-
-function isError(code: ErrorCode, message: RegExp): (error: unknown) => boolean {
-  return (error) => {
-    assert.ok(error instanceof OnceflowError, String(error));
-    assert.equal(error.code, code);
-    assert.match(error.message, message);
-    return true;
-  };
-}
 
 async function withRedis<T>(url: string, use: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = new Redis(url);
@@ -305,8 +319,4 @@ async function listOurs(folder: string): Promise<string[]> {
 
 function portOf(address: string | undefined): number {
   return Number(/:(\d+)$/.exec(address ?? "")?.[1]);
-}
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await pause(20);
 }

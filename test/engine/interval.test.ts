@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { OnceflowError } from "../../engine/errors.ts";
-import { formatInterval, interval, parseInstant, parseInterval } from "../../engine/interval.ts";
+import {
+  endsOf,
+  formatInterval,
+  interval,
+  parseInstant,
+  parseInterval,
+} from "../../engine/interval.ts";
 
 function assertRefused(read: () => unknown, said: RegExp): void {
   assert.throws(
@@ -54,6 +60,9 @@ describe("intervals", () => {
     );
     const day = interval("2026-01-01", "2026-01-02");
     assert.equal(formatInterval(day), "2026-01-01T00:00:00.000Z/2026-01-02T00:00:00.000Z");
+    const ends = { start: "2026-01-01T00:00:00.000Z", end: "2026-01-02T00:00:00.000Z" };
+    assert.deepEqual(endsOf(day), ends);
+    assert.deepEqual(endsOf(formatInterval(day)), ends);
   });
 
   it("refuse text of another form", () => {

@@ -10,7 +10,8 @@ import {
   newestInterval,
   upstreamIntervals,
 } from "../../engine/slots.ts";
-import { randomPrefix, testTemporal } from "../support/deployment.ts";
+import { testTemporal } from "../support/deployment.ts";
+import { randomPrefix } from "../support/redis.ts";
 
 const msPerDay = 86_400_000;
 const at = (time: string) => Date.parse(time);

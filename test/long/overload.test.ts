@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
 import { outcomesOf, quantileMs, startLoad } from "../support/load.ts";
+import { ownRedis } from "../support/redis.ts";
 import { startServer } from "../support/server-process.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/until.ts";
@@ -11,7 +12,8 @@ describe("overload", function () {
   this.timeout(300_000);
   let example: ExampleStore;
   before(async () => {
-    example = await fillExampleStore();
+    // A proxy is put before it.
+    example = await fillExampleStore(ownRedis);
   });
   after(() => example.stop());
 

@@ -64,7 +64,7 @@ describe("settings of access", () => {
       tokens: {
         keys: { url: "https://issuer.example/jwks.json" },
         ...{ issuer: "https://issuer.example/", audience: "onceflow" },
-        ...{ algorithms: ["RS256", "ES256"], tolerance: 5, scopeClaim: "scope" },
+        ...{ algorithms: ["RS256", "ES256"], toleranceSeconds: 5, scopeClaim: "scope" },
       },
       callerRate: { perSecond: 1000, burst: 2000 },
       addressRate: undefined,
@@ -141,7 +141,7 @@ describe("settings of access", () => {
     }) as AccessSettings;
     assert.deepEqual(settings.tokens?.keys, { url: "http://[::1]:8000/jwks" });
     assert.deepEqual(settings.tokens.algorithms, ["EdDSA", "PS512"]);
-    assert.deepEqual([settings.tokens.tolerance, settings.tokens.scopeClaim], [60, "scp"]);
+    assert.deepEqual([settings.tokens.toleranceSeconds, settings.tokens.scopeClaim], [60, "scp"]);
     assert.deepEqual(settings.callerRate, { perSecond: 50, burst: 50 });
     assert.deepEqual(settings.addressRate, { perSecond: 10, burst: 30 });
     assert.deepEqual(settings.trustProxy, ["10.0.0.0/8", "::1"]);

@@ -1,20 +1,12 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import type { Dtype, Value } from "../../engine/dtypes.ts";
+import { dtypes } from "../../engine/dtypes.ts";
 import type { AnswerTable } from "../../serving/answer.ts";
 import { statuses } from "../../serving/answer.ts";
 import { answerInColumns, answerInRows, answerText } from "../../serving/answer-form.ts";
+import { anyValueOf } from "../support/arbitrary.ts";
+import { runsOf } from "../support/property.ts";
 
-const timeUs = fc.integer({ min: -1e12, max: 2e15 });
-const values: Readonly<Record<Dtype, fc.Arbitrary<Value>>> = {
-  bool: fc.boolean(),
-  int64: fc.oneof(fc.maxSafeInteger(), fc.constant(2n ** 63n - 1n)),
-  float64: fc.oneof(fc.double(), fc.constantFrom(-0, 0, NaN, Infinity, -Infinity, 1e21, 5e-324)),
-  string: fc.string({ unit: "grapheme" }),
-  timestamp: timeUs,
-  list_float64: fc.array(fc.double(), { maxLength: 3 }),
-};
-const dtypes = Object.keys(values) as Dtype[];
 const times = fc.option(fc.constantFrom(0, 1, 1.7e15, 1.7e15 + 1));
 
 const table: fc.Arbitrary<AnswerTable> = fc
@@ -41,9 +33,7 @@ const table: fc.Arbitrary<AnswerTable> = fc
         maxLength: rows,
       }),
       values: fc
-        .tuple(
-          ...Array.from({ length: rows }, () => dtypes.map((d) => fc.option(values[d]))).flat(),
-        )
+        .tuple(...Array.from({ length: rows }, () => dtypes.map(anyValueOf)).flat())
         .map((all) => [...all]),
       statuses: fc
         .array(fc.integer({ min: 0, max: statuses.length - 1 }), {
@@ -82,7 +72,7 @@ describe("the forms of an answer", () => {
         assert.equal(answerText(each, "rows"), JSON.stringify(answerInRows(each)));
         assert.equal(answerText(each, "columns"), JSON.stringify(answerInColumns(each)));
       }),
-      { numRuns: 500 },
+      runsOf(500),
     );
   });
 
@@ -112,6 +102,7 @@ describe("the forms of an answer", () => {
           });
         });
       }),
+      runsOf(100),
     );
   });
 

@@ -17,8 +17,10 @@ import {
   string,
   timestamp,
 } from "../../engine/index.ts";
+import { messageOf } from "../../engine/errors.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
+import type { FailureFacts } from "../../serving/observer.ts";
 import type { RedisConnection } from "../../store/redis.ts";
 import { connectRedis } from "../../store/redis.ts";
 import { aggregateValues } from "../support/example-store.ts";
@@ -85,6 +87,7 @@ describe("lookup over awkward definitions", () => {
   let redis: TestRedis;
   let connection: RedisConnection;
   let lookup: Lookup;
+  const failures: FailureFacts[] = [];
   before(async () => {
     redis = await testRedis();
     connection = connectRedis(redis.url, "writing");
@@ -113,7 +116,10 @@ describe("lookup over awkward definitions", () => {
       { max: 2n ** 62n },
     );
     await fill(viewNamed(catalogue, "cities"), [{ key: ["Ulm"], values: { people: 120 } }]);
-    lookup = createLookup({ catalogue, redis: connection, prefix: redis.prefix });
+    lookup = createLookup({
+      ...{ catalogue, redis: connection, prefix: redis.prefix },
+      observe: { failed: (facts) => failures.push(facts) },
+    });
   });
   after(async () => {
     lookup.close();
@@ -220,6 +226,9 @@ describe("lookup over awkward definitions", () => {
       ],
     );
     assert.equal(lookup.counters.errors.get("note_class"), 1);
+    const [failure, ...others] = failures;
+    assert.deepEqual([failure?.feature, others], ["note_class", []]);
+    assert.equal(messageOf(failure?.error), message);
     const columns = await lookup.answer({ ...request, form: "columns" });
     assert.deepEqual(columns.errors, [{ row: 1, feature: "note_class", message }]);
   });

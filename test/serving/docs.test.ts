@@ -3,17 +3,29 @@ import { readFile } from "node:fs/promises";
 import type { FastifyInstance } from "fastify";
 import { statuses } from "../../serving/answer.ts";
 import { buildApp } from "../../serving/app.ts";
+import { headerLimits } from "../../serving/guards.ts";
 import { bodyLimitBytes, depthLimit } from "../../serving/json-body.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
+import { operations, urlOf } from "../../serving/openapi.ts";
 import { requestLimits } from "../../serving/request.ts";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
+import { hideHashes } from "../support/hide-hashes.ts";
 
 const page = await readFile(new URL("../../docs/http.md", import.meta.url), "utf8");
 const examples = [
   ...page.matchAll(/```json request\n(.*?)```\s+```json (answer|problem)\n(.*?)```/gs),
 ].map(([, request = "", kind = "", answer = ""]) => ({ request, kind, answer }));
+
+/** How the page calls each limit of a request. */
+const limitNames: Readonly<Record<keyof typeof requestLimits, string>> = {
+  rows: "rows",
+  features: "features",
+  keyBytes: "entity key, UTF-8",
+  nameLength: "name of a feature, service, view or input",
+  mixtures: "different sets of members among the rows",
+};
 
 describe("docs/http.md", () => {
   let example: ExampleStore;
@@ -52,29 +64,30 @@ describe("docs/http.md", () => {
 
   it("lists every status, route and limit", () => {
     for (const status of statuses) assert.ok(page.includes(`\n| \`${status}\``), status);
+    const units = new Map([
+      ["MiB", 2 ** 20],
+      ["KiB", 2 ** 10],
+    ]);
     const limits = new Map(
-      [...page.matchAll(/^\| ([a-z].*?) +\| (\d+)(?: (MiB|B))? +\|$/gm)].map(
-        ([, name = "", value, unit]) => [name, Number(value) * (unit === "MiB" ? 2 ** 20 : 1)],
+      [...page.matchAll(/^\| ([a-z].*?) +\| (\d+)(?: (MiB|KiB|B|characters))? +\|$/gm)].map(
+        ([, name = "", value, unit = ""]) => [name, Number(value) * (units.get(unit) ?? 1)],
       ),
     );
     assert.deepEqual(Object.fromEntries(limits), {
       body: bodyLimitBytes,
       nesting: depthLimit,
-      rows: requestLimits.rows,
-      features: requestLimits.features,
-      "entity key, UTF-8": requestLimits.keyBytes,
-      "different sets of members among the rows": requestLimits.mixtures,
+      ...Object.fromEntries(
+        Object.entries(requestLimits).map(([name, limit]) => [
+          limitNames[name as keyof typeof requestLimits],
+          limit,
+        ]),
+      ),
+      headers: headerLimits.count,
+      "headers, all together": headerLimits.bytes,
     });
-    for (const [, method = "", url = ""] of page.matchAll(/^\| `(GET|POST) (\S+)`/gm))
-      assert.ok(app.hasRoute({ method, url }), `${method} ${url}`);
+    // These are every route there is, which is tested beside them.
+    const routes = operations.map((each) => `${each.method} ${urlOf(each)}`);
+    const listed = [...page.matchAll(/^\| `((?:GET|POST) \S+)`/gm)].map(([, route]) => route);
+    assert.deepEqual(listed.sort(), routes.sort());
   });
 });
-
-/** Hashes change with every definition, so the page does not show them. */
-function hideHashes(json: unknown): unknown {
-  return JSON.parse(
-    JSON.stringify(json, (_, value: unknown) =>
-      typeof value === "string" && /^[0-9a-f]{32}$/.test(value) ? "…" : value,
-    ),
-  );
-}

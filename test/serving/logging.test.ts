@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:net";
 import type { FastifyInstance } from "fastify";
@@ -7,6 +6,7 @@ import { buildCatalogue, type Catalogue } from "../../engine/catalogue.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import { entity, featureView, map, source, string } from "../../engine/index.ts";
 import { buildApp } from "../../serving/app.ts";
+import { createFailureLog } from "../../serving/failure-log.ts";
 import { createLogger, requestIdOf } from "../../serving/logging.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
@@ -14,6 +14,7 @@ import { mintApiKey } from "../../store/api-keys.ts";
 import { connectRedis, type RedisConnection } from "../../store/redis.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { startRedis } from "../support/redis.ts";
+import { type RunningServer, startServer } from "../support/server-process.ts";
 import { until } from "../support/until.ts";
 
 type Line = Readonly<Record<string, unknown>>;
@@ -96,6 +97,21 @@ describe("logs", () => {
     assert.match(String(time), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
     assert.equal(pid, process.pid);
     assert.ok(typeof ms === "number" && ms > 0);
+    assertClean();
+  });
+
+  it("tell of a function that threw, a few times, without the value that it threw at", () => {
+    const { failed } = createFailureLog(createLogger({ level: "error", stream: logStream }));
+    const error = new OnceflowError("VALUE_INVALID", `careless threw: ${canary.id}`);
+    for (let i = 0; i < 1000; i++) failed?.({ feature: "careless", error });
+    failed?.({ feature: "another", error });
+    const [first, ...rest] = parsed();
+    assert.deepEqual(first?.["feature"], "careless");
+    assert.equal((first?.["err"] as Line)["code"], "VALUE_INVALID");
+    const last = rest.pop();
+    assert.ok(rest.length < 100, `${rest.length} lines`);
+    assert.equal(last?.["feature"], "another");
+    assert.equal(last["left_out"], 1000 - 1 - rest.length);
     assertClean();
   });
 
@@ -216,22 +232,15 @@ describe("logs", () => {
 
   describe("of a server process", function () {
     this.timeout(60_000);
-    let child: ChildProcess;
-    let [out, errors] = ["", ""];
-    after(() => child.kill("SIGKILL"));
+    let running: RunningServer | undefined;
+    after(() => running?.kill());
 
     it("hold no secret while its store fails in every way", async () => {
-      child = spawn(process.execPath, ["--import", "tsx", "server.ts"], {
-        env: {
-          ...process.env,
-          REDIS_URL: server.url.replace("redis://", `redis://default:${canary.password}@`),
-          ...{ PORT: "0", ONCEFLOW_LOG: "debug" },
-        },
+      running = startServer({
+        REDIS_URL: server.url.replace("redis://", `redis://default:${canary.password}@`),
+        ONCEFLOW_LOG: "debug",
       });
-      child.stdout?.on("data", (chunk) => (out += String(chunk)));
-      child.stderr?.on("data", (chunk) => (errors += String(chunk)));
-      await until("it listens", () => /listening on (\S+)/.test(out) || child.exitCode !== null);
-      const url = /listening on (\S+)/.exec(out)?.[1] ?? assert.fail(errors);
+      const url = await running.listening();
       const post = (body: object) =>
         fetch(`${url}/v1/features`, {
           method: "POST",
@@ -257,12 +266,13 @@ describe("logs", () => {
       await server.kill();
       await until("it is not ready", async () => (await fetch(`${url}/readyz`)).status === 503);
       await post({ features: ["age_mean"], entities: [{ id: canary.id }] });
-      child.kill("SIGTERM");
-      await once(child, "exit");
+      running.child.kill("SIGTERM");
+      await running.exit;
+      const errors = running.errors();
       const all = errors.split("\n").filter((line) => line !== "");
       assert.ok(all.length >= 4, errors);
       for (const line of all) JSON.parse(line);
-      assertClean(out + errors);
+      assertClean(running.out() + errors);
     });
   });
 });

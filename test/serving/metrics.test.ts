@@ -224,20 +224,29 @@ describe("metrics", () => {
   });
 
   it("count reads that fail by code", async () => {
-    const keys = (await example.writing.send([
-      "keys",
-      `${example.redis.prefix}:rows:*badges*`,
-    ])) as Buffer[];
-    await lookup.refresh();
-    await example.writing.send(["del", ...keys]);
-    assert.equal(
-      (await ask({ features: ["badges.door"], entities: [{ id: 11 }] })).statusCode,
-      503,
-    );
-    const { value } = await scrape();
-    // It is tried once more with newer pointers.
-    assert.equal(value("onceflow_store_errors_total", { code: "STORE_LOST" }), 2);
-    assert.equal(value("onceflow_store_retries_total"), 1);
+    // A store of its own: it loses rows.
+    const own = await fillExampleStore();
+    const counted = createMetrics(own.catalogue);
+    const { catalogue, serving: redis, writing } = own;
+    const { prefix } = own.redis;
+    const lost = createLookup({ catalogue, redis, prefix, observe: counted.observer });
+    counted.watch(lost);
+    try {
+      await lost.refresh();
+      const keys = (await writing.send(["keys", `${prefix}:rows:*badges*`])) as Buffer[];
+      await writing.send(["del", ...keys]);
+      await failsWith(
+        lost.answer({ features: ["badges.door"], entities: [{ id: 11 }] }),
+        "STORE_LOST",
+      );
+      const { value } = parseScrape(await counted.registry.metrics());
+      // It is tried once more with newer pointers.
+      assert.equal(value("onceflow_store_errors_total", { code: "STORE_LOST" }), 2);
+      assert.equal(value("onceflow_store_retries_total"), 1);
+    } finally {
+      lost.close();
+      await own.stop();
+    }
   });
 
   it("name the build, by a fingerprint that follows the definitions", async () => {

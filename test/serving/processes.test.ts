@@ -5,29 +5,35 @@ import { Redis } from "ioredis";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
 import { outcomesOf, startLoad } from "../support/load.ts";
-import { startRedis } from "../support/redis.ts";
-import { startServer, type RunningServer } from "../support/server-process.ts";
+import { ownRedis, startRedis } from "../support/redis.ts";
+import {
+  hasProc,
+  type RunningServer,
+  type ServerProgram,
+  startServer,
+} from "../support/server-process.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/until.ts";
 
 const asked = { service: "model_x", entities: [{ id: "11" }] };
-const several = ["server.ts", "--processes", "2"];
+const several = { args: ["server.ts", "--processes", "2"] };
 
 describe("server processes", function () {
   this.timeout(60_000);
   let example: ExampleStore;
   const started: RunningServer[] = [];
   before(async () => {
-    example = await fillExampleStore();
+    // A proxy is put before it.
+    example = await fillExampleStore(ownRedis);
   });
   afterEach(async () => {
     for (const { kill } of started.splice(0)) await kill();
   });
   after(() => example.stop());
 
-  function start(env: Record<string, string>, args?: readonly string[]): RunningServer {
+  function start(env: Record<string, string>, program?: ServerProgram): RunningServer {
     const at = { REDIS_URL: example.redis.url, ONCEFLOW_PREFIX: example.redis.prefix };
-    const running = startServer({ ...at, ...env }, args);
+    const running = startServer({ ...at, ...env }, program);
     started.push(running);
     return running;
   }
@@ -45,7 +51,8 @@ describe("server processes", function () {
     }
   };
 
-  it("starts a process that is killed again, on the same port, and ends all on SIGTERM", async () => {
+  it("starts a process that is killed again, on the same port, and ends all on SIGTERM", async function () {
+    if (!hasProc) this.skip();
     const server = start({ ONCEFLOW_DRAIN_SECONDS: "0" }, several);
     const address = await server.listening();
     const [first, second] = server.workers();
@@ -66,7 +73,8 @@ describe("server processes", function () {
     assert.equal(await server.exit, 0);
   });
 
-  it("ends its processes when it is killed itself", async () => {
+  it("ends its processes when it is killed itself", async function () {
+    if (!hasProc) this.skip();
     const server = start({}, several);
     await server.listening();
     const workers = server.workers();
@@ -93,7 +101,7 @@ describe("server processes", function () {
 
   it("serves on, and tries for ever, where one process is sound and another keeps dying", async () => {
     const fixture = fileURLToPath(new URL("fixtures/crashing.ts", import.meta.url));
-    const server = start({}, [fixture, "sound"]);
+    const server = start({}, { args: [fixture, "sound"] });
     const deaths = () => server.out().match(/ended with code 7; another starts/g)?.length ?? 0;
     await until("it has died more often than is borne", () => {
       assert.equal(server.child.exitCode, null, server.out());
@@ -101,7 +109,8 @@ describe("server processes", function () {
     });
   });
 
-  it("answers from processes that were started while Redis was down, which are ready once it is back", async () => {
+  it("answers from processes that were started while Redis was down, which are ready once it is back", async function () {
+    if (!hasProc) this.skip();
     const redis = await startRedis();
     const server = start({ REDIS_URL: redis.url }, several);
     const address = await server.listening();

@@ -16,7 +16,7 @@ import { aggregateValues } from "../support/example-store.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { fillView } from "../support/fill.ts";
 import type { TestRedis } from "../support/redis.ts";
-import { readingUser, testRedis } from "../support/redis.ts";
+import { ownRedis, readingUser } from "../support/redis.ts";
 
 describe("readiness of a build", () => {
   let redis: TestRedis;
@@ -30,7 +30,8 @@ describe("readiness of a build", () => {
   let tries = 0;
   const lookups: Lookup[] = [];
   before(async () => {
-    redis = await testRedis();
+    // A test makes a user of it.
+    redis = await ownRedis();
     writing = connectRedis(redis.url, "writing");
     serving = connectRedis(redis.url, "serving");
     await serving.ready();
@@ -84,7 +85,7 @@ describe("readiness of a build", () => {
     return reason;
   }
   const lacks = (what: string) =>
-    `view "absences" lacks ${what}. Run from this build: npm run cli -- apply --fill`;
+    `view "absences" lacks ${what}. Run from this build: npm run --silent cli -- apply --fill`;
   const both = "and a snapshot of its aggregates, which other definitions have";
 
   it("waits until its definitions have what older ones had committed", async () => {

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import type { ErrorCode } from "../../engine/errors.ts";
-import { OnceflowError } from "../../engine/errors.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import { requestLimits } from "../../serving/request.ts";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
+import { failureOf } from "../support/fails-with.ts";
 
 /** What is sent, the code, and the whole message. */
 type Refusal = readonly [request: unknown, code: ErrorCode, message: string];
@@ -200,77 +199,13 @@ describe("what a lookup refuses", () => {
     await example.stop();
   });
 
-  const failure = async (request: unknown): Promise<OnceflowError> => {
-    try {
-      await lookup.answer(request);
-    } catch (error) {
-      assert.ok(error instanceof OnceflowError, String(error));
-      return error;
-    }
-    assert.fail("the request was answered");
-  };
+  const failure = (request: unknown) => failureOf(() => lookup.answer(request));
 
   for (const [request, code, message] of refusals)
     it(`answers ${code} to ${JSON.stringify(request)?.slice(0, 90)}`, async () => {
       const error = await failure(request);
       assert.deepEqual([error.code, error.message], [code, message]);
     });
-
-  it("names the limit in each error, and takes exactly as much", async () => {
-    const rows = (count: number) => Array.from({ length: count }, (_, i) => ({ id: `${i}` }));
-    const { rows: most } = requestLimits;
-    const answer = await lookup.answer({ features: ["has_pet"], entities: rows(most) });
-    assert.equal(answer.results.length, most);
-    const tooMany = await failure({ features: ["has_pet"], entities: rows(most + 1) });
-    assert.equal(tooMany.code, "REQUEST_TOO_LARGE");
-    assert.equal(
-      tooMany.message,
-      "entities has 1001 elements; one request may ask for 1000 rows. Split it.",
-    );
-    assert.equal(
-      (await failure({ features: ["has_pet"], inputs: rows(most + 1) })).message,
-      "inputs has 1001 elements; one request may ask for 1000 rows. Split it.",
-    );
-  });
-
-  it("takes 500 features and refuses 501", async () => {
-    const names = (count: number) => Array.from({ length: count }, (_, i) => `f_${i}`);
-    assert.equal((await failure({ features: names(500) })).code, "UNKNOWN_FEATURE");
-    assert.equal(
-      (await failure({ features: names(501) })).message,
-      "features has 501 elements; one request may ask for 500 features. Split it.",
-    );
-  });
-
-  it("takes a key of 512 bytes and refuses 513", async () => {
-    const ask = (key: string) => ({ features: ["has_pet"], entities: [{ id: "1" }, { id: key }] });
-    const { results } = await lookup.answer(ask("é".repeat(256)));
-    assert.equal(results[1]!.statuses["has_pet"], "NOT_FOUND");
-    const error = await failure(ask(`${"é".repeat(256)}x`));
-    assert.deepEqual(
-      [error.code, error.message],
-      [
-        "REQUEST_TOO_LARGE",
-        "entities[1].id has over 512 bytes of UTF-8, the limit of an entity key.",
-      ],
-    );
-  });
-
-  it("takes 32 mixtures of inputs and refuses 33", async () => {
-    const columns = Object.keys(example.absences.source.types).filter((name) => name !== "id");
-    const mixtures = (count: number) =>
-      Array.from({ length: count }, (_, i) =>
-        Object.fromEntries(
-          columns.filter((_, bit) => (i >> bit) & 1).map((name) => [name, 1] as const),
-        ),
-      );
-    const ask = (count: number) => ({ features: ["age_mean"], inputs: mixtures(count) });
-    assert.equal((await lookup.answer(ask(32))).results.length, 32);
-    assert.equal(
-      (await failure(ask(33))).message,
-      "inputs[32] carries yet another set of members; the rows of one request may carry 32 different sets. Split it.",
-    );
-  });
 
   it("cuts long names and values short in its messages", async () => {
     const long = "x".repeat(100_000);

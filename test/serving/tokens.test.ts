@@ -53,7 +53,13 @@ describe("tokens", () => {
   const log: string[] = [];
   const settings = (others: Partial<TokenSettings> = {}): TokenSettings => ({
     keys: { url: server.url },
-    ...{ issuer, audience, algorithms: ["RS256", "ES256"], tolerance: 5, scopeClaim: "scope" },
+    ...{
+      issuer,
+      audience,
+      algorithms: ["RS256", "ES256"],
+      toleranceSeconds: 5,
+      scopeClaim: "scope",
+    },
     ...others,
   });
   before(async () => {

@@ -22,13 +22,8 @@ import { interval } from "../../engine/interval.ts";
 import { timestampMax, timestampMin } from "../../engine/scalar.ts";
 import { toCsv } from "../../store/csv-export.ts";
 import { createOfflineStore, type PartitionRef } from "../../store/offline-store.ts";
-import {
-  describeFile,
-  failureOf,
-  readAll,
-  temporaryFolder,
-  valuesOf,
-} from "../support/source-files.ts";
+import { failureOf } from "../support/fails-with.ts";
+import { describeFile, readAll, temporaryFolder, valuesOf } from "../support/source-files.ts";
 
 const partition: PartitionRef = {
   view: "badges",

@@ -13,10 +13,10 @@ import { interval } from "../../engine/interval.ts";
 import { readChunks } from "../../store/scan.ts";
 import { type ThriftValue, writeInteger, writeList, writeStruct } from "../../store/thrift.ts";
 import { editFooter, type FooterPath, shiftData } from "../support/parquet-edit.ts";
+import { failureOf } from "../support/fails-with.ts";
 import {
   anyInterval,
   describeFile,
-  failureOf,
   readAll,
   temporaryFolder,
   valuesOf,

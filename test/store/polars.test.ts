@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { nativePackage, requirePolars } from "../../store/polars.ts";
-import { failureOf } from "../support/source-files.ts";
+import { failureOf } from "../support/fails-with.ts";
 
 describe("polars at start-up", () => {
   it("loads where its native part is installed", async () => {

@@ -20,13 +20,8 @@ import { timestampMax } from "../../engine/scalar.ts";
 import { parseTimestamp } from "../../engine/wire.ts";
 import { readChunks } from "../../store/scan.ts";
 import { assertUnchanged } from "../../store/source-files.ts";
-import {
-  anyInterval,
-  failureOf,
-  readAll,
-  temporaryFolder,
-  valuesOf,
-} from "../support/source-files.ts";
+import { failureOf } from "../support/fails-with.ts";
+import { anyInterval, readAll, temporaryFolder, valuesOf } from "../support/source-files.ts";
 
 const person = entity("person", { key: "id" });
 

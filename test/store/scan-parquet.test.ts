@@ -21,7 +21,8 @@ import { INT64_MAX, INT64_MIN } from "../../engine/int64.ts";
 import { timestampMax } from "../../engine/scalar.ts";
 import { parseTimestamp } from "../../engine/wire.ts";
 import { readChunks } from "../../store/scan.ts";
-import { anyInterval, failureOf, readAll, temporaryFolder } from "../support/source-files.ts";
+import { failureOf } from "../support/fails-with.ts";
+import { anyInterval, readAll, temporaryFolder } from "../support/source-files.ts";
 
 const person = entity("person", { key: "id" });
 

@@ -6,7 +6,8 @@ import { entity, source } from "../../engine/definitions.ts";
 import { string, timestamp } from "../../engine/dtypes.ts";
 import { interval } from "../../engine/interval.ts";
 import { assertUnchanged, listSourceFiles } from "../../store/source-files.ts";
-import { anyInterval, failureOf, temporaryFolder } from "../support/source-files.ts";
+import { failureOf } from "../support/fails-with.ts";
+import { anyInterval, temporaryFolder } from "../support/source-files.ts";
 
 const person = entity("person", { key: "id" });
 

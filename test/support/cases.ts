@@ -9,6 +9,7 @@ import { type OperationName, operationOf, operations } from "../../engine/operat
 import { awkward } from "./arbitrary.ts";
 import { columnNode } from "./parity.ts";
 
+/** Every operation of the table. */
 export const operationNames = Object.keys(operations) as readonly OperationName[];
 
 /** An expression over columns `c0`, `c1`, … of these dtypes. */
@@ -18,6 +19,7 @@ export interface Case {
   readonly node: Node;
 }
 
+/** A literal as the catalogue holds it, without what its builder checks. */
 export function literalNode(dtype: Dtype, value: Value): LiteralNode {
   return Object.freeze({ kind: "literal", dtype, shape: "scalar", value });
 }
@@ -82,6 +84,7 @@ export function combinationsOf(name: OperationName): Dtype[][] {
   });
 }
 
+/** Columns `c0`, `c1`, … of these dtypes. */
 export function columnsOf(combination: readonly Dtype[]): ColumnNode[] {
   return combination.map((dtype, i) => columnNode(`c${i}`, dtype));
 }

@@ -2,7 +2,7 @@
 import { type Browser, chromium } from "playwright-core";
 import { aptInstall, findAptGet } from "../../dev/apt.ts";
 import { findOnPath } from "../../dev/processes.ts";
-import { openProgress } from "../../dev/progress.ts";
+import { openProgress } from "../../cli/progress.ts";
 
 const names = ["chromium", "chromium-browser", "google-chrome"];
 

@@ -4,6 +4,7 @@
  * A program of its own: a panic in polars writes to stderr, and an abort would end the test run.
  */
 import pl from "nodejs-polars";
+import { seeded } from "../../dev/seeded.ts";
 import { toColumns, toSeries } from "../../engine/compile/frame.ts";
 import { entity, source } from "../../engine/definitions.ts";
 import {
@@ -63,12 +64,9 @@ const people = source("people", {
   },
 });
 
-/** A linear congruential generator: the same damage in every run. */
-let seed = 5;
-function random(below: number): number {
-  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-  return Math.floor((seed / 2 ** 32) * below);
-}
+/** The same damage in every run. */
+const draw = seeded(5);
+const random = (below: number) => Math.floor(draw() * below);
 
 const { write, remove } = temporaryFolder();
 const outcomes: Record<string, number> = {};

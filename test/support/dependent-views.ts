@@ -17,7 +17,9 @@ import type { ScheduleOptions } from "../../engine/schedule.ts";
 
 const start = "2026-01-01";
 const thing = entity("thing", { key: "id" });
+/** A day of January 2026, as `2026-01-05`. */
 export const day = (date: number) => `2026-01-${String(date).padStart(2, "0")}`;
+/** The beginning of that day in UTC. */
 export const iso = (date: number) => `${day(date)}T00:00:00.000Z`;
 
 /** `orders` comes first for `totals`, unless told otherwise. */

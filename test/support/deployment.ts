@@ -7,11 +7,11 @@ import { Redis } from "ioredis";
 import { connectRuns, type Runs } from "../../cli/temporal.ts";
 import { startOfflineWorker } from "../../dev/application.ts";
 import type { OwnedProcess } from "../../dev/processes.ts";
-import { silentProgress } from "../../dev/progress.ts";
+import { silentProgress } from "../../cli/progress.ts";
 import { startTemporal, type TemporalService } from "../../dev/temporal.ts";
 import { readSettings, type Settings } from "../../settings.ts";
 import { dumpStore } from "./dump-store.ts";
-import { randomPrefix, testRedis } from "./redis.ts";
+import { testRedis } from "./redis.ts";
 
 let temporal: Promise<TemporalService> | undefined;
 
@@ -80,5 +80,3 @@ export async function startDeployment(): Promise<Deployment> {
     },
   };
 }
-
-export { randomPrefix };

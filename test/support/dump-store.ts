@@ -2,6 +2,7 @@
 import type { Redis } from "ioredis";
 import { scanKeys } from "./redis.ts";
 
+/** How much of a store is shown. */
 export interface DumpOptions {
   /**
    * Which snapshots to show: those that a `latest` points at, or all. Which others exist depends

@@ -8,6 +8,7 @@ import { fillView } from "./fill.ts";
 import type { TestRedis } from "./redis.ts";
 import { testRedis } from "./redis.ts";
 
+/** A filled store, the connections to it, and the definitions that it was filled by. */
 export interface ExampleStore {
   readonly redis: TestRedis;
   readonly catalogue: Catalogue;
@@ -59,8 +60,10 @@ const employee11 = {
 };
 
 /** A store with employees 11 and `__proto__` in absences, 11 and 12 in badges. */
-export async function fillExampleStore(): Promise<ExampleStore> {
-  const redis = await testRedis();
+export async function fillExampleStore(
+  open: () => Promise<TestRedis> = testRedis,
+): Promise<ExampleStore> {
+  const redis = await open();
   const writing = connectRedis(redis.url, "writing");
   const serving = connectRedis(redis.url, "serving");
   const stop = async () => {

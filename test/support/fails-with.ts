@@ -1,17 +1,30 @@
-/** Asserts that something fails as it should. */
+/** What something fails with. */
 import assert from "node:assert/strict";
 import { type ErrorCode, OnceflowError } from "../../engine/errors.ts";
 
-/** Asserts that the work rejects with a coded error whose message has all of these parts. */
+/** The coded error that something fails with. */
+export async function failureOf(run: () => unknown): Promise<OnceflowError> {
+  try {
+    await run();
+  } catch (error) {
+    if (error instanceof OnceflowError) return error;
+    throw error;
+  }
+  throw new Error("nothing failed");
+}
+
+/**
+ * Asserts that the work rejects with a coded error whose message has all of these parts.
+ *
+ * @returns that error
+ */
 export async function failsWith(
   work: Promise<unknown>,
   code: ErrorCode,
   ...parts: readonly RegExp[]
-): Promise<void> {
-  await assert.rejects(work, (error) => {
-    assert.ok(error instanceof OnceflowError, String(error));
-    assert.equal(error.code, code, error.message);
-    for (const part of parts) assert.match(error.message, part);
-    return true;
-  });
+): Promise<OnceflowError> {
+  const error = await failureOf(() => work);
+  assert.equal(error.code, code, error.message);
+  for (const part of parts) assert.match(error.message, part);
+  return error;
 }

@@ -22,12 +22,13 @@ export interface FaultReport {
   readonly slowestMs: number;
   /** From the fault's end until every request is answered again. */
   readonly recoveryMs: number;
-  /** How much more memory the server has than before all faults. */
+  /** How much more memory the server has than before all faults; NaN where nobody tells. */
   readonly memoryMb: number;
   /** Statuses of values in the answers that were given. */
   readonly statuses: readonly string[];
 }
 
+/** The load, and how long each fault lasts. */
 export interface FaultOptions {
   readonly perSecond: number;
   /** How long each fault lasts. */
@@ -40,15 +41,21 @@ export async function redisFaults(options: FaultOptions): Promise<FaultReport[]>
   const persistent = ["--appendonly", "yes", "--appendfsync", "always"];
   let redis = await startRedis({ args: persistent });
   const { directory, port } = redis;
-  const proxy = await startTcpProxy(port);
-  await fill(redis.url);
-  const server = startServer({
-    REDIS_URL: `redis://127.0.0.1:${proxy.port}`,
-    ONCEFLOW_PREFIX: prefix,
-  });
-  const { fault, stop } = await watch(server, options);
+  const started: (() => Promise<unknown>)[] = [];
   const answersAll = (code: string) => (sample: Sample) => sample.code === code;
   try {
+    const proxy = await startTcpProxy(port);
+    started.push(proxy.stop);
+    await fill(redis.url);
+    const server = startServer({
+      REDIS_URL: `redis://127.0.0.1:${proxy.port}`,
+      ONCEFLOW_PREFIX: prefix,
+    });
+    started.push(server.kill);
+    const address = await server.listening();
+    const load = startLoad({ ...options, body, origin: () => address });
+    started.push(load.stop);
+    const fault = await watch(server, load, options);
     return [
       await fault("killed, and back with its data", async () => {
         await redis.kill();
@@ -81,8 +88,7 @@ export async function redisFaults(options: FaultOptions): Promise<FaultReport[]>
       await fault("filled again", () => fill(redis.url)),
     ];
   } finally {
-    await stop();
-    await proxy.stop();
+    for (const stop of started.reverse()) await stop();
     await redis.stop();
     await rm(directory, { recursive: true, force: true });
   }
@@ -91,10 +97,15 @@ export async function redisFaults(options: FaultOptions): Promise<FaultReport[]>
 /** The master dies, and then its successor hangs, while Sentinels watch. */
 export async function failovers(options: FaultOptions): Promise<FaultReport[]> {
   const set = await startSentinelSet();
-  await fill(set.url);
-  const server = startServer({ REDIS_URL: set.url, ONCEFLOW_PREFIX: prefix });
-  const { fault, stop } = await watch(server, options);
+  const started: (() => Promise<unknown>)[] = [set.stop];
   try {
+    await fill(set.url);
+    const server = startServer({ REDIS_URL: set.url, ONCEFLOW_PREFIX: prefix });
+    started.push(server.kill);
+    const address = await server.listening();
+    const load = startLoad({ ...options, body, origin: () => address });
+    started.push(load.stop);
+    const fault = await watch(server, load, options);
     const killed = await fault("its master was killed", async () => (await set.master()).kill());
     await set.untilOk();
     const master = await set.master();
@@ -102,8 +113,7 @@ export async function failovers(options: FaultOptions): Promise<FaultReport[]> {
     master.signal("SIGCONT");
     return [killed, hung];
   } finally {
-    await stop();
-    await set.stop();
+    for (const stop of started.reverse()) await stop();
   }
 }
 
@@ -130,14 +140,12 @@ const pass = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 /** So many answers in a row that are as they should be are a recovery. */
 const soundAnswers = 50;
 
-/** Loads a server; `fault` reports what became of the requests since it began. */
-async function watch(server: RunningServer, { perSecond }: FaultOptions) {
-  const address = await server.listening();
-  const load: Load = startLoad({ perSecond, body, origin: () => address });
+/** Waits until a server answers its load; the answer reports what becomes of requests in a fault. */
+async function watch(server: RunningServer, load: Load, { perSecond }: FaultOptions) {
   await until("it is warm", () => load.samples.length > 2 * perSecond, 20_000);
   const memoryBefore = memoryMb(server.child.pid);
 
-  async function fault(
+  return async function fault(
     name: string,
     happens: () => unknown,
     isSound: (sample: Sample) => boolean = ({ status }) => status === 200,
@@ -169,12 +177,5 @@ async function watch(server: RunningServer, { perSecond }: FaultOptions) {
         ),
       ],
     };
-  }
-  return {
-    fault,
-    async stop() {
-      await load.stop();
-      await server.kill();
-    },
   };
 }

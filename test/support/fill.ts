@@ -19,6 +19,7 @@ export interface FillRow {
   readonly eventTimeUs?: Int64;
 }
 
+/** What one run writes: its interval, rows and aggregates. */
 export interface FillOptions {
   readonly prefix: string;
   readonly start: string;

@@ -1,17 +1,7 @@
 /** Requests that are nearly right, from a seed, and what no answer to them may be. */
 import assert from "node:assert/strict";
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from "fastify";
-
-/** A generator of numbers from 0 up to 1 (mulberry32); the same for the same seed. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import { seeded } from "../../dev/seeded.ts";
 
 const words = [
   ...["__proto__", "constructor", "prototype", "toString", "hasOwnProperty", "valueOf", "then"],
@@ -29,7 +19,7 @@ const numbers = [
 
 /** Makes mutants of requests: of their JSON, of its bytes, of what stands around it. */
 function createMutator(seed: number, valid: readonly object[]) {
-  const random = randomOf(seed);
+  const random = seeded(seed);
   const below = (count: number) => Math.floor(random() * count);
   const pick = <T>(list: readonly T[]): T => list[below(list.length)] as T;
   const any = (): unknown =>

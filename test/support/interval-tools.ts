@@ -14,6 +14,7 @@ import type { Deployment } from "./deployment.ts";
 import { day, iso, writeOrder, writeTotals } from "./dependent-views.ts";
 import { startOwnWorker } from "./own-worker.ts";
 
+/** Runs work beside workers of its own, which end with it. */
 export type WithWorker = ReturnType<typeof workersOf>;
 
 /** Works in a deployment of one test, with a worker of the catalogue. */

@@ -3,6 +3,7 @@
  * and a latency counts from the time when its request was due.
  */
 import { Agent, request } from "node:http";
+import { percentile } from "../../bench/load.ts";
 
 /** What became of one request. */
 export interface Sample {
@@ -17,6 +18,7 @@ export interface Sample {
   readonly body: string;
 }
 
+/** A load that is under way. */
 export interface Load {
   /** All that has been answered so far, in the order of the answers. */
   readonly samples: readonly Sample[];
@@ -25,6 +27,7 @@ export interface Load {
   readonly stop: () => Promise<readonly Sample[]>;
 }
 
+/** What is sent, how often, and where to. */
 export interface LoadOptions {
   readonly perSecond: number;
   readonly body: unknown;
@@ -97,10 +100,10 @@ export function startLoad(options: LoadOptions): Load {
   };
 }
 
-/** The value below which the fraction `q` of the latencies lies, ms; NaN where there are none. */
+/** The latency that the fraction `q` of them does not exceed, ms; NaN where there are none. */
 export function quantileMs(samples: readonly Sample[], q: number): number {
-  const sorted = samples.map(({ latencyMs }) => latencyMs).sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? NaN;
+  const latenciesMs = Float64Array.from(samples, ({ latencyMs }) => latencyMs).sort();
+  return percentile({ latenciesMs }, q);
 }
 
 /** How many requests ended with each status and code, as `503 STORE_UNAVAILABLE`. */

@@ -3,12 +3,10 @@ import { MockActivityEnvironment } from "@temporalio/testing";
 import { DefaultLogger } from "@temporalio/worker";
 import { createOfflineActivities } from "../../activities/offline.ts";
 import { type Catalogue, viewNamed } from "../../engine/catalogue.ts";
-import { createLedger } from "../../store/ledger.ts";
-import { createOfflineStore } from "../../store/offline-store.ts";
-import { createOnlineStore } from "../../store/online-store.ts";
 import type { RedisConnection } from "../../store/redis.ts";
 import { type RunRef, slicesOf } from "../../workflows/contract.ts";
 
+/** Definitions, and where rows come from and go to. */
 export interface MaterializerOptions {
   readonly catalogue: Catalogue;
   readonly redis: RedisConnection;
@@ -21,18 +19,9 @@ let runs = 0;
 
 /** A worker's activities; two over one store are two workers. */
 export function createMaterializer(options: MaterializerOptions) {
-  const { catalogue, redis, prefix, dataDir, offlineDir } = options;
-  const activities = createOfflineActivities({
-    catalogue,
-    redis,
-    online: createOnlineStore(redis, { prefix }),
-    ledger: createLedger(redis, { prefix }),
-    offline: createOfflineStore({ root: offlineDir }),
-    sources: { dataDir },
-    tasks: {},
-    webhooks: {},
-    folders: { dataDir, offlineDir },
-  });
+  const { catalogue, redis, ...own } = options;
+  const settings = { ...own, sources: {}, webhooks: {} };
+  const activities = createOfflineActivities({ catalogue, redis, settings });
   // Attempts that fail on purpose would fill the report.
   const environment = new MockActivityEnvironment({}, { logger: new DefaultLogger("ERROR") });
 

@@ -1,6 +1,6 @@
 /**
  * A primary process and two workers, each with metrics of its own, served as one. A worker counts
- * as many requests as its number, and blocks its event loop where it is told to.
+ * as many requests as its number, and blocks its event loop where it is told to, as it says before.
  */
 import cluster from "node:cluster";
 import { once } from "node:events";
@@ -10,18 +10,22 @@ import { clusterMetrics, startMetrics, tellMetrics } from "../../serving/metrics
 if (cluster.isPrimary) {
   const workers = [cluster.fork(), cluster.fork()];
   await Promise.all(workers.map((worker) => once(worker, "online")));
-  const registry = clusterMetrics(cluster, 300);
+  /** So long a scrape waits for a worker that does not answer. */
+  const withinMs = 300;
+  const registry = clusterMetrics(cluster, withinMs);
   const { url } = await startMetrics({ registry, port: 0, host: "127.0.0.1" });
   process.on("message", ({ kill, block }: { kill?: number; block?: number }) => {
     const worker = workers[(kill ?? block ?? 0) - 1];
-    if (kill === undefined) worker?.send("block");
-    else {
+    if (kill === undefined) {
+      worker?.on("message", (said) => said === "blocked" && process.send?.("blocked"));
+      worker?.send("block");
+    } else {
       worker?.once("exit", () => process.send?.("killed"));
       worker?.process.kill("SIGKILL");
     }
   });
   process.on("disconnect", () => process.exit(0));
-  process.send?.({ url });
+  process.send?.({ url, withinMs });
 } else {
   const registry = new Registry();
   const registers = [registry];
@@ -30,6 +34,9 @@ if (cluster.isPrimary) {
   new Gauge({ name: "processes", help: "…", registers }).set(1);
   tellMetrics(registry);
   process.on("message", (message) => {
-    while (message === "block");
+    if (message !== "block") return;
+    process.send?.("blocked", () => {
+      for (;;);
+    });
   });
 }

@@ -23,6 +23,7 @@ const codec = createRowCodec(stored.columns);
 const decode = codec.decoder(["text", "n"]);
 /** How many entities there are, named `user-0` and so on. */
 export const entities = 4_000;
+/** Rows of a batch that is whole. */
 export const rowsPerBatch = 300;
 /** Names the set of aggregates. */
 export const set = "5e";

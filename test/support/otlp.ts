@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 
+/** A span as OTLP has it in JSON; ids are hexadecimal, times nanoseconds since 1970. */
 export interface ReceivedSpan {
   readonly traceId: string;
   readonly spanId: string;
@@ -13,6 +14,7 @@ export interface ReceivedSpan {
   readonly status: { readonly code?: number };
 }
 
+/** A receiver that listens on a free port of 127.0.0.1. */
 export interface OtlpReceiver {
   readonly url: string;
   readonly spans: readonly ReceivedSpan[];
@@ -21,6 +23,7 @@ export interface OtlpReceiver {
   readonly stop: () => Promise<void>;
 }
 
+/** Starts a receiver that takes all it is sent. */
 export async function startOtlpReceiver(): Promise<OtlpReceiver> {
   const spans: ReceivedSpan[] = [];
   const bodies: string[] = [];

@@ -6,9 +6,6 @@ import { heartbeatMs } from "../../activities/run-context.ts";
 import type { Task } from "../../activities/tasks/task.ts";
 import type { Catalogue } from "../../engine/catalogue.ts";
 import { deploymentOf, type Settings, versioningOf } from "../../settings.ts";
-import { createLedger } from "../../store/ledger.ts";
-import { createOfflineStore } from "../../store/offline-store.ts";
-import { createOnlineStore } from "../../store/online-store.ts";
 import { connectRedis } from "../../store/redis.ts";
 import { queuesOf } from "../../workflows/contract.ts";
 
@@ -28,15 +25,7 @@ export async function startOwnWorker(
     maxConcurrentActivityTaskExecutions: 2,
     maxHeartbeatThrottleInterval: heartbeatMs,
     activities: createOfflineActivities({
-      catalogue,
-      redis,
-      online: createOnlineStore(redis, settings),
-      ledger: createLedger(redis, settings),
-      offline: createOfflineStore({ root: settings.offlineDir }),
-      sources: { dataDir: settings.dataDir },
-      tasks,
-      folders: settings,
-      webhooks: settings.webhooks,
+      ...{ catalogue, redis, settings, tasks },
       build: deploymentOf(settings),
     }),
     ...versioningOf(settings),

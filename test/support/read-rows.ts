@@ -13,6 +13,7 @@ export interface DecodedRow {
   readonly values: Value[];
 }
 
+/** Rows of each read in the order of its keys, null where there is none, and the bytes of all. */
 export async function readDecoded(
   store: Pick<OnlineStore, "readRows">,
   reads: readonly (RowRead & { readonly decode: RowDecoder })[],

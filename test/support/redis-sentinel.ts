@@ -12,6 +12,7 @@ import { until } from "./until.ts";
 
 const name = "onceflow";
 
+/** A master with replicas, and the Sentinels that watch it. */
 export interface SentinelSet {
   /** `redis+sentinel://`, naming all Sentinels. */
   readonly url: string;
@@ -32,6 +33,7 @@ export interface SentinelSet {
   readonly stop: () => Promise<void>;
 }
 
+/** Starts a master, three replicas and three Sentinels, and waits until they know each other. */
 export async function startSentinelSet(): Promise<SentinelSet> {
   const args = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
   const first = await startRedis({ args });

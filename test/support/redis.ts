@@ -5,10 +5,11 @@ import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
+import { isFreePort, retryPorts } from "../../dev/processes.ts";
+import { OnceflowError } from "../../engine/errors.ts";
 
 /** A redis-server that the test started and may do anything to. */
 export interface RedisServer {
@@ -28,13 +29,19 @@ export interface RedisServer {
 export async function startRedis(
   options: { readonly port?: number; readonly args?: readonly string[] } = {},
 ): Promise<RedisServer> {
-  const port = options.port ?? (await freePort());
+  const { port, args = [] } = options;
+  if (port !== undefined) return startAt(port, args);
+  return retryPorts(async () => startAt(await freePort(), args));
+}
+
+/** @throws SETUP_FAILED with what it said; `portTaken` tells that another listens there. */
+async function startAt(port: number, args: readonly string[]): Promise<RedisServer> {
   const directory = await mkdtemp(join(tmpdir(), "onceflow-redis-"));
   const server = spawn(
     "redis-server",
     [
       ...["--port", `${port}`, "--bind", "127.0.0.1", "--dir", directory],
-      ...["--save", "", "--appendonly", "no", ...(options.args ?? [])],
+      ...["--save", "", "--appendonly", "no", ...args],
     ],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
@@ -43,7 +50,13 @@ export async function startRedis(
     rmSync(directory, { recursive: true, force: true });
   };
   process.once("exit", endWithTests);
-  await untilReady(server);
+  try {
+    await untilReady(server);
+  } catch (error) {
+    process.off("exit", endWithTests);
+    endWithTests();
+    throw error;
+  }
   async function kill(): Promise<void> {
     if (server.exitCode !== null || server.signalCode !== null) return;
     const ended = once(server, "exit");
@@ -72,14 +85,17 @@ export interface TestRedis {
   readonly stop: () => Promise<void>;
 }
 
+/** A server of the file's own on 127.0.0.1, without TLS, whatever REDIS_URL says. */
+export async function ownRedis(): Promise<TestRedis> {
+  const { url, stop } = await startRedis();
+  return { url, prefix: randomPrefix(), stop };
+}
+
 /** REDIS_URL under a random prefix where it is set, else a server of the file's own. */
 export async function testRedis(): Promise<TestRedis> {
+  const shared = process.env["REDIS_URL"] ?? "";
+  if (shared === "") return ownRedis();
   const prefix = randomPrefix();
-  const shared = process.env["REDIS_URL"];
-  if (shared === undefined) {
-    const { url, stop } = await startRedis();
-    return { url, prefix, stop };
-  }
   return {
     url: shared,
     prefix,
@@ -120,27 +136,21 @@ export async function scanKeys(client: Redis, prefix: string): Promise<string[]>
   return [...keys].sort();
 }
 
+/** Ports that this process has chosen: a server may be about to listen on them. */
+const chosenPorts = new Set<number>();
+
 /**
- * A port that nothing listens on, nor on the one 10000 above, where a node of a Cluster has its bus.
- * Both lie below those that the kernel gives to connections, which could take one meanwhile.
+ * A port that nothing listens on, nor on the one 10000 above, where a node of a Cluster has its bus;
+ * it has not been given before. Both lie below those that the kernel gives to connections, and so
+ * below those of `findFreePorts`: a connection could take one while no server listens.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(10_000, 20_000);
-    if ((await isFree(port)) && (await isFree(port + 10_000))) return port;
+    if (chosenPorts.has(port)) continue;
+    chosenPorts.add(port);
+    if ((await isFreePort(port)) && (await isFreePort(port + 10_000))) return port;
   }
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer().listen(port, "127.0.0.1");
-  try {
-    await once(server, "listening");
-  } catch {
-    return false;
-  }
-  server.close();
-  await once(server, "close");
-  return true;
 }
 
 function untilReady(server: ChildProcess): Promise<void> {
@@ -151,6 +161,12 @@ function untilReady(server: ChildProcess): Promise<void> {
       if (output.includes("Ready to accept connections")) resolve();
     });
     server.once("error", reject);
-    server.once("exit", () => reject(new Error(`redis-server did not start:\n${output}`)));
+    server.once("exit", () =>
+      reject(
+        new OnceflowError("SETUP_FAILED", `redis-server did not start:\n${output}`, {
+          portTaken: /address already in use/i.test(output),
+        }),
+      ),
+    );
   });
 }

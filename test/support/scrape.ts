@@ -7,6 +7,7 @@ export interface Sample {
   readonly value: number;
 }
 
+/** All that a scrape holds. */
 export interface Scrape {
   readonly samples: readonly Sample[];
   /** Kind by name, of every metric, also of one that has no sample yet. */

@@ -3,7 +3,10 @@ import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
 
 /** A server process, or the first of several. */
 export interface RunningServer {
@@ -14,19 +17,29 @@ export interface RunningServer {
   readonly exit: Promise<number | null>;
   /** The address that it says it listens on; fails where it ends first. */
   readonly listening: () => Promise<string>;
-  /** Pids of the processes that it has started. */
+  /** Pids of the processes that it has started; needs `hasProc`. */
   readonly workers: () => number[];
   readonly kill: () => Promise<void>;
 }
 
-/** Starts server.ts, on any free port, in one process unless the arguments say otherwise. */
+/** Another program than server.ts of this repository in one process. */
+export interface ServerProgram {
+  /** An executable; Node with tsx unless given. */
+  readonly command?: string;
+  readonly args?: readonly string[];
+  readonly cwd?: string;
+}
+
+/** Starts a server on any free port; it ends with the tests at the latest. */
 export function startServer(
   env: Readonly<Record<string, string>>,
-  args: readonly string[] = ["server.ts", "--processes", "1"],
+  { command, args = ["server.ts", "--processes", "1"], cwd = root }: ServerProgram = {},
 ): RunningServer {
-  const child = spawn(process.execPath, ["--import", "tsx", ...args], {
-    env: { ...process.env, PORT: "0", ...env },
-  });
+  const child = spawn(
+    command ?? process.execPath,
+    command === undefined ? ["--import", "tsx", ...args] : args,
+    { cwd, env: { ...process.env, PORT: "0", ...env } },
+  );
   const endWithTests = () => child.kill("SIGKILL");
   process.once("exit", endWithTests);
   let [out, errors] = ["", ""];
@@ -45,7 +58,7 @@ export function startServer(
       for (;;) {
         const match = /^onceflow http listening on (http:\S+)\n/m.exec(out);
         if (match?.[1] !== undefined) return match[1];
-        if (child.exitCode !== null) assert.fail(errors);
+        if (child.exitCode !== null || child.signalCode !== null) assert.fail(errors);
         await Promise.race([once(child.stdout, "data"), once(child, "exit")]);
       }
     },
@@ -61,8 +74,12 @@ export function startServer(
   };
 }
 
-/** Resident memory of a process, MB. */
+/** Whether the system tells of processes as Linux does. */
+export const hasProc = existsSync("/proc/self");
+
+/** Resident memory of a process, MB; NaN where the system does not tell. */
 export function memoryMb(pid: number | undefined): number {
+  if (!hasProc) return NaN;
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
 }

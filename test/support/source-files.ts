@@ -7,7 +7,6 @@ import type pl from "nodejs-polars";
 import { columnNamesOf, heightOf, toColumns, valueAt } from "../../engine/compile/frame.ts";
 import type { Source } from "../../engine/definitions.ts";
 import type { Value } from "../../engine/dtypes.ts";
-import { OnceflowError } from "../../engine/errors.ts";
 import { type Interval, interval } from "../../engine/interval.ts";
 import { readChunks, type ReadOptions } from "../../store/scan.ts";
 import type { SourceFile } from "../../store/source-files.ts";
@@ -62,15 +61,4 @@ export function valuesOf(frame: pl.DataFrame): Record<string, Value[]> {
       return [name, column === undefined ? [] : rows.map((row) => valueAt(column, row))];
     }),
   );
-}
-
-/** The coded error that something fails with. */
-export async function failureOf(run: () => unknown): Promise<OnceflowError> {
-  try {
-    await run();
-  } catch (error) {
-    if (error instanceof OnceflowError) return error;
-    throw error;
-  }
-  throw new Error("nothing failed");
 }

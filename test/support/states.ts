@@ -11,6 +11,7 @@ import { toSeries } from "../../engine/compile/frame.ts";
 import { type Dtype, dtypes, type Value } from "../../engine/dtypes.ts";
 import { columnNode } from "./parity.ts";
 
+/** Every aggregate of the table. */
 export const aggregateNames = Object.keys(aggregates) as readonly AggregateName[];
 
 /** An aggregate over inputs of one dtype that it takes. */
@@ -58,6 +59,7 @@ export async function polarsStates(
   return (await states?.(pl.DataFrame([toSeries("x", dtype, values)]))) ?? new Map();
 }
 
+/** What an aggregate makes of a state. */
 export function valueOfState({ name, dtype }: AggregateCase, state: State): Value {
   return aggregateOf(name).value(state, dtype);
 }

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 
+/** A proxy that listens on a free port of 127.0.0.1. */
 export interface TcpProxy {
   readonly port: number;
   /** Connections that were made to it so far. */

@@ -21,6 +21,7 @@ export const treeColumns: readonly ColumnNode[] = dtypes.flatMap((dtype) => [
   columnNode(`b_${dtype}`, dtype),
 ]);
 
+/** What its leaves read beside them: an aggregate of each dtype that one can have. */
 export const treeAggregates: readonly AggregateNode[] = [
   aggregateNode("int64"),
   aggregateNode("float64"),

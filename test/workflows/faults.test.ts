@@ -6,7 +6,7 @@ import { Redis } from "ioredis";
 import { withRedis } from "../../cli/context.ts";
 import { connectRuns } from "../../cli/temporal.ts";
 import { writeBadges } from "../../dev/example-data.ts";
-import { silentProgress } from "../../dev/progress.ts";
+import { silentProgress } from "../../cli/progress.ts";
 import { startTemporal } from "../../dev/temporal.ts";
 import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import type { Settings } from "../../settings.ts";
