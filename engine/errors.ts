@@ -324,7 +324,7 @@ export function messageOf(thrown: unknown): string {
 }
 
 /** The candidate closest to `name` by edit distance, or undefined where none is near. */
-export function closest(name: string, candidates: Iterable<string>): string | undefined {
+function closest(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {

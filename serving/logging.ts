@@ -61,7 +61,7 @@ export function createLogger({ level, stream = process.stderr, details = false }
 }
 
 /** A text without what is secret by its form, and in one line for whoever splits it. */
-export function withoutSecrets(text: string): string {
+function withoutSecrets(text: string): string {
   return text
     .replaceAll(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/@"\\]*@/gi, "$1…@")
     .replaceAll(/\b(Bearer|Basic) +[^\s",\\]+/gi, "$1 …")

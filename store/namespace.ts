@@ -44,7 +44,7 @@ export interface NamespaceReport {
   readonly memoryBytes: number | null;
 }
 
-export const epochSize = 8;
+const epochSize = 8;
 const epochPattern = /^[0-9a-f]{16}$/;
 const leastBuckets = 16;
 const mostBuckets = 2 ** 24;
