@@ -1,6 +1,6 @@
 /**
  * Gives an answer its form: objects for callers in this process and for Temporal, or JSON text for
- * HTTP. Text is put together from pieces that are made once for a list of features, since
+ * HTTP. JSON is put together from pieces that are made once for a list of features, since
  * `JSON.stringify` over an object of so many members takes most of a request's time.
  */
 import type { Dtype, Value } from "../engine/dtypes.ts";
@@ -101,9 +101,21 @@ function notesOf({ violations, errors }: AnswerTable): Pick<ColumnAnswer, "viola
   };
 }
 
-/** The same as `JSON.stringify` of the answer in that form. */
-export function answerText(table: AnswerTable, form: AnswerForm): string {
-  return headText(table.head) + (form === "rows" ? rowsText(table) : columnsText(table));
+/**
+ * The answer in that form as JSON. It is ASCII alone, since to measure and encode other text takes
+ * as long as to write it.
+ */
+export function answerJson(table: AnswerTable, form: AnswerForm): Buffer {
+  const text = headText(table.head) + (form === "rows" ? rowsText(table) : columnsText(table));
+  return Buffer.from(text, "latin1");
+}
+
+/** As `JSON.stringify`, other characters than ASCII escaped. */
+function jsonText(value: unknown): string {
+  return JSON.stringify(value).replace(
+    /[\u0080-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 const headTexts = new WeakMap<AnswerHead, string>();
@@ -111,7 +123,7 @@ const headTexts = new WeakMap<AnswerHead, string>();
 function headText(head: AnswerHead): string {
   let text = headTexts.get(head);
   if (text === undefined) {
-    text = JSON.stringify(head).slice(0, -1);
+    text = jsonText(head).slice(0, -1);
     headTexts.set(head, text);
   }
   return text;
@@ -119,7 +131,7 @@ function headText(head: AnswerHead): string {
 
 /** What is made once for a list of features. */
 interface Pieces {
-  /** `"name":` of each feature. */
+  /** `"name":` of each feature, with a comma before all but the first. */
   readonly labels: readonly string[];
   /** An object with all features as members, in order; to fill one is faster than to build it. */
   readonly createRecord: <T>() => Record<string, T>;
@@ -133,7 +145,7 @@ function piecesOf(names: readonly string[]): Pieces {
     // Names come from the catalogue, which refuses those that objects inherit.
     const empty = Object.fromEntries(names.map((name) => [name, null]));
     made = {
-      labels: names.map((name) => `${JSON.stringify(name)}:`),
+      labels: names.map((name, place) => `${place === 0 ? "" : ","}${jsonText(name)}:`),
       createRecord: <T>() => ({ ...empty }) as Record<string, T>,
     };
     pieces.set(names, made);
@@ -152,17 +164,19 @@ function rowsText(table: AnswerTable): string {
   const { labels } = piecesOf(names);
   const timeOf = timeFormat(table);
   const members = (textOf: (place: number) => string): string => {
-    const list = new Array<string>(width);
-    for (let place = 0; place < width; place++)
-      list[place] = (labels[place] as string) + textOf(place);
-    return list.join(",");
+    const list = new Array<string>(2 * width);
+    for (let place = 0; place < width; place++) {
+      list[2 * place] = labels[place] as string;
+      list[2 * place + 1] = textOf(place);
+    }
+    return list.join("");
   };
   const rows = new Array<string>(entities.length);
   let rest = "";
   for (let row = 0; row < entities.length; row++) {
     const entity = entities[row];
     const start = row * width;
-    let text = entity === undefined ? "{" : `{"entity":${JSON.stringify(entity)},`;
+    let text = entity === undefined ? "{" : `{"entity":${jsonText(entity)},`;
     text += `"features":{${members((place) =>
       valueText(dtypes[place] as Dtype, values[start + place] as Value),
     )}`;
@@ -175,8 +189,8 @@ function rowsText(table: AnswerTable): string {
     text += rest;
     const violations = table.violations.get(row);
     const errors = table.errors.get(row);
-    if (violations !== undefined) text += `,"violations":${JSON.stringify(violations)}`;
-    if (errors !== undefined) text += `,"errors":${JSON.stringify(errors)}`;
+    if (violations !== undefined) text += `,"violations":${jsonText(violations)}`;
+    if (errors !== undefined) text += `,"errors":${jsonText(errors)}`;
     rows[row] = `${text}}`;
   }
   return `,"results":[${rows.join(",")}]}`;
@@ -215,11 +229,11 @@ function columnsText(table: AnswerTable): string {
     lists.times.push(times);
     lists.ages.push(ages);
   }
-  const notes = JSON.stringify(notesOf(table)).slice(1);
+  const notes = jsonText(notesOf(table)).slice(1);
   const listsText = (each: readonly string[]): string => `[[${each.join("],[")}]]`;
   return (
-    `,"entities":${JSON.stringify(entities.map((entity) => entity ?? null))}` +
-    `,"features":${JSON.stringify(names)},"values":${listsText(lists.values)}` +
+    `,"entities":${jsonText(entities.map((entity) => entity ?? null))}` +
+    `,"features":${jsonText(names)},"values":${listsText(lists.values)}` +
     `,"statuses":${listsText(lists.said)},"event_times":${listsText(lists.times)}` +
     `,"ages":${listsText(lists.ages)}${notes === "}" ? "" : ","}${notes}`
   );
@@ -237,7 +251,7 @@ function valueText(dtype: Dtype, value: Value): string {
   if (typeof value === "number" && dtype !== "timestamp" && Number.isFinite(value))
     return value === 0 && Object.is(value, -0) ? '"-0"' : `${value}`;
   if (typeof value === "boolean") return value ? "true" : "false";
-  return JSON.stringify(toJson(dtype, value));
+  return jsonText(toJson(dtype, value));
 }
 
 /** An event time as text and as an age, each plain and as JSON. */

@@ -179,11 +179,11 @@ export function buildApp(options: AppOptions): FastifyInstance {
   const { limited, refuseEarly, counters } = createLoadLimiter(options.load);
   metrics?.watchLoad(counters);
   const answerFeatures: RouteHandlerMethod = async (request, reply) => {
-    const text = await limited(request, reply, (isUnwanted) =>
-      lookup.answerText(request.body, isUnwanted),
+    const json = await limited(request, reply, (isUnwanted) =>
+      lookup.answerJson(request.body, isUnwanted),
     );
     await endOfTurn();
-    return reply.type("application/json; charset=utf-8").send(text);
+    return reply.type("application/json; charset=utf-8").send(json);
   };
   registerGuards(app, { catalogue, access: options.access, replyMs: limits.replyMs });
   const routes: readonly Route[] = [

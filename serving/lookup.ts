@@ -13,7 +13,7 @@ import { createLedger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
 import type { AnswerHead, AnswerTable, ColumnAnswer, FeatureAnswer } from "./answer.ts";
-import { type AnswerForm, answerInColumns, answerInRows, answerText } from "./answer-form.ts";
+import { type AnswerForm, answerInColumns, answerInRows, answerJson } from "./answer-form.ts";
 import { cancelled, type IsUnwanted } from "./cancellation.ts";
 import { computeRows } from "./compute.ts";
 import type { BindingExplanation, Explanation } from "./explain.ts";
@@ -99,8 +99,8 @@ export interface Lookup {
     (request: ColumnRequest): Promise<ColumnAnswer>;
     (request: unknown): Promise<FeatureAnswer>;
   };
-  /** The same answer as JSON text. Throws likewise, and REQUEST_CANCELLED where it is unwanted. */
-  readonly answerText: (request: unknown, isUnwanted?: IsUnwanted) => Promise<string>;
+  /** The same answer as JSON. Throws likewise, and REQUEST_CANCELLED where it is unwanted. */
+  readonly answerJson: (request: unknown, isUnwanted?: IsUnwanted) => Promise<Buffer>;
   /** Says where each output of a request comes from, and what reading it cost. Throws likewise. */
   readonly explain: (request: unknown) => Promise<Explanation>;
   /** Whether Redis answers now and what is current was read. Never rejects. */
@@ -254,7 +254,7 @@ export function createLookup({
       counted(request, (table, form) =>
         form === "rows" ? answerInRows(table) : answerInColumns(table),
       )) as Lookup["answer"],
-    answerText: (request, isUnwanted) => counted(request, answerText, isUnwanted),
+    answerJson: (request, isUnwanted) => counted(request, answerJson, isUnwanted),
     explain,
     ready,
     async refresh() {

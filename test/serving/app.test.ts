@@ -202,7 +202,7 @@ describe("HTTP application", () => {
     it(`hides the cause of a ${cause.name} nobody expected from the client and logs it`, async () => {
       const broken = buildApp({
         catalogue: example.catalogue,
-        lookup: { ...lookup, answerText: () => Promise.reject(cause) },
+        lookup: { ...lookup, answerJson: () => Promise.reject(cause) },
         logStream: { write: (line) => void log.push(line) },
         logDetails: true,
       });

@@ -163,7 +163,7 @@ describe("logs", () => {
   function failing(logDetails: boolean): FastifyInstance {
     const cause = new Error(canary.id);
     const error = new TypeError(`cannot use ${canary.id}\n    at ${canary.id}`, { cause });
-    const broken = { ...lookup, answerText: () => Promise.reject(error) };
+    const broken = { ...lookup, answerJson: () => Promise.reject(error) };
     return buildApp({ catalogue, lookup: broken, log: "debug", logStream, logDetails });
   }
 

@@ -103,12 +103,12 @@ describe("metrics", () => {
 
   it("tell how many requests are worked on and wait", async () => {
     let answer: () => void = () => undefined;
-    const answered = new Promise<string>((resolve) => (answer = () => resolve("{}")));
+    const answered = new Promise<Buffer>((resolve) => (answer = () => resolve(Buffer.from("{}"))));
     const { catalogue } = example;
     const own = createMetrics(catalogue);
     const slow = buildApp({
       ...{ catalogue, metrics: own, log: "silent", load: { concurrency: 1, deadlineMs: 60_000 } },
-      lookup: { ...lookup, answerText: () => answered },
+      lookup: { ...lookup, answerJson: () => answered },
     });
     const asked = [1, 2].map(() => slow.inject({ method: "POST", url: "/v1/features" }));
     const value = async (name: string) => parseScrape(await own.registry.metrics()).value(name);

@@ -154,7 +154,7 @@ describe("overload of a server", function () {
 
   it("limits what asks for features, not whether the process is ready", async () => {
     const lookup = {
-      answerText: () => new Promise<never>(() => undefined),
+      answerJson: () => new Promise<never>(() => undefined),
       ready: async () => ready,
     };
     const ready = { ready: true, views: [] };
