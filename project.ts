@@ -18,7 +18,7 @@ export function loadProject(env: NodeJS.ProcessEnv = process.env): Promise<Catal
 }
 
 /** The path of the module that exports the modules of features. @throws CONFIG_INVALID */
-export function findFeatures({ ONCEFLOW_FEATURES = "" }: NodeJS.ProcessEnv): string {
+function findFeatures({ ONCEFLOW_FEATURES = "" }: NodeJS.ProcessEnv): string {
   if (ONCEFLOW_FEATURES !== "") {
     const path = resolve(ONCEFLOW_FEATURES);
     if (existsSync(path)) return path;

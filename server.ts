@@ -16,6 +16,7 @@ import {
   readAccess,
 } from "./serving/auth/settings.ts";
 import { createFailureLog } from "./serving/failure-log.ts";
+import { environmentOf } from "./serving/environment.ts";
 import { createLogger } from "./serving/logging.ts";
 import { createLookup } from "./serving/lookup.ts";
 import { createMetrics } from "./serving/metrics.ts";
@@ -51,6 +52,7 @@ at once.
 Environment:
   REDIS_URL        redis://127.0.0.1:6379
   ONCEFLOW_PREFIX  onceflow; key prefix in Redis
+  ONCEFLOW_FEATURES  module of the features (features/index.ts or .js of the project)
 ${accessHelp}
   PORT             8080; 0 takes any free port
   ONCEFLOW_READY   filled; when /readyz answers 200: ${readyRules.join(", ")}
@@ -73,31 +75,23 @@ interface Configuration extends Settings {
 }
 
 /** @throws CONFIG_INVALID */
-function readConfiguration(env: NodeJS.ProcessEnv, processes: string): Configuration {
-  const refuse = (name: string, wanted: string) =>
-    new OnceflowError("CONFIG_INVALID", `${name} is "${env[name]}"; ${wanted}.`, { name });
-  const whole = (name: string, fallback: number, from: number, to: number): number => {
-    const text = env[name] || String(fallback);
-    if (/^\d{1,7}$/.test(text) && Number(text) >= from && Number(text) <= to) return Number(text);
-    throw refuse(name, `give a number from ${from} to ${to}`);
-  };
-  const access = readAccess(env, process.argv);
-  if (!/^[1-9]\d{0,2}$/.test(processes))
-    throw new OnceflowError(
-      "CONFIG_INVALID",
-      `--processes is "${processes}"; give a number from 1 to 999.`,
-    );
+function readConfiguration(env: NodeJS.ProcessEnv, options: Options): Configuration {
+  const { whole } = environmentOf(env);
+  const { concurrency, deadlineMs } = defaultLoadLimits;
+  const access = readAccess(env, options);
+  const { processes } = options;
+  const { whole: wholeOption } = environmentOf({ "--processes": processes });
   return {
     ...readSettings(env),
     access,
     host: access.host,
-    port: whole("PORT", 8080, 0, 65_535),
-    processes: Number(processes),
+    port: whole("PORT", 8080, { from: 0, to: 65_535 }),
+    processes: wholeOption("--processes", availableParallelism(), { from: 1, to: 999 }),
     load: {
-      concurrency: whole("ONCEFLOW_CONCURRENCY", defaultLoadLimits.concurrency, 1, 10_000),
-      deadlineMs: whole("ONCEFLOW_DEADLINE_MS", defaultLoadLimits.deadlineMs, 10, 60_000),
+      concurrency: whole("ONCEFLOW_CONCURRENCY", concurrency, { from: 1, to: 10_000 }),
+      deadlineMs: whole("ONCEFLOW_DEADLINE_MS", deadlineMs, { from: 10, to: 60_000 }),
     },
-    drainMs: 1000 * whole("ONCEFLOW_DRAIN_SECONDS", 5, 0, 300),
+    drainMs: 1000 * whole("ONCEFLOW_DRAIN_SECONDS", 5, { from: 0, to: 300 }),
   };
 }
 
@@ -165,6 +159,13 @@ async function serve(configuration: Configuration): Promise<void> {
     log: logLevel,
     isClosing: () => isClosing,
   });
+  /** Where others serve already, one that finds no Redis serves what it can, and waits for it. */
+  const unlessLater = (read: Promise<void>) =>
+    read.catch((error: unknown) => {
+      const isDown = error instanceof OnceflowError && error.code === "STORE_UNAVAILABLE";
+      if (!isDown || !ownProcess.isLater()) throw error;
+      app.log.warn(`starts without the store: ${error.message}`);
+    });
   const close = async (): Promise<void> => {
     // What is still open then does not keep the process.
     setTimeout(() => process.exit(1), endWithinSeconds.server * 1000).unref();
@@ -185,7 +186,7 @@ async function serve(configuration: Configuration): Promise<void> {
     process.exit();
   };
   try {
-    await Promise.all([lookup.refresh(), access.refresh()]);
+    await Promise.all([lookup.refresh(), access.refresh()].map(unlessLater));
     if (cluster.isPrimary) await serveMetrics(configuration, metrics.registry);
     else tellMetrics(metrics.registry);
     const address = await app.listen({ host, port }).catch((error: unknown) => {
@@ -232,12 +233,20 @@ function lineOf(error: unknown): string {
   return `${code} ${messageOf(error).replaceAll(/\s*\n\s*/g, " ")}\n`;
 }
 
+/** What the command line says. */
+interface Options {
+  /** As it was given; checked with the variables. */
+  readonly processes: string;
+  readonly insecure: boolean;
+  readonly help: boolean;
+}
+
 /** @throws CONFIG_INVALID */
-function readOptions() {
+function readOptions(): Options {
   const options = {
     processes: { type: "string", default: String(availableParallelism()) },
     [insecureFlag.slice(2)]: { type: "boolean" },
-    help: { type: "boolean", short: "h", default: false },
+    help: { type: "boolean", short: "h" },
   } as const;
   const args = process.argv.slice(2);
   const { values, positionals } = parseArgs({ args, options, strict: false });
@@ -247,14 +256,23 @@ function readOptions() {
       "CONFIG_INVALID",
       `there is no option "${unknown === undefined ? positionals[0] : `--${unknown}`}"; see --help.`,
     );
-  return { processes: String(values.processes), wantsHelp: values.help === true };
+  const flag = (name: string): boolean => {
+    const { [name]: given = false } = values;
+    if (typeof given === "boolean") return given;
+    throw new OnceflowError("CONFIG_INVALID", `--${name} takes no value; see --help.`);
+  };
+  return {
+    processes: String(values["processes"]),
+    insecure: flag(insecureFlag.slice(2)),
+    help: flag("help"),
+  };
 }
 
 try {
-  const { processes, wantsHelp } = readOptions();
-  if (wantsHelp) process.stdout.write(help);
+  const options = readOptions();
+  if (options.help) process.stdout.write(help);
   else {
-    const configuration = readConfiguration(process.env, processes);
+    const configuration = readConfiguration(process.env, options);
     const isOne = cluster.isWorker || configuration.processes === 1;
     await (isOne ? serve : supervise)(configuration);
   }

@@ -1,6 +1,7 @@
 /** What the composition roots read from the environment, in one place. */
 import { resolve } from "node:path";
 import { OnceflowError } from "./engine/errors.ts";
+import { type Environment, environmentOf } from "./serving/environment.ts";
 import { type ReadyRule, readyRules } from "./serving/readiness.ts";
 
 /** How much the processes log: lines of this level and of those after it. */
@@ -81,8 +82,8 @@ export const endWithinSeconds = { server: 9, worker: 20 } as const;
  * @throws CONFIG_INVALID naming the variable
  */
 export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
-  // An empty variable means the same as none: shells and compose files set many so.
-  const text = (name: string, fallback: string) => env[name] || fallback;
+  const environment = environmentOf(env);
+  const { text, whole, oneOf, flag } = environment;
   return {
     redisUrl: text("REDIS_URL", "redis://127.0.0.1:6379"),
     prefix: text("ONCEFLOW_PREFIX", "onceflow"),
@@ -91,14 +92,17 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
     queue: text("ONCEFLOW_QUEUE", "onceflow"),
     dataDir: resolve(text("ONCEFLOW_DATA", ".onceflow/data")),
     offlineDir: resolve(text("ONCEFLOW_OFFLINE", ".onceflow/offline")),
-    sources: readSources(text("ONCEFLOW_SOURCES", "{}")),
+    sources: readSources(environment),
     webhooks: readWebhooks(text("ONCEFLOW_WEBHOOKS", "{}")),
-    build: readBuild(text("ONCEFLOW_BUILD", "")),
-    key: readKey(text("ONCEFLOW_KEY", "")),
-    logLevel: readLogLevel(text("ONCEFLOW_LOG", "warn")),
-    logDetails: readFlag("ONCEFLOW_LOG_DETAILS", text("ONCEFLOW_LOG_DETAILS", "false")),
-    readyRule: readReadyRule(text("ONCEFLOW_READY", "filled")),
-    metricsPort: readMetricsPort(text("ONCEFLOW_METRICS_PORT", "")),
+    build: readBuild(environment),
+    key: readKey(text("ONCEFLOW_KEY", undefined)),
+    logLevel: oneOf("ONCEFLOW_LOG", "warn", logLevels),
+    logDetails: flag("ONCEFLOW_LOG_DETAILS"),
+    readyRule: oneOf("ONCEFLOW_READY", "filled", readyRules),
+    metricsPort: whole("ONCEFLOW_METRICS_PORT", undefined, {
+      ...{ from: 0, to: 65_535 },
+      or: ", 0 for any port, or nothing for no metrics",
+    }),
     metricsHost: text("ONCEFLOW_METRICS_HOST", "127.0.0.1"),
   };
 }
@@ -124,63 +128,22 @@ export function versioningOf(settings: Pick<Settings, "queue" | "build">) {
   } as const;
 }
 
-function readBuild(text: string): string | undefined {
-  if (text === "") return undefined;
-  if (/^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$/.test(text)) return text;
-  throw new OnceflowError(
-    "CONFIG_INVALID",
-    `ONCEFLOW_BUILD is "${text.slice(0, 60)}"; give up to 100 letters, digits, "_", "-" and ".", such as a commit.`,
-    { name: "ONCEFLOW_BUILD" },
+function readBuild({ text, refuse }: Environment): string | undefined {
+  const build = text("ONCEFLOW_BUILD", undefined);
+  if (build === undefined || /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$/.test(build)) return build;
+  throw refuse(
+    "ONCEFLOW_BUILD",
+    'give up to 100 letters, digits, "_", "-" and ".", such as a commit',
   );
 }
 
-function readKey(text: string): string | undefined {
-  if (text === "") return undefined;
-  if (/^[\x21-\x7e]+$/.test(text)) return text;
+function readKey(key: string | undefined): string | undefined {
+  if (key === undefined || /^[\x21-\x7e]+$/.test(key)) return key;
   throw new OnceflowError(
     "CONFIG_INVALID",
     // What it holds is secret.
     "ONCEFLOW_KEY has a space, a line end or a letter that no key has; set it to the key alone.",
     { name: "ONCEFLOW_KEY" },
-  );
-}
-
-function readLogLevel(text: string): LogLevel {
-  const level = logLevels.find((each) => each === text.toLowerCase());
-  if (level !== undefined) return level;
-  throw new OnceflowError(
-    "CONFIG_INVALID",
-    `ONCEFLOW_LOG is "${text.slice(0, 60)}"; give one of ${logLevels.join(", ")}.`,
-    { name: "ONCEFLOW_LOG" },
-  );
-}
-
-function readReadyRule(text: string): ReadyRule {
-  const rule = readyRules.find((each) => each === text.toLowerCase());
-  if (rule !== undefined) return rule;
-  throw new OnceflowError(
-    "CONFIG_INVALID",
-    `ONCEFLOW_READY is "${text.slice(0, 60)}"; give one of ${readyRules.join(", ")}.`,
-    { name: "ONCEFLOW_READY" },
-  );
-}
-
-function readFlag(name: string, text: string): boolean {
-  if (/^(true|false)$/i.test(text)) return text.toLowerCase() === "true";
-  throw new OnceflowError(
-    "CONFIG_INVALID",
-    `${name} is "${text.slice(0, 60)}"; give true or false.`,
-    { name },
-  );
-}
-
-function readMetricsPort(text: string): number | undefined {
-  if (text === "") return undefined;
-  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
-  throw new OnceflowError(
-    "CONFIG_INVALID",
-    `ONCEFLOW_METRICS_PORT is "${text.slice(0, 60)}"; give a number from 0 to 65535, 0 for any port, or nothing for no metrics.`,
-    { name: "ONCEFLOW_METRICS_PORT" },
   );
 }
 
@@ -216,12 +179,12 @@ function readWebhooks(text: string): Settings["webhooks"] {
   );
 }
 
-function readSources(text: string): Readonly<Record<string, string>> {
-  const paths = membersOf(text);
+function readSources({ text, refuse }: Environment): Readonly<Record<string, string>> {
+  const paths = membersOf(text("ONCEFLOW_SOURCES", "{}"));
   if (paths !== undefined && Object.values(paths).every((path) => typeof path === "string"))
     return paths as Record<string, string>;
-  throw new OnceflowError(
-    "CONFIG_INVALID",
-    `ONCEFLOW_SOURCES is ${text.slice(0, 60)}; expected a JSON object of paths, for example {"absences":"/data/absences.csv"}.`,
+  throw refuse(
+    "ONCEFLOW_SOURCES",
+    'give a JSON object of paths, for example {"absences":"/data/absences.csv"}',
   );
 }

@@ -10,6 +10,7 @@ import {
   type ApiKeyChange,
   type ApiKeyRecord,
   changeApiKeys,
+  endOf,
   mintApiKey,
   readApiKeyChanges,
   readApiKeys,
@@ -274,10 +275,9 @@ function userName(): string {
 
 type State = "active" | "replaced" | "expired" | "revoked";
 
-function stateOf({ expires_at, revoked_at, replaced_by }: ApiKeyRecord): State {
-  if (revoked_at !== null) return "revoked";
-  if (expires_at !== null && Date.parse(expires_at) <= Date.now()) return "expired";
-  return replaced_by === null ? "active" : "replaced";
+function stateOf(record: ApiKeyRecord): State {
+  if (!(Date.now() < endOf(record))) return record.revoked_at === null ? "expired" : "revoked";
+  return record.replaced_by === null ? "active" : "replaced";
 }
 
 /** A record without its hash, which nobody needs. */

@@ -23,7 +23,7 @@ export interface ScheduleChange {
 const catchupWindows = { off: "1 hour", on: "365 days" } as const;
 
 /** The schedule of a view as Temporal is to hold it. */
-export function wantedSchedule(view: View, schedule: Schedule, settings: Settings) {
+function wantedSchedule(view: View, schedule: Schedule, settings: Settings) {
   const ids = idsOf(settings.queue);
   const { grid, offsetMs, jitterMs, startMs, catchup, pauseOnFailure } = schedule;
   const input: ScheduledInput = {

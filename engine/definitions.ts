@@ -2,6 +2,7 @@
 import type { ColumnType, Dtype } from "./dtypes.ts";
 import { didYouMean } from "./errors.ts";
 import { type Column, Expr, invalid } from "./expression.ts";
+import type { ColumnNode } from "./node.ts";
 import type { ScheduleOptions } from "./schedule.ts";
 
 /** The thing that features describe; its key is a tuple of exact strings. */
@@ -69,22 +70,25 @@ export function source<const C extends ColumnTypes>(
   });
 }
 
+const columnsBeside = new WeakMap<ColumnNode, readonly string[]>();
+
+/** The columns of the source that a column is of. */
+export function sourceColumns(column: ColumnNode): readonly string[] {
+  return columnsBeside.get(column) ?? [column.name];
+}
+
 /** Column expressions; a name that is none becomes an invalid node, which the catalogue reports. */
 function columnsOf<C extends ColumnTypes>(name: string, types: C): Source<C>["columns"] {
+  const names = Object.keys(types);
   const columns = new Map(
-    Object.entries(types).map(([column, { dtype, nullable }]) => [
-      column,
-      new Expr(
-        Object.freeze({
-          kind: "column",
-          source: name,
-          name: column,
-          dtype,
-          nullable,
-          shape: "column",
-        }),
-      ),
-    ]),
+    Object.entries(types).map(([column, { dtype, nullable }]) => {
+      const node = Object.freeze({
+        ...{ kind: "column", source: name, name: column },
+        ...{ dtype, nullable, shape: "column" },
+      } as const);
+      columnsBeside.set(node, names);
+      return [column, new Expr(node)];
+    }),
   );
   return new Proxy(Object.freeze(Object.fromEntries(columns)), {
     get(target, key, receiver) {

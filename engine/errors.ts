@@ -103,7 +103,7 @@ export const errorRegistry = {
   AUTH_UNAVAILABLE: {
     http: 503,
     retryable: true,
-    summary: "Tokens cannot be checked: their public keys could not be read yet.",
+    summary: "Keys or tokens cannot be checked: what they are checked by could not be read yet.",
   },
   UNKNOWN_KEY: { http: 404, retryable: false, summary: "No API key of that id exists." },
   // Input data.
@@ -324,7 +324,7 @@ export function messageOf(thrown: unknown): string {
 }
 
 /** The candidate closest to `name` by edit distance, or undefined where none is near. */
-export function closest(name: string, candidates: Iterable<string>): string | undefined {
+function closest(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {

@@ -2,7 +2,7 @@
 import type { Catalogue } from "./catalogue.ts";
 import { OnceflowError, didYouMean } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { inputsOf, type Node } from "./node.ts";
+import { inputsOf, type Node, visit } from "./node.ts";
 
 export type LineageKind = "column" | "feature" | "aggregate" | "service";
 
@@ -31,26 +31,32 @@ export function lineageOf(catalogue: Catalogue): Lineage {
     [...catalogue.features.values()].map(({ name, node }) => [fingerprintOf(node), name]),
   );
   const add = (name: string, kind: LineageKind) => nodes.set(name, { name, kind });
-  /** The nearest named things below a node. */
-  const named = (node: Node): string[] => {
-    if (node.kind === "column") {
-      const name = `${node.source}.${node.name}`;
-      add(name, "column");
-      return [name];
-    }
-    return nameOf.has(fingerprintOf(node))
-      ? [nameOf.get(fingerprintOf(node)) ?? ""]
-      : inputsOf(node).flatMap(named);
+  /** The nearest named things among nodes and below them. */
+  const named = (roots: readonly Node[]): ReadonlySet<string> => {
+    const found = new Set<string>();
+    visit(
+      roots,
+      (node) => {
+        const name =
+          node.kind === "column" ? `${node.source}.${node.name}` : nameOf.get(fingerprintOf(node));
+        if (name === undefined) return;
+        if (node.kind === "column") add(name, "column");
+        found.add(name);
+      },
+      (node) => nameOf.has(fingerprintOf(node)),
+    );
+    return found;
   };
   for (const { name, node } of catalogue.features.values()) {
     add(name, node.kind === "aggregate" ? "aggregate" : "feature");
-    for (const from of new Set(inputsOf(node).flatMap(named))) edges.push({ from, to: name });
+    for (const from of named(inputsOf(node))) edges.push({ from, to: name });
   }
   for (const view of catalogue.views.values())
-    for (const { node } of view.stores) if (node.kind === "column") named(node);
+    for (const { node } of view.stores) if (node.kind === "column") named([node]);
   for (const { name, outputs } of catalogue.services.values()) {
     add(name, "service");
-    for (const { node } of outputs) for (const from of named(node)) edges.push({ from, to: name });
+    for (const { node } of outputs)
+      for (const from of named([node])) edges.push({ from, to: name });
   }
   return { nodes: [...nodes.values()], edges };
 }

@@ -15,6 +15,7 @@ import type { Dtype, Value } from "./dtypes.ts";
 import { didYouMean, OnceflowError } from "./errors.ts";
 import type { Expectation } from "./expectations.ts";
 import { fingerprintOf, hash } from "./fingerprint.ts";
+import { createLru } from "./lru.ts";
 import type { ColumnNode, Node } from "./node.ts";
 import { inputsOf, visit } from "./node.ts";
 
@@ -148,7 +149,7 @@ export function plan(catalogue: Catalogue, asked: Asked, options: PlanOptions = 
   return planOutputs(outputs, fingerprint, options);
 }
 
-/** Bound plans kept for each plan: one for each set of inputs that requests carry. */
+/** Bound plans kept for each plan, those used last: one for each set of inputs that requests carry. */
 const boundLimit = 64;
 
 function planOutputs(
@@ -159,7 +160,7 @@ function planOutputs(
   const required = requiredInputsOf(outputs);
   const views = [...new Map(outputs.map(({ view }) => [view.source.name, view])).values()];
   const entityKeys = [...new Set(views.flatMap((view) => view.entity.keys))];
-  const bound = new Map<string, BoundPlan>();
+  const bound = createLru<string, BoundPlan>(boundLimit);
   return {
     outputs,
     fingerprint,
@@ -188,9 +189,6 @@ function planOutputs(
       let plan = bound.get(key);
       if (plan === undefined) {
         plan = bind(outputs, required, inputs, keys, form);
-        // A caller may send any subset; the oldest gives way.
-        const [oldest] = bound.keys();
-        if (bound.size >= boundLimit && oldest !== undefined) bound.delete(oldest);
         bound.set(key, plan);
       }
       return plan;
@@ -339,7 +337,10 @@ function resolveOutputs(
     slots.set(key, slots.size);
   };
 
-  const resolve = (node: Node, output: Output): void => {
+  /** @param seen - a formula is a graph, and what many formulas of an output share is met once */
+  const resolve = (node: Node, output: Output, seen: Set<Node>): void => {
+    if (seen.has(node)) return;
+    seen.add(node);
     const { view } = output;
     const readStore = (): StoreReadDraft => {
       const read = store.get(view) ?? { view, columns: [], slots: [], eventTimeSlot: undefined };
@@ -388,12 +389,12 @@ function resolveOutputs(
       missing.set(output, names);
       return;
     }
-    for (const input of inputsOf(node)) resolve(input, output);
+    for (const input of inputsOf(node)) resolve(input, output, seen);
   };
 
   for (const output of outputs) {
     reads.set(output, new Set());
-    resolve(output.node, output);
+    resolve(output.node, output, new Set());
   }
   return { slots, request, aggregates, store: [...store.values()], reads, missing };
 }

@@ -41,7 +41,7 @@ export function lengthOfString(text: string): number {
 }
 
 /** Rounds to an integer, ties to the even one; keeps −0, NaN and infinities. */
-export function roundHalfEven(x: number): number {
+function roundHalfEven(x: number): number {
   const truncated = Math.trunc(x);
   const rest = Math.abs(x - truncated);
   if (rest < 0.5 || Number.isNaN(rest)) return truncated;

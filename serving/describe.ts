@@ -27,17 +27,33 @@ export function describeServices(catalogue: Catalogue) {
  *
  * @throws UNKNOWN_SERVICE
  */
-export function describeService(catalogue: Catalogue, name: string) {
+export function describeService(catalogue: Catalogue, name: string): ServiceDescription {
   const service = serviceNamed(catalogue, name);
+  let description = described.get(service);
+  if (description === undefined) {
+    description = makeDescription(catalogue, service);
+    described.set(service, description);
+  }
+  return description;
+}
+
+/** A description takes a plan, and what it is of never changes. */
+const described = new WeakMap<Service, ServiceDescription>();
+
+type ServiceDescription = ReturnType<typeof makeDescription>;
+
+function makeDescription(catalogue: Catalogue, service: Service) {
+  const { name } = service;
   const { entityKeys, inputOrigins } = plan(catalogue, { service: name });
+  const inputs = describeInputs(inputOrigins());
   return {
     name,
     description: service.description ?? null,
     fingerprint: service.fingerprint,
     features: service.outputs.map(describeOutput),
     entity_keys: entityKeys,
-    inputs: describeInputs(inputOrigins()),
-    examples: examplesOf(catalogue, service),
+    inputs,
+    examples: examplesOf(name, entityKeys, inputs),
   };
 }
 
@@ -117,9 +133,11 @@ function describeInputs(origins: ReadonlyMap<RequiredInput, InputOrigin>) {
 }
 
 /** Where the store has something, a request by entity; and one by inputs alone. */
-function examplesOf(catalogue: Catalogue, { name }: Service): FeatureRequest[] {
-  const { entityKeys, inputOrigins } = plan(catalogue, { service: name });
-  const inputs = describeInputs(inputOrigins());
+function examplesOf(
+  name: string,
+  entityKeys: readonly string[],
+  inputs: ReturnType<typeof describeInputs>,
+): FeatureRequest[] {
   const valuesOf = (some: typeof inputs) =>
     Object.fromEntries(some.map((input) => [input.name, exampleValues[input.dtype]]));
   const entity = Object.fromEntries(entityKeys.map((key) => [key, "11"]));

@@ -2,13 +2,13 @@
  * The API description as a page. It has no script, loads nothing and says so in its content
  * security policy; all text of definitions is escaped in one place, `html`.
  */
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import type { RouteHandlerMethod } from "fastify";
 import type { Catalogue } from "../engine/catalogue.ts";
 import type { Json } from "../engine/wire.ts";
 import { describeService } from "./describe.ts";
 import type { OpenApiDocument, ServiceTerms } from "./openapi.ts";
-import { describeApi, exampleRequests, operations } from "./openapi.ts";
+import { describeApi, exampleName, operations } from "./openapi.ts";
 import type { Schema } from "./schemas.ts";
 
 /** Markup that is safe to put into a page. */
@@ -49,7 +49,7 @@ nav ul { columns: 2; padding-left: 1.2rem; }
 `;
 
 /** Nothing may be loaded or run; the one style is named by its hash. */
-export const pagePolicy = [
+const pagePolicy = [
   "default-src 'none'",
   `style-src 'sha256-${createHash("sha256").update(style).digest("base64")}'`,
   ...["base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"],
@@ -58,19 +58,18 @@ export const pagePolicy = [
 /** A host name or address, with a port or without: nothing else of what a client says goes in. */
 const validHost = /^([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d+)?$/;
 
-/** The routes of the description, which is made when it is first asked for. */
+/** The routes of the description, which is made once, when it is first asked for. */
 export function docsRoutes(catalogue: Catalogue, terms: ServiceTerms) {
   let made: OpenApiDocument | undefined;
-  let page = { origin: "", text: "" };
+  let page: ((origin: string) => string) | undefined;
   const document = () => (made ??= describeApi(catalogue, terms));
   const docs: RouteHandlerMethod = ({ protocol, host }, reply) => {
-    const origin = `${protocol}://${validHost.test(host) ? host : "127.0.0.1:8080"}`;
-    if (page.origin !== origin)
-      page = { origin, text: renderPage(catalogue, document(), { ...terms, origin }) };
+    const scheme = protocol === "https" ? "https" : "http";
+    page ??= preparePage(catalogue, document(), terms);
     return reply
       .header("content-security-policy", pagePolicy)
       .type("text/html; charset=utf-8")
-      .send(page.text);
+      .send(page(`${scheme}://${validHost.test(host) ? host : "127.0.0.1:8080"}`));
   };
   return [
     { method: "GET", url: "/openapi.json", handler: document },
@@ -84,12 +83,23 @@ interface CommandTerms extends ServiceTerms {
   readonly origin: string;
 }
 
-/** The page. */
-export function renderPage(
+/**
+ * Renders the page but for the origin of its commands, which each caller may know by another name:
+ * to put one in costs no more than the text.
+ */
+export function preparePage(
   catalogue: Catalogue,
   document: OpenApiDocument,
-  terms: CommandTerms,
-): string {
+  terms: ServiceTerms,
+): (origin: string) => string {
+  // No text of definitions can hold it.
+  const place = randomBytes(16).toString("hex");
+  const parts = renderPage(catalogue, document, { ...terms, origin: place }).split(place);
+  return (origin) => parts.join(escape(withinQuotes(origin)));
+}
+
+/** The page. */
+function renderPage(catalogue: Catalogue, document: OpenApiDocument, terms: CommandTerms): string {
   const services = [...catalogue.services.keys()];
   const { schemas } = document.components;
   const page = html`<!doctype html>
@@ -192,9 +202,6 @@ function operationHtml(
 
 function serviceHtml(catalogue: Catalogue, name: string, terms: CommandTerms): Html {
   const service = describeService(catalogue, name);
-  const examples = Object.entries(exampleRequests(catalogue)).filter(
-    ([, request]) => request.service === name,
-  );
   return html`
     ${heading(`service.${name}`, html`<code>${name}</code>`)}
     <p>
@@ -221,9 +228,9 @@ function serviceHtml(catalogue: Catalogue, name: string, terms: CommandTerms): H
         plain(each.from),
       ]),
     )}
-    ${examples.map(
-      ([title, request]) =>
-        html`<p>${title}</p>
+    ${service.examples.map(
+      (request) =>
+        html`<p>${exampleName(request)}</p>
           <pre>${curl(terms, "/v1/features", request)}</pre>`,
     )}
   `;
@@ -295,7 +302,7 @@ function listed(parts: readonly Html[], between: string): Html {
 
 /** A command line for a shell, over POST where there is a body. */
 function curl({ origin, asksWho = false }: CommandTerms, path: string, body?: object): string {
-  const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
+  const quote = (text: string) => `'${withinQuotes(text)}'`;
   return [
     `curl -sS ${quote(origin + path)}`,
     ...(asksWho ? ['-H "authorization: Bearer $ONCEFLOW_KEY"'] : []),
@@ -303,6 +310,11 @@ function curl({ origin, asksWho = false }: CommandTerms, path: string, body?: ob
       ? []
       : [`-H 'content-type: application/json'`, `-d ${quote(JSON.stringify(body))}`]),
   ].join(" \\\n  ");
+}
+
+/** A text as a shell takes it between single quotes. */
+function withinQuotes(text: string): string {
+  return text.replaceAll("'", "'\\''");
 }
 
 function objectAt(value: Json | undefined, member: string): Schema {

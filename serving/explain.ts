@@ -70,6 +70,7 @@ export function explainPlan(plan: Plan, bound: BoundPlan): PlanExplanation {
       };
       const requested = new Set(bound.request.map(({ input }) => input.id));
       const read = bound.store.find((each) => each.view === view);
+      const seen = new Set<Node>();
       const follow = (each: Node): OutputExplanation["how"] => {
         const stored = view.stores.find(
           (column) => fingerprintOf(column.node) === fingerprintOf(each),
@@ -89,7 +90,11 @@ export function explainPlan(plan: Plan, bound: BoundPlan): PlanExplanation {
           return inRequest ? "request" : "stored";
         }
         if (each.kind === "map") from.opaque.add(`${each.name} version ${each.version}`);
-        inputsOf(each).forEach(follow);
+        for (const input of inputsOf(each)) {
+          if (seen.has(input)) continue;
+          seen.add(input);
+          follow(input);
+        }
         return "computed";
       };
       const isDefaulted = bound.outputs.some((each) => each.output.name === name && each.defaulted);

@@ -9,6 +9,7 @@ const bytesLimit = 64 * 1024 * 1024;
 /** What an entry costs beside its bytes, about. */
 const entryBytes = 200;
 
+/** Rows by namespace and entity key. */
 export interface LastRows {
   /** Keeps what was read for these keys, or forgets what is no longer there. */
   readonly keep: (
@@ -20,6 +21,7 @@ export interface LastRows {
   readonly find: (namespace: Namespace, keys: readonly Buffer[]) => (Buffer | null)[];
 }
 
+/** Makes an empty one. @param limit - bytes of rows, keys and what keeping them costs */
 export function createLastRows(limit = bytesLimit): LastRows {
   const rows = new Map<string, Buffer>();
   let bytes = 0;

@@ -61,10 +61,12 @@ export function createLogger({ level, stream = process.stderr, details = false }
 }
 
 /** A text without what is secret by its form, and in one line for whoever splits it. */
-export function withoutSecrets(text: string): string {
+function withoutSecrets(text: string): string {
   return text
     .replaceAll(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/@"\\]*@/gi, "$1…@")
     .replaceAll(/\b(Bearer|Basic) +[^\s",\\]+/gi, "$1 …")
+    .replaceAll(/(onceflow_[0-9a-f]{16}_)[A-Za-z0-9_-]+/g, "$1…")
+    .replaceAll(/(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*/g, "eyJ…")
     .replaceAll(/\bwhsec_[A-Za-z0-9+/=]+/g, "whsec_…")
     .replaceAll(
       /[\u0085\u2028\u2029]/g,

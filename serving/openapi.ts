@@ -169,11 +169,16 @@ export function exampleRequests(catalogue: Catalogue): Record<string, FeatureReq
   return Object.fromEntries(
     [...catalogue.services.keys()].flatMap((service) =>
       describeService(catalogue, service).examples.map((request) => [
-        `${service}_by_${request.entities === undefined ? "inputs" : "entity"}`,
+        exampleName(request),
         request,
       ]),
     ),
   );
+}
+
+/** What an example of a service is called. */
+export function exampleName({ service, entities }: FeatureRequest): string {
+  return `${service}_by_${entities === undefined ? "inputs" : "entity"}`;
 }
 
 /** How the service runs, as far as callers have to know. */

@@ -3,6 +3,7 @@ import type { Catalogue, Output, View } from "../engine/catalogue.ts";
 import { aggregateFingerprint, outputNamed } from "../engine/catalogue.ts";
 import type { OnlineForm } from "../engine/compile/online.ts";
 import type { Dtype } from "../engine/dtypes.ts";
+import { createLru } from "../engine/lru.ts";
 import { visit } from "../engine/node.ts";
 import type { Asked, BoundPlan, Plan, StoreRead } from "../engine/planner.ts";
 import { plan } from "../engine/planner.ts";
@@ -59,13 +60,13 @@ export interface Planned {
   readonly bind: (inputs: ReadonlySet<string>, keys: ReadonlySet<string>) => Binding;
 }
 
-/** Lists of features whose plans are kept; the oldest gives way. */
+/** Lists of features whose plans are kept: those used last. */
 const listLimit = 32;
 
 /** Makes the function that plans what is asked, once for each service and each recent list. */
 export function createPlans(catalogue: Catalogue, form: OnlineForm): (asked: Asked) => Planned {
   const services = new Map<string, Planned>();
-  const lists = new Map<string, Planned>();
+  const lists = createLru<string, Planned>(listLimit);
   const codecs = new Map<View, RowCodec>();
 
   function codecOf(view: View): RowCodec {
@@ -132,8 +133,6 @@ export function createPlans(catalogue: Catalogue, form: OnlineForm): (asked: Ask
     if (planned === undefined) {
       if ("features" in asked) requireKnown(catalogue, asked.features);
       planned = prepare(asked);
-      const [oldest] = lists.keys();
-      if (kept === lists && lists.size >= listLimit && oldest !== undefined) lists.delete(oldest);
       kept.set(key, planned);
     }
     return planned;

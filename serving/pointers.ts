@@ -10,6 +10,7 @@ import type { LatestSnapshot, Ledger } from "../store/ledger.ts";
 import type { Namespace } from "../store/namespace.ts";
 import type { RedisConnection } from "../store/redis.ts";
 import type { Mark } from "../store/version.ts";
+import { createPoller } from "./poller.ts";
 
 /** What is current for one view. */
 export interface ViewPointers {
@@ -30,6 +31,7 @@ export interface PointerSet {
   readonly views: ReadonlyMap<View, ViewPointers>;
 }
 
+/** What is current in the store, kept up to date in the background. */
 export interface PointerCache {
   /** The newest set. @throws STORE_UNAVAILABLE where none has been read yet and none can be */
   readonly current: () => Promise<PointerSet>;
@@ -71,10 +73,6 @@ export function createPointerCache({
 }): PointerCache {
   const views = [...catalogue.views.values()];
   let newest: PointerSet | undefined;
-  let started = 0;
-  let applied = 0;
-  let first: Promise<PointerSet> | undefined;
-  let closed = false;
 
   async function read(): Promise<PointerSet> {
     // A connection that is still being made refuses commands.
@@ -109,16 +107,13 @@ export function createPointerCache({
   const decode = (view: View, { id, body }: LatestSnapshot): Snapshot =>
     decodeSnapshot(view.aggregates, id, body);
 
-  async function refresh(): Promise<PointerSet> {
-    const turn = ++started;
+  async function readCounted(): Promise<PointerSet> {
     try {
-      const set = await read();
+      newest = await read();
       counters.refreshes++;
       counters.lastRefreshError = null;
       counters.refreshedMs = Date.now();
-      // One that began later may have ended sooner.
-      if (turn > applied) [newest, applied] = [set, turn];
-      return newest ?? set;
+      return newest;
     } catch (error) {
       counters.failedRefreshes++;
       counters.lastRefreshError = messageOf(error);
@@ -126,33 +121,14 @@ export function createPointerCache({
     }
   }
 
-  const refreshQuietly = () => refresh().catch(() => undefined);
-  let timer: NodeJS.Timeout;
-  const schedule = () => {
-    timer = setTimeout(() => {
-      void refreshQuietly().then(() => {
-        if (!closed) schedule();
-      });
-    }, refreshMs);
-    timer.unref();
-  };
-  schedule();
-  redis.onReconnect(() => {
-    if (!closed) void refreshQuietly();
-  });
+  const poller = createPoller({ read: readCounted, pauseMs: () => refreshMs });
+  redis.onReconnect(poller.soon);
 
   return {
-    refresh,
+    refresh: poller.refresh,
     newest: () => newest,
-    async current() {
-      if (newest !== undefined) return newest;
-      first ??= refresh().finally(() => (first = undefined));
-      return first;
-    },
-    close() {
-      closed = true;
-      clearTimeout(timer);
-    },
+    current: async () => newest ?? poller.join(),
+    close: poller.close,
   };
 }
 

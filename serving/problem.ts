@@ -1,6 +1,7 @@
 /** Errors over HTTP: problem details (RFC 9457) that carry the code of the registry. */
 import type { ErrorCode } from "../engine/errors.ts";
 import { errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
+import { bodyLimitBytes } from "./json-body.ts";
 
 export const problemType = "application/problem+json; charset=utf-8";
 
@@ -43,7 +44,7 @@ const frameworkCodes: Readonly<Record<string, ErrorCode>> = {
 };
 
 const frameworkMessages: Partial<Record<ErrorCode, string>> = {
-  REQUEST_TOO_LARGE: "the body has over 1 MiB; split the request.",
+  REQUEST_TOO_LARGE: `the body has over ${bodyLimitBytes / 2 ** 20} MiB; split the request.`,
   MEDIA_TYPE_UNSUPPORTED: "send the body as content-type: application/json.",
 };
 

@@ -14,7 +14,10 @@ export interface RestartLimits {
   readonly longestPauseMs: number;
   /** A process that has listened for so long is sound. */
   readonly soundAfterMs: number;
-  /** Ends of processes that were not sound, one after the other, until all is given up. */
+  /**
+   * Ends of processes that were not sound, one after the other, until all is given up; where one has
+   * ever been sound the others serve on, and it is tried for ever.
+   */
   readonly mostFailures: number;
 }
 
@@ -39,7 +42,8 @@ export interface Processes {
   /**
    * Resolves when all have ended: whether each has ended well.
    *
-   * @throws SERVER_CRASHED where processes kept dying; the others were drained first
+   * @throws SERVER_CRASHED where processes kept dying and none was ever sound; the others were
+   *   drained first
    */
   readonly ended: Promise<boolean>;
   /** Lets all finish what they have begun, each after going on for `delayMs`. */
@@ -53,29 +57,32 @@ type Message =
   | { readonly onceflow: "listening"; readonly address: string }
   | { readonly onceflow: "drain"; readonly delayMs: number };
 
+/** Is in the environment of a process that was started when another one listened already. */
+const laterVariable = "ONCEFLOW_LATER_PROCESS";
+
 /** Starts one process, and once it listens the others: what is wrong is then said only once. */
 export function startProcesses(options: ProcessesOptions): Processes {
   const { processes, onListening, onRestart } = options;
   const limits = { ...restartLimits, ...options.restarts };
   const alive = new Set<Worker>();
-  const listening = new Set<Worker>();
+  /** When each process that listens is sound. */
+  const listening = new Map<Worker, number>();
   const stop = new AbortController();
   let address: string | undefined;
   let isAnnounced = false;
   let failures = 0;
+  let wasSound = false;
   let endedWell = true;
   let crashed: OnceflowError | undefined;
   let draining: Message | undefined;
   let settle: () => void;
 
   const start = (): void => {
-    const worker = cluster.fork();
+    const worker = cluster.fork(address === undefined ? {} : { [laterVariable]: "true" });
     alive.add(worker);
-    let soundAtMs = Infinity;
     worker.on("message", (message: Message) => {
       if (message.onceflow !== "listening") return;
-      soundAtMs = performance.now() + limits.soundAfterMs;
-      listening.add(worker);
+      listening.set(worker, performance.now() + limits.soundAfterMs);
       if (address === undefined) {
         address = message.address;
         // Of port 0 all get the same one.
@@ -87,6 +94,9 @@ export function startProcesses(options: ProcessesOptions): Processes {
       } else if (isAnnounced) onRestart(`process ${worker.process.pid} listens in its place`);
     });
     worker.on("exit", (code, signal: NodeJS.Signals | null) => {
+      const nowMs = performance.now();
+      const isSound = nowMs >= (listening.get(worker) ?? Infinity);
+      wasSound ||= [...listening.values()].some((soundAtMs) => nowMs >= soundAtMs);
       alive.delete(worker);
       listening.delete(worker);
       if (draining || address === undefined) {
@@ -94,9 +104,9 @@ export function startProcesses(options: ProcessesOptions): Processes {
         if (alive.size === 0) settle();
         return;
       }
-      failures = performance.now() >= soundAtMs ? 1 : failures + 1;
+      failures = isSound ? 1 : failures + 1;
       const end = `process ${worker.process.pid} ended with ${signal ?? `code ${code}`}`;
-      if (failures > limits.mostFailures) {
+      if (failures > limits.mostFailures && !wasSound) {
         crashed = new OnceflowError(
           "SERVER_CRASHED",
           `${end}, the ${failures}th time in a row that one ended so soon. Its last lines say why.`,
@@ -132,6 +142,8 @@ export function startProcesses(options: ProcessesOptions): Processes {
 
 /** What a process that was started so has in place of signals and a terminal. */
 export const ownProcess = {
+  /** Whether another one listened before this one was started, so that all is configured rightly. */
+  isLater: () => process.env[laterVariable] !== undefined,
   sayListening(address: string): void {
     process.send?.({ onceflow: "listening", address } satisfies Message);
   },

@@ -66,7 +66,7 @@ const rowOf = (columns: readonly { readonly name: string; readonly dtype: Dtype 
   objectOf(Object.fromEntries(columns.map((each) => [each.name, orNull(valueOf(each.dtype))])));
 
 /** The name of the schema of a service's features. */
-export const featuresOf = (service: string): string => `features.${service}`;
+const featuresOf = (service: string): string => `features.${service}`;
 
 /** All schemas of a catalogue's document, by name. */
 export function schemasOf(catalogue: Catalogue): Schemas {

@@ -3,6 +3,7 @@ import type { Catalogue, View } from "../engine/catalogue.ts";
 import { viewNamed } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { invocation } from "../engine/invocation.ts";
+import { createLru } from "../engine/lru.ts";
 import type { Snapshot } from "../engine/snapshot.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
 import type { Ledger } from "../store/ledger.ts";
@@ -30,7 +31,7 @@ export type FindSnapshots = (
 
 /** Makes the function that finds the snapshots of a request. */
 export function createSnapshots(catalogue: Catalogue, ledger: Ledger): FindSnapshots {
-  const kept = new Map<string, Snapshot>();
+  const kept = createLru<string, Snapshot>(keptLimit);
 
   async function pinned(view: View, id: string): Promise<Snapshot> {
     const key = `${view.name} ${id}`;
@@ -39,11 +40,8 @@ export function createSnapshots(catalogue: Catalogue, ledger: Ledger): FindSnaps
       const body = await ledger.readSnapshot(view.name, id);
       if (body === null) throw unknownSnapshot(view, id, "does not exist");
       snapshot = decodeSnapshot(view.aggregates, id, body);
+      kept.set(key, snapshot);
     }
-    kept.delete(key);
-    kept.set(key, snapshot);
-    const [oldest] = kept.keys();
-    if (kept.size > keptLimit && oldest !== undefined) kept.delete(oldest);
     return snapshot;
   }
 

@@ -16,6 +16,7 @@ declare module "fastify" {
   }
 }
 
+/** Spans of requests, reads and activities, on their way to a receiver. */
 export interface Tracing {
   /** For the lookup's option `observe`: a span for each read, under the current one. */
   readonly observer: LookupObserver;

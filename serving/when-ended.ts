@@ -2,7 +2,7 @@
 import type { FastifyReply } from "fastify";
 
 /** In place of a status where the caller went away before the answer, as nginx has it. */
-export const callerGone = 499;
+const callerGone = 499;
 
 /**
  * Calls back once, with the status, when the answer was sent or can be sent no more. Fastify's hook

@@ -6,7 +6,8 @@
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
 import { createKeys } from "./keys.ts";
-import { pairsOf, type RedisConnection, type RedisReply, textOf } from "./redis.ts";
+import { type RedisConnection, type RedisReply, textOf } from "./redis.ts";
+import { pairsOf, wholeHash } from "./redis-pairs.ts";
 
 type Prefixed = { readonly prefix?: string | undefined };
 
@@ -46,10 +47,12 @@ export interface ApiKeyChange {
 export interface ApiKeyRecords {
   readonly revision: string;
   readonly records: ReadonlyMap<string, ApiKeyRecord>;
+  /** Ids of records that are none; their keys count as unknown. */
+  readonly unreadable: readonly string[];
 }
 
 /** The most keys there may be, expired and revoked ones among them: each server holds them all. */
-export const apiKeyLimit = 10_000;
+const apiKeyLimit = 10_000;
 /** Changes that are kept. */
 const changeLimit = 1000;
 /** How long an expired or revoked key stays listed. */
@@ -87,7 +90,9 @@ function digestOf(text: string): Buffer {
 
 /**
  * The records, or undefined where they are still at the revision `known`; empty, with the revision
- * "", where no key was ever made.
+ * "", where no key was ever made. No script reads them, so that who may only read Redis may: they
+ * are one hash, which one command gives as it is at one moment. Cost: a round trip, and another one
+ * where they have changed.
  *
  * @throws STORE_UNAVAILABLE
  */
@@ -97,19 +102,48 @@ export async function readApiKeys(
   known?: string,
 ): Promise<ApiKeyRecords | undefined> {
   const key = createKeys(prefix).apiKeys;
-  const asked = known === undefined || known === "" ? [] : [known];
-  const reply = (await redis.send(["readHashes", 2, key, key, ...asked])) as RedisReply[];
-  const [revision, fields] = reply;
-  if (known !== undefined && (textOf(revision) ?? "") === known) return undefined;
-  return {
-    revision: textOf(revision) ?? "",
-    records: new Map(
-      pairsOf(fields)
-        .filter(([field]) => field !== "revision")
-        .map(([id, json]) => [id, JSON.parse(json.toString("utf8")) as ApiKeyRecord]),
-    ),
-  };
+  if (known !== undefined && textOf(await redis.send(["hget", key, "revision"])) === known)
+    return undefined;
+  const fields = new Map(pairsOf(await redis.send(wholeHash(key))));
+  const revision = fields.get("revision")?.toString("utf8") ?? "";
+  if (revision === known) return undefined;
+  fields.delete("revision");
+  const records = new Map<string, ApiKeyRecord>();
+  const unreadable: string[] = [];
+  for (const [id, json] of fields) {
+    const record = parseRecord(id, json.toString("utf8"));
+    if (record === undefined) unreadable.push(id);
+    else records.set(id, record);
+  }
+  return { revision, records, unreadable };
 }
+
+/** A record, or undefined for text that is none: a key must never be trusted by half a record. */
+function parseRecord(id: string, json: string): ApiKeyRecord | undefined {
+  let record: Partial<Record<keyof ApiKeyRecord, unknown>> | null;
+  try {
+    record = JSON.parse(json) as typeof record;
+  } catch {
+    return undefined;
+  }
+  if (typeof record !== "object" || record === null) return undefined;
+  const { name, scopes, digest, created_at, expires_at, revoked_at } = record;
+  const isRecord =
+    record.id === id &&
+    isText(name) &&
+    Array.isArray(scopes) &&
+    scopes.every(isText) &&
+    isText(digest) &&
+    /^[0-9a-f]{64}$/.test(digest) &&
+    isTime(created_at) &&
+    [expires_at, revoked_at].every((time) => time === null || isTime(time)) &&
+    [record.replaces, record.replaced_by].every((other) => other === null || isText(other));
+  return isRecord ? (record as ApiKeyRecord) : undefined;
+}
+
+const isText = (value: unknown): value is string => typeof value === "string";
+const isTime = (value: unknown): value is string =>
+  isText(value) && !Number.isNaN(Date.parse(value));
 
 /** The changes, the newest first. @throws STORE_UNAVAILABLE */
 export async function readApiKeyChanges(
@@ -144,8 +178,8 @@ export async function changeApiKeys<T extends ApiKeyEdit>(
     const { revision, records } = (await readApiKeys(redis, { prefix })) as ApiKeyRecords;
     const made = edit(records);
     const { put, change } = made;
-    const old = [...records.values()].filter(
-      (record) => endOf(record) < Date.parse(change.at) - keptMs,
+    const old = [...records.values()].filter((record) =>
+      isForgotten(record, Date.parse(change.at) - keptMs),
     );
     if (records.size - old.length + put.length > apiKeyLimit)
       throw new OnceflowError(
@@ -173,10 +207,16 @@ export async function changeApiKeys<T extends ApiKeyEdit>(
   );
 }
 
-/** When a key ends or ended, in milliseconds since the epoch; Infinity for never. */
+/**
+ * From when on a key is refused, in milliseconds since the epoch; Infinity for never. A revoked one
+ * is refused whatever the time, since whoever revoked it may have another clock: −Infinity.
+ */
 export function endOf({ expires_at, revoked_at }: ApiKeyRecord): number {
-  return Math.min(
-    expires_at === null ? Infinity : Date.parse(expires_at),
-    revoked_at === null ? Infinity : Date.parse(revoked_at),
-  );
+  if (revoked_at !== null) return -Infinity;
+  return expires_at === null ? Infinity : Date.parse(expires_at);
+}
+
+/** Whether a key ended before a time. */
+function isForgotten({ expires_at, revoked_at }: ApiKeyRecord, beforeMs: number): boolean {
+  return [expires_at, revoked_at].some((time) => time !== null && Date.parse(time) < beforeMs);
 }

@@ -9,7 +9,7 @@ import type { ByteReader, ByteWriter } from "./bytes.ts";
 import { createByteWriter, MalformedBytes, readVarint, skip, writeText } from "./bytes.ts";
 
 /** The most UTF-8 bytes that the strings of one entity key may have together. */
-export const entityKeyLimitBytes = 512;
+const entityKeyLimitBytes = 512;
 
 const scratch = createByteWriter(1024);
 

@@ -89,8 +89,8 @@ interface Committed {
 
 /** In order of time. */
 async function committedOf(ledger: Ledger, view: string, fingerprint: string) {
-  const [{ coverage }, outcomes] = await Promise.all([
-    ledger.readLedger(view, fingerprint),
+  const [coverage, outcomes] = await Promise.all([
+    ledger.readCoverage(view, fingerprint),
     ledger.readOutcomes(view, fingerprint),
   ]);
   return [...coverage.keys()]

@@ -7,7 +7,7 @@
  */
 import { OnceflowError } from "../engine/errors.ts";
 
-export const defaultPrefix = "onceflow";
+const defaultPrefix = "onceflow";
 
 /** The key names under one prefix. */
 export interface StoreKeys {

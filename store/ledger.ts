@@ -14,7 +14,8 @@ import { createKeys, pointerFields, requireNames } from "./keys.ts";
 import type { Namespace } from "./namespace.ts";
 import { randomId, readyNamespace } from "./namespace.ts";
 import type { RedisArgument, RedisConnection, RedisReply } from "./redis.ts";
-import { pairsOf, textOf } from "./redis.ts";
+import { textOf } from "./redis.ts";
+import { pairsOf, wholeHash } from "./redis-pairs.ts";
 import type { Mark } from "./version.ts";
 import { decodeMark, encodeMark } from "./version.ts";
 
@@ -187,6 +188,8 @@ export interface Ledger {
   readonly logRun: (view: string, record: RunRecord) => Promise<void>;
   /** Keeps how the last run of an interval ended; one that ended earlier does not replace it. */
   readonly recordOutcome: (run: Omit<RunIdentity, "runId">, outcome: Outcome) => Promise<void>;
+  /** The committed intervals alone, for who may only read Redis. Cost: O(intervals). */
+  readonly readCoverage: (view: string, fingerprint: string) => Promise<LedgerEntry["coverage"]>;
   /** How the last run of each interval ended, by `formatInterval`. Cost: O(intervals). */
   readonly readOutcomes: (
     view: string,
@@ -235,12 +238,15 @@ export function createLedger(
         stableJson(outcome),
       ]);
     },
+    async readCoverage(view, fingerprint) {
+      requireNames(view, fingerprint);
+      return parseCoverage(await redis.send(wholeHash(keys.coverage(view, fingerprint))));
+    },
     async readOutcomes(view, fingerprint) {
       requireNames(view, fingerprint);
-      const key = keys.outcomes(view, fingerprint);
-      const reply = (await redis.send(["readHashes", 2, keys.pointers(view), key])) as RedisReply[];
+      const reply = await redis.send(wholeHash(keys.outcomes(view, fingerprint)));
       return new Map(
-        pairsOf(reply[1]).map(([interval, json]) => [
+        pairsOf(reply).map(([interval, json]) => [
           interval,
           JSON.parse(json.toString()) as Outcome,
         ]),

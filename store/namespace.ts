@@ -13,7 +13,8 @@ import type { StoredView } from "./column-data.ts";
 import type { StoreKeys } from "./keys.ts";
 import { pointerFields, requireNames } from "./keys.ts";
 import type { RedisCommand, RedisConnection, RedisReply } from "./redis.ts";
-import { pairsOf, textOf } from "./redis.ts";
+import { textOf } from "./redis.ts";
+import { pairsOf } from "./redis-pairs.ts";
 import type { Mark } from "./version.ts";
 import { encodeMark, markBytes, zeroMark } from "./version.ts";
 
@@ -43,7 +44,7 @@ export interface NamespaceReport {
   readonly memoryBytes: number | null;
 }
 
-export const epochSize = 8;
+const epochSize = 8;
 const epochPattern = /^[0-9a-f]{16}$/;
 const leastBuckets = 16;
 const mostBuckets = 2 ** 24;

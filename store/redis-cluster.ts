@@ -83,8 +83,13 @@ export function connectCluster(
   }
 
   function nodeAt(at: string): RedisNode {
-    let node = nodes.get(at);
-    if (node === undefined) nodes.set(at, (node = open(at)));
+    const known = nodes.get(at);
+    if (known !== undefined) return known;
+    // What is under way may ask for one that `close` would not see.
+    if (closing.signal.aborted)
+      throw mapRedisError(new Error("Connection is closed"), at, "connect");
+    const node = open(at);
+    nodes.set(at, node);
     return node;
   }
 

@@ -23,7 +23,7 @@ const misconfigured = (pattern: RegExp, fix: string): Meaning => ({
  * Read from the top; the first row that matches holds. An error that a script raises carries the
  * error of its command inside, so patterns look anywhere in the text.
  */
-export const redisErrorTable: readonly Meaning[] = [
+const redisErrorTable: readonly Meaning[] = [
   {
     pattern: /\bOOM\b/,
     code: "STORE_FULL",

@@ -10,6 +10,7 @@ import type { ClusterConnection } from "./redis-cluster.ts";
 import { mapRedisError } from "./redis-errors.ts";
 import type { NodeOptions, RedisNode } from "./redis-node.ts";
 import { addressOf, execAll, firstOf, openNode, within } from "./redis-node.ts";
+import { pairsOf } from "./redis-pairs.ts";
 import type { SentinelTarget } from "./redis-url.ts";
 import type { RedisDeadlines } from "./redis.ts";
 
@@ -33,6 +34,8 @@ export function connectSentinel(
   const listeners: (() => void)[] = [];
   const closing = new AbortController();
   let master: RedisNode | undefined;
+  /** The one that is being tried as the master. */
+  let candidate: RedisNode | undefined;
   let failure: unknown = new Error("connect ETIMEDOUT");
   let looking: Promise<void> | undefined;
 
@@ -60,6 +63,7 @@ export function connectSentinel(
         if (again && node === master) for (const listener of listeners) listener();
       },
     });
+    candidate = node;
     try {
       await node.ready();
       const info = String(await node.send(["info", "replication"]));
@@ -69,6 +73,8 @@ export function connectSentinel(
       node.drop();
       throw error;
     }
+    // `close` has seen to it.
+    if (closing.signal.aborted) return;
     const old = master;
     master = node;
     // What waits there may wait for long: it may hang.
@@ -121,6 +127,7 @@ export function connectSentinel(
     onReconnect: (listener) => void listeners.push(listener),
     async close() {
       closing.abort();
+      if (candidate !== master) candidate?.drop();
       const nodes = master === undefined ? asked : [...asked, master];
       await Promise.all(nodes.map((node) => node.close()));
     },
@@ -128,8 +135,7 @@ export function connectSentinel(
 }
 
 async function masterOf(sentinel: RedisNode, name: string) {
-  const flat = (await sentinel.send(["sentinel", "MASTER", name])) as readonly Buffer[];
-  const fact = (field: string) =>
-    String(flat[flat.findIndex((each) => String(each) === field) + 1]);
-  return { at: addressOf(fact("ip"), fact("port")), epoch: Number(fact("config-epoch")) };
+  const facts = new Map(pairsOf(await sentinel.send(["sentinel", "MASTER", name])));
+  const at = addressOf(String(facts.get("ip")), String(facts.get("port")));
+  return { at, epoch: Number(facts.get("config-epoch")) };
 }

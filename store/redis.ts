@@ -15,16 +15,18 @@ import { parseRedisUrl } from "./redis-url.ts";
  * What a connection is for.
  *
  * `serving` answers requests: short deadlines, and no queue while it is disconnected. `writing`
- * moves data: long deadlines, and commands wait for a reconnect that is under way. A blocking
- * stream read needs a connection of its own with no command deadline; that role comes with the
- * stream consumers.
+ * moves data: long deadlines, and commands wait for a reconnect that is under way.
  */
 export type RedisRole = "serving" | "writing";
 
+/** A key or an argument; a number travels as its decimal text. */
 export type RedisArgument = string | Buffer | number;
+/** A command or script by its name, in lower case, and what it takes. */
 export type RedisCommand = readonly [name: string, ...args: RedisArgument[]];
+/** What a command answers: a bulk or status string as bytes, a count, nothing, or a list of these. */
 export type RedisReply = Buffer | number | null | readonly RedisReply[];
 
+/** How long a connection waits for Redis, in milliseconds. */
 export interface RedisDeadlines {
   /** From sending a command to its reply. */
   readonly commandTimeoutMs: number;
@@ -49,7 +51,6 @@ export interface RedisMaster {
 
 /** A connection to one Redis, to a Cluster, or to a master by Sentinels; it reconnects by itself. */
 export interface RedisConnection {
-  readonly role: RedisRole;
   /** `host:port`, of a Cluster several with a comma between, for messages. */
   readonly address: string;
   /**
@@ -107,7 +108,6 @@ export function connectRedis(
   const connection = connectTarget(url, options);
   const { pipeline, masters } = connection;
   return {
-    role,
     ...connection,
     async send(command) {
       const [reply] = await pipeline([command]);
@@ -183,15 +183,6 @@ async function assertSameClock({ address, send }: RedisMaster): Promise<void> {
 /** The text of a reply that is a bulk string. */
 export function textOf(reply: RedisReply | undefined): string | null {
   return Buffer.isBuffer(reply) ? reply.toString("utf8") : null;
-}
-
-/** The fields and values of a hash that arrived as a flat list. */
-export function pairsOf(reply: RedisReply | undefined): [field: string, value: Buffer][] {
-  const flat = Array.isArray(reply) ? (reply as readonly Buffer[]) : [];
-  const pairs: [string, Buffer][] = [];
-  for (let i = 0; i + 1 < flat.length; i += 2)
-    pairs.push([(flat[i] as Buffer).toString("utf8"), flat[i + 1] as Buffer]);
-  return pairs;
 }
 
 async function readEvictionPolicy(send: RedisMaster["send"]): Promise<string> {

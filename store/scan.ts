@@ -18,7 +18,7 @@ import { type Chunk, declared, fault, type Input, unparsable } from "./source-ch
 import type { SourceFile } from "./source-files.ts";
 
 /** Name of the column that `readChunks` adds: where a row stands in the ordered file list. */
-export const ordinalColumn = "__ordinal";
+const ordinalColumn = "__ordinal";
 
 /** Ordinals of one file: its rows are numbered from `index` × this. */
 const rowsPerFile = 2 ** 32;

@@ -8,7 +8,8 @@ import type { Registry } from "../engine/registry.ts";
 import { createKeys, pointerFields } from "./keys.ts";
 import { createLedger } from "./ledger.ts";
 import { randomId } from "./namespace.ts";
-import { pairsOf, type RedisConnection, type RedisReply, textOf } from "./redis.ts";
+import { type RedisConnection, type RedisReply, textOf } from "./redis.ts";
+import { pairsOf } from "./redis-pairs.ts";
 
 /** What a view has left of one storage fingerprint. */
 export interface Leftover {

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import type { OnceflowError } from "../engine/errors.ts";
+import { environmentOf } from "../serving/environment.ts";
 import { readSettings } from "../settings.ts";
 import { downEnv } from "./support/run-cli.ts";
 
@@ -31,6 +33,38 @@ describe("settings", () => {
         code: "CONFIG_INVALID",
         message: `ONCEFLOW_LOG is "${text}"; give one of debug, info, warn, error.`,
       });
+  });
+
+  it("takes an empty variable as none, and refuses all others in the same words", () => {
+    const refused = [
+      ["ONCEFLOW_METRICS_PORT", "80x", "give a number from 0 to 65535, 0 for any port, or nothing"],
+      ["ONCEFLOW_METRICS_PORT", "65536", "give a number from 0 to 65535"],
+      ["ONCEFLOW_LOG_DETAILS", "yes", "give one of true, false"],
+      ["ONCEFLOW_READY", "later", "give one of filled, materialized, store"],
+      ["ONCEFLOW_BUILD", "a b", "give up to 100 letters"],
+      ["ONCEFLOW_SOURCES", '{"a":1}', "give a JSON object of paths"],
+    ] as const;
+    const defaults = readSettings({});
+    for (const [name, text, wanted] of refused) {
+      assert.deepEqual(readSettings({ [name]: "" }), defaults);
+      assert.throws(
+        () => readSettings({ [name]: text }),
+        ({ code, message, details }: OnceflowError) =>
+          code === "CONFIG_INVALID" &&
+          message.startsWith(`${name} is "${text}"; ${wanted}`) &&
+          details["name"] === name,
+        name,
+      );
+    }
+    assert.equal(readSettings({ ONCEFLOW_LOG_DETAILS: "TRUE" }).logDetails, true);
+  });
+
+  it("shows no password of a URL that it refuses", () => {
+    const { refuse } = environmentOf({ REDIS_URL: "redis://a:hunter2@x,redis://b:hunter2@y" });
+    assert.equal(
+      refuse("REDIS_URL", "give another").message,
+      'REDIS_URL is "redis://…@x,redis://…@y"; give another.',
+    );
   });
 
   it("stops a worker with a log level that is none, and lets it start with one", async () => {

@@ -5,8 +5,9 @@
 import type { State } from "../engine/aggregates.ts";
 import { aggregateOf } from "../engine/aggregates.ts";
 import { compileOnline } from "../engine/compile/online.ts";
+import { sourceColumns } from "../engine/definitions.ts";
 import type { Dtype, Value } from "../engine/dtypes.ts";
-import { OnceflowError } from "../engine/errors.ts";
+import { didYouMean, OnceflowError } from "../engine/errors.ts";
 import type { Expr } from "../engine/expression.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
 import { type AggregateNode, type ColumnNode, type Node, visit } from "../engine/node.ts";
@@ -16,7 +17,10 @@ import { fromJson, type Json, toJson } from "../engine/wire.ts";
 /** Features by any name. */
 export type Features = Readonly<Record<string, Expr<Dtype, Shape>>>;
 
-/** Raw columns of a row by name, in the form that requests have; a column left out is null. */
+/**
+ * Raw columns of a row by name, in the form that requests have. A column left out is null; it must
+ * be there where it is declared without nulls and something computed of the row needs it.
+ */
 export type Row = Readonly<Record<string, Json>>;
 
 /** Values of a row by feature, in the form that answers have. */
@@ -26,7 +30,7 @@ export type Evaluated<F extends Features> = Readonly<Record<keyof F, Json>>;
  * Computes features as the online service does. Aggregates are those of the rows, as if these had
  * been materialized; to take others, pass the rows that they are of.
  *
- * @throws VALUE_INVALID, DEFINITION_INVALID
+ * @throws UNKNOWN_INPUT, MISSING_INPUT, VALUE_INVALID, DEFINITION_INVALID
  */
 export function evaluateOnline<F extends Features>(
   features: F,
@@ -34,19 +38,21 @@ export function evaluateOnline<F extends Features>(
   { aggregatesOf = rows }: { readonly aggregatesOf?: readonly Row[] } = {},
 ): Evaluated<F>[] {
   const parts = partsOf(features);
-  const bound = aggregateValues(parts, readRows(parts, aggregatesOf));
+  const bound = aggregateValues(parts, readRows(parts, aggregatesOf, parts.aggregated));
   const slots = new Map(
     [...parts.columns, ...parts.aggregates].map((node, i) => [fingerprintOf(node), i]),
   );
   const program = compileOnline(parts.nodes, (node) => slots.get(fingerprintOf(node)));
   const values = parts.aggregates.map((node) => bound.get(fingerprintOf(node)) ?? null);
-  return readRows(parts, rows).map((row) => toRow<F>(parts, program([...row, ...values])));
+  return readRows(parts, rows, parts.direct).map((row) =>
+    toRow<F>(parts, program([...row, ...values])),
+  );
 }
 
 /**
  * Computes features as a materialization does, on polars; otherwise as `evaluateOnline`.
  *
- * @throws VALUE_INVALID, DEFINITION_INVALID, POLARS_MISSING
+ * @throws UNKNOWN_INPUT, MISSING_INPUT, VALUE_INVALID, DEFINITION_INVALID, POLARS_MISSING
  */
 export async function evaluateBatch<F extends Features>(
   features: F,
@@ -57,8 +63,8 @@ export async function evaluateBatch<F extends Features>(
   await requirePolars();
   const { runBatch } = await import("./batch.ts");
   const parts = partsOf(features);
-  const bound = aggregateValues(parts, readRows(parts, aggregatesOf));
-  const table = await runBatch(parts, readRows(parts, rows), bound);
+  const bound = aggregateValues(parts, readRows(parts, aggregatesOf, parts.aggregated));
+  const table = await runBatch(parts, readRows(parts, rows, parts.direct), bound);
   return table.map((row) => toRow<F>(parts, row));
 }
 
@@ -67,6 +73,9 @@ export interface Parts {
   readonly names: readonly string[];
   readonly nodes: readonly Node[];
   readonly columns: readonly ColumnNode[];
+  /** Which of the columns features read of a row itself, and which aggregates are of. */
+  readonly direct: ReadonlySet<ColumnNode>;
+  readonly aggregated: ReadonlySet<ColumnNode>;
   readonly aggregates: readonly AggregateNode[];
 }
 
@@ -80,17 +89,67 @@ function partsOf(features: Features): Parts {
     if (node.kind === "column") columns.set(fingerprintOf(node), node);
     if (node.kind === "aggregate") aggregates.set(fingerprintOf(node), node);
   });
+  /** The columns below nodes, aggregates left out. */
+  const below = (roots: readonly Node[]): ReadonlySet<ColumnNode> => {
+    const found = new Set<ColumnNode>();
+    visit(
+      roots,
+      (node) => {
+        const column = node.kind === "column" && columns.get(fingerprintOf(node));
+        if (column) found.add(column);
+      },
+      (node) => node.kind === "aggregate",
+    );
+    return found;
+  };
   return {
     names: Object.keys(features),
     nodes,
     columns: [...columns.values()],
+    direct: below(nodes),
+    aggregated: below([...aggregates.values()].map(({ input }) => input)),
     aggregates: [...aggregates.values()],
   };
 }
 
-function readRows({ columns }: Parts, rows: readonly Row[]): Value[][] {
-  return rows.map((row, i) =>
-    columns.map(({ name, dtype }) => fromJson(dtype, row[name] ?? null, `rows[${i}].${name}`)),
+/** The values of rows, refused where the service would refuse them as inputs. */
+function readRows(
+  { columns }: Parts,
+  rows: readonly Row[],
+  needed: ReadonlySet<ColumnNode>,
+): Value[][] {
+  const sources = new Map(columns.map((column) => [column.source, sourceColumns(column)]));
+  const known = new Set([...sources.values()].flat());
+  return rows.map((row, i) => {
+    for (const name of Object.keys(row))
+      if (!known.has(name)) throw unknownColumn(name, i, [...sources.keys()], known);
+    return columns.map((column) => readValue(row, i, column, needed.has(column)));
+  });
+}
+
+function readValue(row: Row, place: number, column: ColumnNode, isNeeded: boolean): Value {
+  const { name, source, dtype, nullable } = column;
+  const where = `rows[${place}].${name}`;
+  const isThere = Object.hasOwn(row, name) && row[name] !== undefined;
+  const value = isThere ? fromJson(dtype, row[name], where) : null;
+  if (value !== null || nullable || !(isThere || isNeeded)) return value;
+  throw new OnceflowError(
+    isThere ? "VALUE_INVALID" : "MISSING_INPUT",
+    `${where} is ${isThere ? "null" : "left out"}, and column ${source}.${name} is declared without nulls; give ${dtype === "int64" ? "an" : "a"} ${dtype}.`,
+    { where, dtype },
+  );
+}
+
+function unknownColumn(
+  name: string,
+  place: number,
+  sources: readonly string[],
+  known: Iterable<string>,
+): OnceflowError {
+  return new OnceflowError(
+    "UNKNOWN_INPUT",
+    `rows[${place}].${name}: input "${name}" is no column of ${sources.map((source) => `source "${source}"`).join(" or ") || "a source that the features read"}.${didYouMean(name, known)}`,
+    { input: name, where: `rows[${place}].${name}` },
   );
 }
 

@@ -1,4 +1,5 @@
 /** Who asks: an API key or a token, as `Authorization: Bearer …` has it. */
+import { OnceflowError } from "../../engine/errors.ts";
 import { apiKeyPrefix } from "../../store/api-keys.ts";
 import type { RedisConnection } from "../../store/redis.ts";
 import { createKnownKeys } from "./known-keys.ts";
@@ -20,12 +21,13 @@ export interface Unrecognized {
   readonly key?: string;
 }
 
+/** What tells callers apart: the keys and tokens that the settings ask for. */
 export interface Access {
   readonly settings: AccessSettings;
   /**
    * Who sends a header; at once for keys.
    *
-   * @throws AUTH_UNAVAILABLE
+   * @throws AUTH_UNAVAILABLE, by the promise alone
    */
   readonly recognize: (
     authorization: string | undefined,
@@ -54,9 +56,16 @@ export function openAccess(settings: AccessSettings, options: AccessOptions): Ac
   const { warn = () => undefined } = options;
   const tokens = settings.tokens && createTokens(settings.tokens, { warn });
 
-  function byKey(text: string): Caller | Unrecognized {
+  function byKey(text: string): Caller | Unrecognized | Promise<never> {
     const found = keys?.check(text);
     if (found === undefined) return { why: "API keys are not accepted" };
+    if (!found.ok && found.why === "unread")
+      return Promise.reject(
+        new OnceflowError(
+          "AUTH_UNAVAILABLE",
+          "API keys cannot be checked now, since they could not be read yet; try again.",
+        ),
+      );
     if (found.ok) return { id: `key ${found.id}`, grants: found.grants };
     return { why: `key ${found.why}`, ...(found.id === undefined ? {} : { key: found.id }) };
   }
@@ -78,11 +87,11 @@ export function openAccess(settings: AccessSettings, options: AccessOptions): Ac
       return text.startsWith(apiKeyPrefix) || tokens === undefined ? byKey(text) : byToken(text);
     },
     async refresh() {
-      await keys?.refresh();
       const isRemote = settings.tokens !== undefined && "url" in settings.tokens.keys;
-      await tokens?.refresh().catch((error: unknown) => {
+      const refreshTokens = tokens?.refresh().catch((error: unknown) => {
         if (!isRemote) throw error;
       });
+      await Promise.all([keys?.refresh(), refreshTokens]);
     },
     close() {
       keys?.close();

@@ -4,27 +4,44 @@
  * force.
  */
 import { messageOf } from "../../engine/errors.ts";
-import { type ApiKeyRecord, idOfApiKey, isApiKey, readApiKeys } from "../../store/api-keys.ts";
+import {
+  type ApiKeyRecord,
+  endOf,
+  idOfApiKey,
+  isApiKey,
+  readApiKeys,
+} from "../../store/api-keys.ts";
 import type { RedisConnection } from "../../store/redis.ts";
+import { createPoller } from "../poller.ts";
 import { type Grants, grantsOf } from "./scopes.ts";
 
 /** A record made ready to be compared with. */
 interface KnownKey {
   readonly digest: Buffer;
   readonly grants: Grants;
-  /** Milliseconds since the epoch; −Infinity for one that is revoked. */
+  /** See `endOf`. */
   readonly endMs: number;
 }
 
 /** What became of a text that says it is a key. */
 export type KeyOutcome =
   | { readonly ok: true; readonly id: string; readonly grants: Grants }
-  | { readonly ok: false; readonly id?: string; readonly why: "unknown" | "wrong" | "ended" };
+  | {
+      readonly ok: false;
+      readonly id?: string;
+      readonly why: "unknown" | "wrong" | "ended" | "unread";
+    };
 
+/** The keys of the store, as this process knows them. */
 export interface KnownKeys {
-  /** Costs one hash, whatever the answer. */
+  /** Costs one hash, whatever the answer; "unread" as long as the keys could not be read. */
   readonly check: (text: string) => KeyOutcome;
-  /** Reads the records now, rather than at the next turn. @throws STORE_UNAVAILABLE */
+  /**
+   * Reads the records now, rather than at the next turn.
+   *
+   * @throws STORE_UNAVAILABLE, CONFIG_INVALID where the user of Redis may not read them, and an
+   *   error where Redis no longer has the keys that are known
+   */
   readonly refresh: () => Promise<void>;
   readonly close: () => void;
 }
@@ -44,74 +61,66 @@ export function createKnownKeys({
   readonly prefix?: string | undefined;
   readonly refreshMs?: number;
   readonly clock?: () => number;
-  /** Is told once when reading begins to fail. */
+  /** Is told once when reading begins to fail, and of each set of records that cannot be read. */
   readonly warn?: (message: string) => void;
 }): KnownKeys {
   let known: ReadonlyMap<string, KnownKey> = new Map();
   let revision: string | undefined;
-  let failing = false;
-  let closed = false;
+  let unreadable = "";
 
-  async function refresh(): Promise<void> {
+  async function read(): Promise<void> {
     if (revision === undefined) await redis.ready();
-    const read = await readApiKeys(redis, { prefix }, revision);
-    if (read === undefined) return;
+    const found = await readApiKeys(redis, { prefix }, revision);
+    if (found === undefined) return;
     // Redis was emptied: nobody has revoked what it no longer knows.
-    if (read.revision === "" && known.size > 0)
+    if (found.revision === "" && known.size > 0)
       throw new Error("Redis no longer has the API keys; those known stay in force");
     const before = known;
     known = new Map(
-      [...read.records].map(([id, record]) => [id, ready(record, before.get(id)?.endMs)]),
+      [...found.records].map(([id, record]) => [id, ready(record, before.get(id)?.endMs)]),
     );
-    revision = read.revision;
+    revision = found.revision;
+    warnOf(found.unreadable);
   }
 
-  let timer: NodeJS.Timeout;
-  let underWay: Promise<void> | undefined;
-  const refreshOnce = () => (underWay ??= refresh().finally(() => (underWay = undefined)));
-  async function turn(): Promise<void> {
-    try {
-      await refreshOnce();
-      failing = false;
-    } catch (error) {
-      if (!failing && !closed) warn(`API keys cannot be read: ${messageOf(error)}`);
-      failing = true;
-    }
+  function warnOf(ids: readonly string[]): void {
+    const named = ids.slice(0, 5).map((id) => JSON.stringify(id.slice(0, 40)));
+    const text = `${ids.length}: ${named.join(", ")}`;
+    if (ids.length > 0 && text !== unreadable)
+      warn(`records of API keys that cannot be read, so that these keys are refused, ${text}`);
+    unreadable = text;
   }
-  const schedule = () => {
-    timer = setTimeout(() => void turn().then(() => closed || schedule()), refreshMs);
-    timer.unref();
-  };
-  schedule();
-  redis.onReconnect(() => void (closed || turn()));
+
+  const poller = createPoller({
+    read,
+    // Callers wait for the first; while Redis is away a read takes as long as connecting may.
+    pauseMs: () => (revision === undefined ? Math.min(refreshMs, 100) : refreshMs),
+    onFailing: (error) => warn(`API keys cannot be read: ${messageOf(error)}`),
+  });
+  redis.onReconnect(poller.soon);
 
   return {
-    refresh: refreshOnce,
+    refresh: poller.refresh,
     check(text) {
+      if (revision === undefined) return { ok: false, why: "unread" };
       const id = idOfApiKey(text);
       const key = id === undefined ? undefined : known.get(id);
       const same = isApiKey(text, key?.digest ?? noDigest);
       if (id === undefined || key === undefined) return { ok: false, why: "unknown" };
       if (!same) return { ok: false, id, why: "wrong" };
-      if (clock() >= key.endMs) return { ok: false, id, why: "ended" };
+      // An end that is no number is none that is yet to come.
+      if (!(clock() < key.endMs)) return { ok: false, id, why: "ended" };
       return { ok: true, id, grants: key.grants };
     },
-    close() {
-      closed = true;
-      clearTimeout(timer);
-    },
+    close: poller.close,
   };
 }
 
 /** A key's life only ever gets shorter: a Redis restored from a backup brings none back. */
-function ready(
-  { digest, scopes, expires_at, revoked_at }: ApiKeyRecord,
-  endMs = Infinity,
-): KnownKey {
-  const ownEnd = expires_at === null ? Infinity : Date.parse(expires_at);
+function ready(record: ApiKeyRecord, endMs = Infinity): KnownKey {
   return {
-    digest: Buffer.from(digest, "hex"),
-    grants: grantsOf(scopes),
-    endMs: Math.min(endMs, revoked_at === null ? ownEnd : -Infinity),
+    digest: Buffer.from(record.digest, "hex"),
+    grants: grantsOf(record.scopes),
+    endMs: Math.min(endMs, endOf(record)),
   };
 }

@@ -8,10 +8,12 @@ import { readFile } from "node:fs/promises";
 import type { CryptoKey, JSONWebKeySet, JWSHeaderParameters } from "jose";
 import { createLocalJWKSet, errors } from "jose";
 import { messageOf, OnceflowError } from "../../engine/errors.ts";
+import { createPoller } from "../poller.ts";
 
 /** Where the keys are. */
 export type KeySource = { readonly url: string } | { readonly file: string };
 
+/** The public keys of one issuer, kept up to date in the background. */
 export interface PublicKeys {
   /**
    * The key that a token names. For one that is not known the set is read anew, at most every 30
@@ -55,39 +57,35 @@ export function createPublicKeys(
 ): PublicKeys {
   let known: Find | undefined;
   let readAtMs = -Infinity;
-  let failing = false;
-  let closed = false;
-  let underWay: Promise<void> | undefined;
 
-  async function refresh(): Promise<void> {
+  async function read(): Promise<void> {
     readAtMs = performance.now();
     try {
       known = finderOf("url" in source ? await fetchSet(source.url) : await readSet(source.file));
-      failing = false;
     } catch (error) {
-      const problem = `the public keys of tokens cannot be read from ${"url" in source ? source.url : source.file}: ${messageOf(error)}`;
-      if (!failing && !closed) warn(problem);
-      failing = true;
-      throw new OnceflowError("CONFIG_INVALID", `${problem}.`, {}, error);
+      const from = "url" in source ? source.url : source.file;
+      throw new OnceflowError(
+        "CONFIG_INVALID",
+        `the public keys of tokens cannot be read from ${from}: ${messageOf(error)}.`,
+        {},
+        error,
+      );
     }
   }
-  const refreshOnce = () => (underWay ??= refresh().finally(() => (underWay = undefined)));
-  const quietly = () => refreshOnce().catch(() => undefined);
-  const quietlyForAWhile = () =>
-    Promise.race([quietly(), new Promise((resolve) => setTimeout(resolve, waitMs).unref())]);
-  let timer: NodeJS.Timeout;
-  const schedule = () => {
+  const poller = createPoller({
+    read,
     // One that was never read is what tokens wait for.
-    timer = setTimeout(
-      () => void quietly().then(() => closed || schedule()),
-      known === undefined ? Math.min(refreshMs, 1_000) : refreshMs,
-    );
-    timer.unref();
-  };
-  schedule();
+    pauseMs: () => (known === undefined ? Math.min(refreshMs, 1_000) : refreshMs),
+    onFailing: (error) => warn(messageOf(error)),
+  });
+  const quietlyForAWhile = () =>
+    Promise.race([
+      poller.join().catch(() => undefined),
+      new Promise((resolve) => setTimeout(resolve, waitMs).unref()),
+    ]);
 
   return {
-    refresh: refreshOnce,
+    refresh: poller.refresh,
     async find(header) {
       if (known === undefined) {
         if (performance.now() - readAtMs > cooldownMs) await quietlyForAWhile();
@@ -101,16 +99,13 @@ export function createPublicKeys(
         return await known(header);
       } catch (error) {
         const isUnknown = error instanceof errors.JWKSNoMatchingKey;
-        if (!isUnknown || (underWay === undefined && performance.now() - readAtMs < cooldownMs))
+        if (!isUnknown || (!poller.isReading() && performance.now() - readAtMs < cooldownMs))
           throw error;
         await quietlyForAWhile();
         return known(header);
       }
     },
-    close() {
-      closed = true;
-      clearTimeout(timer);
-    },
+    close: poller.close,
   };
 }
 

@@ -3,6 +3,7 @@
  * the time at which it will be full again (the generic cell rate algorithm), so that a request
  * costs one look-up.
  */
+import { createLru } from "../../engine/lru.ts";
 
 /** Requests a second in the long run, and at once after a pause. */
 export interface Rate {
@@ -21,17 +22,15 @@ export function createRateLimit(
   { perSecond, burst }: Rate,
   now: () => number = () => performance.now(),
 ): RateLimit {
-  const fullAt = new Map<string, number>();
+  const fullAt = createLru<string, number>(callerLimit);
   const tokenMs = 1000 / perSecond;
   const depthMs = burst * tokenMs;
   return (caller) => {
     const nowMs = now();
-    const full = Math.max(fullAt.get(caller) ?? 0, nowMs);
+    const full = Math.max(fullAt.peek(caller) ?? 0, nowMs);
     // Sums of fractions are not exact.
     const waitMs = Math.max(0, full + tokenMs - nowMs - depthMs - 1e-6);
-    fullAt.delete(caller);
     fullAt.set(caller, waitMs > 0 ? full : full + tokenMs);
-    if (fullAt.size > callerLimit) fullAt.delete(fullAt.keys().next().value as string);
     return waitMs;
   };
 }

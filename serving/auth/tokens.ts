@@ -1,6 +1,7 @@
 /** Tokens: JWTs that an issuer signed for this service (RFC 7519, by the rules of RFC 8725). */
 import { errors, jwtVerify } from "jose";
 import { OnceflowError } from "../../engine/errors.ts";
+import { createLru } from "../../engine/lru.ts";
 import { createPublicKeys, type KeySource, type PublicKeysOptions } from "./public-keys.ts";
 import { type Grants, grantsOf } from "./scopes.ts";
 
@@ -23,13 +24,16 @@ export interface TokenSettings {
   readonly scopeClaim: string;
 }
 
+/** What became of a text that says it is a token. */
 export type TokenOutcome =
   | { readonly ok: true; readonly id: string; readonly grants: Grants }
   | { readonly ok: false; readonly why: string };
 
+/** The check of tokens. */
 export interface Tokens {
-  /** @throws AUTH_UNAVAILABLE */
+  /** @throws AUTH_UNAVAILABLE where their public keys were never read */
   readonly check: (text: string) => Promise<TokenOutcome>;
+  /** Reads the public keys now. @throws CONFIG_INVALID, for any reason */
   readonly refresh: () => Promise<void>;
   readonly close: () => void;
 }
@@ -40,11 +44,17 @@ const compact = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 /** Tokens whose signature was checked are not checked again for a while. */
 const [keptTokens, keptMs] = [1_000, 60_000];
 
+interface KeptOutcome {
+  readonly outcome: TokenOutcome;
+  /** Milliseconds since the epoch. */
+  readonly untilMs: number;
+}
+
 /** Makes the check of tokens, and starts to read their public keys. */
 export function createTokens(settings: TokenSettings, options: PublicKeysOptions = {}): Tokens {
   const { issuer, audience, algorithms, toleranceSeconds, scopeClaim } = settings;
   const publicKeys = createPublicKeys(settings.keys, options);
-  const kept = new Map<string, { readonly outcome: TokenOutcome; readonly untilMs: number }>();
+  const kept = createLru<string, KeptOutcome>(keptTokens);
 
   async function verify(text: string): Promise<TokenOutcome> {
     if (text.length > lengthLimit) return { ok: false, why: "too long" };
@@ -64,7 +74,6 @@ export function createTokens(settings: TokenSettings, options: PublicKeysOptions
       };
       const untilMs = Math.min(Date.now() + keptMs, (exp + toleranceSeconds) * 1000);
       kept.set(text, { outcome, untilMs });
-      if (kept.size > keptTokens) kept.delete(kept.keys().next().value as string);
       return outcome;
     } catch (error) {
       if (error instanceof OnceflowError) throw error;

@@ -18,6 +18,7 @@ import {
   lineageOf,
   toMermaid,
 } from "../../engine/lineage.ts";
+import { deepSharing } from "../support/deep-sharing.ts";
 
 const points = source("points", {
   files: "points.parquet",
@@ -141,6 +142,14 @@ describe("lineage", () => {
     assert.deepEqual(consumersOf(catalogue, "points.x").sort(), ["both", "near"]);
     assert.deepEqual(consumersOf(catalogue, "distance"), ["near"]);
     assert.deepEqual(consumersOf(catalogue, "points.unused"), []);
+  });
+
+  it("meets once what a formula uses over and over", () => {
+    const { edges } = lineageOf(deepSharing().catalogue);
+    assert.deepEqual(edges, [
+      { from: "deep.x", to: "total" },
+      { from: "total", to: "deep" },
+    ]);
   });
 
   it("is drawn as a Mermaid flowchart", () => {

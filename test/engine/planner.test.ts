@@ -17,6 +17,7 @@ import {
 } from "../../engine/index.ts";
 import { type BoundPlan, plan } from "../../engine/planner.ts";
 import * as example from "../../features/index.ts";
+import { deepSharing } from "../support/deep-sharing.ts";
 
 const catalogue = buildCatalogue(example);
 const modelX = plan(catalogue, { service: "model_x" });
@@ -356,5 +357,26 @@ describe("a plan over two sources", () => {
     const bound = plan(both, { features: ["above"] }).bind(new Set(["events.x"]), noKeys);
     assert.equal(bound.aggregates.length, 1);
     assert.deepEqual(answer(bound, { request: { x: 3.5 }, aggregate: 1 }), [2.5]);
+  });
+
+  it("keeps the bindings that are used, however many others come in between", () => {
+    const columns = Object.keys(example.absences.absences.columns).filter((name) => name !== "id");
+    const raw = plan(catalogue, { features: columns.map((name) => `absences.${name}`) });
+    const hot = raw.bind(new Set(), byId);
+    for (let mask = 1; mask <= 200; mask++) {
+      raw.bind(ids(...columns.filter((_, i) => (mask >> i) & 1)), byId);
+      assert.equal(raw.bind(new Set(), byId), hot);
+    }
+  });
+
+  it("binds a formula of which each level uses the one below twice, as many as there are", () => {
+    const { planned, sum } = deepSharing();
+    const bound = planned.bind(new Set(["deep.x"]), noKeys);
+    assert.deepEqual(answer(bound, { request: { x: 1 } }), [sum]);
+    assert.deepEqual(readsOf(planned.bind(new Set(), byId)), {
+      request: [],
+      store: { deep: ["x"] },
+    });
+    assert.throws(() => planned.bind(new Set(), noKeys), { code: "MISSING_INPUT" });
   });
 });

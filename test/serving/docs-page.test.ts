@@ -4,9 +4,9 @@ import { promisify } from "node:util";
 import type { FastifyInstance } from "fastify";
 import type { Browser } from "playwright-core";
 import { findOnPath } from "../../dev/processes.ts";
-import type { Catalogue } from "../../engine/catalogue.ts";
+import { type Catalogue, type Service, serviceNamed } from "../../engine/catalogue.ts";
 import { buildApp } from "../../serving/app.ts";
-import { renderPage } from "../../serving/docs-page.ts";
+import { preparePage } from "../../serving/docs-page.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { describeApi, operations } from "../../serving/openapi.ts";
@@ -76,6 +76,37 @@ describe("the page of the API", () => {
     }
   });
 
+  it("is made once, whatever the hosts, and plans no service twice", async () => {
+    let looked = 0;
+    class Counted<V> extends Map<string, V> {
+      override get(name: string): V | undefined {
+        looked++;
+        return super.get(name);
+      }
+    }
+    const services = Array.from({ length: 40 }, (_, i): [string, Service] => {
+      const name = `model_${i}`;
+      return [name, { ...serviceNamed(example.catalogue, "model_x"), name }];
+    });
+    const app = open({ ...example.catalogue, services: new Counted(services) });
+    const pages = new Set<string>();
+    for (const host of ["a.example", "b.example", "a.example", "c.example:80"]) {
+      const { body } = await app.inject({ url: "/docs", headers: { host } });
+      assert.ok(body.includes(`&#39;http://${host}/v1/features&#39;`), host);
+      pages.add(body.replaceAll(host, "HOST"));
+    }
+    assert.equal(pages.size, 1);
+    assert.ok(looked <= 5 * services.length, `${looked} look-ups of a service`);
+  });
+
+  it("keeps an origin within its quotes, whatever it is", () => {
+    const { catalogue } = example;
+    const page = preparePage(catalogue, describeApi(catalogue, {}), {})("http://a'<b>$&");
+    assert.ok(
+      page.includes(`curl -sS &#39;http://a&#39;\\&#39;&#39;&#60;b&#62;$&#38;/v1/services&#39;`),
+    );
+  });
+
   it("has examples that a shell runs as they are", async function () {
     if (findOnPath("curl", process.env) === undefined) this.skip();
     const app = open(example.catalogue);
@@ -95,8 +126,9 @@ describe("the page of the API", () => {
 
   it("shows with its commands where the key goes, if callers need one", () => {
     const { catalogue } = example;
-    const terms = { asksWho: true, origin: "http://127.0.0.1:8080" };
-    const page = renderPage(catalogue, describeApi(catalogue, terms), terms);
+    const terms = { asksWho: true };
+    const pageAt = preparePage(catalogue, describeApi(catalogue, terms), terms);
+    const page = pageAt("http://127.0.0.1:8080");
     const keys = page.split("-H &#34;authorization: Bearer $ONCEFLOW_KEY&#34;").length - 1;
     assert.equal(keys, page.split("<pre>").length - 1);
   });

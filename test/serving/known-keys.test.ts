@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { openAccess } from "../../serving/auth/access.ts";
 import { createKnownKeys, type KnownKeys } from "../../serving/auth/known-keys.ts";
 import { readApiKeys } from "../../store/api-keys.ts";
 import type { RedisConnection } from "../../store/redis.ts";
 import { connectRedis } from "../../store/redis.ts";
-import { addKey, putKey, revokeKey } from "../support/access.ts";
+import { accessSettings, addKey, bearer, putKey, revokeKey } from "../support/access.ts";
+import { failsWith } from "../support/fails-with.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
@@ -32,8 +34,8 @@ describe("keys that a server knows", () => {
     await server.stop();
   });
 
-  const why = (key: string) => {
-    const outcome = keys.check(key);
+  const why = (key: string, of = keys) => {
+    const outcome = of.check(key);
     return outcome.ok ? "ok" : outcome.why;
   };
   const revoke = (id: string) => revokeKey(writing, prefix, id);
@@ -51,6 +53,41 @@ describe("keys that a server knows", () => {
     assert.equal(why(two.key), "ok");
   });
 
+  it("are refused where part of their record is missing, and all others are heeded", async () => {
+    const records = `${prefix}:{api-keys}:records`;
+    const changes = [
+      ...[{ expires_at: undefined }, { expires_at: "soon" }, { revoked_at: undefined }],
+      ...[{ scopes: null }, { scopes: [1] }, { digest: "ab" }, { digest: undefined }],
+      ...[{ id: "0".repeat(16) }, { name: undefined }, { created_at: 0 }, { replaces: 1 }],
+    ];
+    const made = await Promise.all(
+      [...changes, "{", "null"].map(() => addKey(writing, prefix, ["admin"])),
+    );
+    const live = await addKey(writing, prefix, ["describe"]);
+    await until("all are known", () => [live, ...made].every(({ key }) => why(key) === "ok"));
+    const known = (await readApiKeys(writing, { prefix }))?.records;
+    const texts = [
+      ...changes.map((change, i) =>
+        JSON.stringify({ ...known?.get(made[i]?.id ?? ""), ...change }),
+      ),
+      ...["{", "null"],
+    ];
+    await writing.pipeline(made.map(({ id }, i) => ["hset", records, id, texts[i] ?? ""] as const));
+    await revoke(live.id);
+    await until("a later revocation is heeded", () => why(live.key) === "ended", 5_000);
+    assert.deepEqual(
+      made.map(({ key }) => why(key)),
+      made.map(() => "unknown"),
+    );
+    await addKey(writing, prefix, []);
+    await keys.refresh();
+    assert.equal(warnings.length, 1);
+    assert.match(
+      warnings[0] ?? "",
+      /^records of API keys that cannot be read.* 13: "[0-9a-f]{16}", /,
+    );
+  });
+
   it("end when they expire, without a word from Redis", async () => {
     let nowMs = Date.parse("2026-01-01T00:00:00Z");
     const expires_at = "2026-01-01T00:00:05.000Z";
@@ -58,10 +95,31 @@ describe("keys that a server knows", () => {
     const own = createKnownKeys({ redis: serving, prefix, clock: () => nowMs });
     await own.refresh();
     nowMs += 4_999;
-    assert.equal(own.check(key).ok, true);
+    assert.equal(why(key, own), "ok");
     nowMs += 1;
-    assert.equal(own.check(key).ok, false);
+    assert.equal(why(key, own), "ended");
     own.close();
+  });
+
+  it("are neither right nor wrong before they could be read", async () => {
+    const { key } = await addKey(writing, prefix, []);
+    await server.kill();
+    const access = openAccess(accessSettings(), { redis: serving, prefix, refreshMs: 50 });
+    const recognize = async () => access.recognize(bearer(key).authorization);
+    await failsWith(access.refresh(), "STORE_UNAVAILABLE");
+    await failsWith(recognize(), "AUTH_UNAVAILABLE");
+    const back = await startRedis({ port: server.port });
+    try {
+      await until("they are read", () =>
+        recognize().then(
+          (found) => "why" in found && found.why === "key unknown",
+          () => false,
+        ),
+      );
+    } finally {
+      access.close();
+      await back.stop();
+    }
   });
 
   it("stay as they are while Redis is down, and while it is back but empty", async () => {

@@ -10,6 +10,7 @@ import { createFailureLog } from "../../serving/failure-log.ts";
 import { createLogger, requestIdOf } from "../../serving/logging.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
+import { mintApiKey } from "../../store/api-keys.ts";
 import { connectRedis, type RedisConnection } from "../../store/redis.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { startRedis } from "../support/redis.ts";
@@ -206,8 +207,12 @@ describe("logs", () => {
     log.info({ note: "whsec_" + "A".repeat(24), set: { "x-api-key": canary.key } });
     assertClean();
     assert.ok(!lines.join("").includes("whsec_AAAA"));
+    const { id, key } = mintApiKey();
+    const token = ["eyJhbGciOiJSUzI1NiJ9", "eyJzdWIiOiJhIn0", "c2lnbmF0dXJl-_x"].join(".");
+    log.error({ msg: `sent ${key}, ${token}` });
+    assert.ok(lines.at(-1)?.includes(`sent onceflow_${id}_…, eyJ…"`), lines.at(-1));
     assert.ok(!/[\u2028\u2029\u0085]/.test(lines.join("")));
-    assert.equal(parsed().length, 4);
+    assert.equal(parsed().length, 5);
     assert.match(String(parsed()[0]?.["msg"]), /^redis:\/\/…@host:1\/0$/);
   });
 

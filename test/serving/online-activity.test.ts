@@ -53,19 +53,24 @@ describe("online activity", () => {
     const service = example.catalogue.services.get("absenteeism_training");
     const features = service?.outputs.map(({ name }) => name) ?? [];
     const columns = Object.keys(example.absences.source.columns).filter((name) => name !== "id");
-    const ask = (rows: number) =>
-      run({
-        features: [...features, ...columns.map((name) => `absences.${name}`)],
-        entities: Array.from({ length: rows }, (_, i) => ({ id: i })),
-      });
+    const requestOf = (rows: number) => ({
+      features: [...features, ...columns.map((name) => `absences.${name}`)],
+      entities: Array.from({ length: rows }, (_, i) => ({ id: i })),
+    });
+    const ask = (rows: number) => run(requestOf(rows));
     assert.ok(JSON.stringify(await ask(100)).length < answerLimitBytes);
     await assert.rejects(ask(1000), (failure) => {
       assert.ok(failure instanceof ApplicationFailure);
       assert.equal(failure.type, "REQUEST_TOO_LARGE");
       assert.match(failure.message, /^the answer has \d{7} bytes, and Temporal takes 2000000 /);
+      assert.match(failure.message, /or for the form "columns"\.$/);
       assert.equal(failure.nonRetryable, true);
       return true;
     });
+    const { getOnlineFeatures } = createOnlineActivities({ lookup });
+    const answer = await getOnlineFeatures({ ...requestOf(1000), form: "columns" });
+    // By its type, too, it is the answer in columns.
+    assert.equal(answer.values[0]?.length, 1000);
   });
 
   it("fails with a retry where the registry says that one may help, and keeps the cause", () => {

@@ -5,7 +5,7 @@ import { Redis } from "ioredis";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
 import { outcomesOf, startLoad } from "../support/load.ts";
-import { ownRedis } from "../support/redis.ts";
+import { ownRedis, startRedis } from "../support/redis.ts";
 import {
   hasProc,
   type RunningServer,
@@ -97,6 +97,39 @@ describe("server processes", function () {
       ["1", "2", "4", "4"],
     );
     assert.match(out, /process \d+ ended with code 7, the 5th time in a row .*\n$/);
+  });
+
+  it("serves on, and tries for ever, where one process is sound and another keeps dying", async () => {
+    const fixture = fileURLToPath(new URL("fixtures/crashing.ts", import.meta.url));
+    const server = start({}, { args: [fixture, "sound"] });
+    const deaths = () => server.out().match(/ended with code 7; another starts/g)?.length ?? 0;
+    await until("it has died more often than is borne", () => {
+      assert.equal(server.child.exitCode, null, server.out());
+      return deaths() > 8;
+    });
+  });
+
+  it("answers from processes that were started while Redis was down, which are ready once it is back", async function () {
+    if (!hasProc) this.skip();
+    const redis = await startRedis();
+    const server = start({ REDIS_URL: redis.url }, several);
+    const address = await server.listening();
+    await redis.kill();
+    for (const [i, pid] of server.workers().entries()) {
+      process.kill(pid, "SIGKILL");
+      await until("another listens", () => {
+        const { length } = server.errors().match(/process \d+ listens in its place/g) ?? [];
+        return length === i + 1;
+      });
+    }
+    const isReady = async () => (await fetch(`${address}/readyz`)).status === 200;
+    const answer = await ask(address, { features: ["has_pet"], inputs: { pet: 2 } });
+    assert.deepEqual([answer.status, await isReady()], [200, false]);
+    const stored = await ask(address, { features: ["has_pet"], entities: [{ id: "11" }] });
+    assert.equal(((await stored.json()) as { code: string }).code, "STORE_UNAVAILABLE");
+    const back = await startRedis({ port: redis.port });
+    await until("it is ready", isReady);
+    await back.stop();
   });
 
   it("says what is wrong once, and ends with 1, where it cannot start", async () => {

@@ -3,6 +3,7 @@ import type { Catalogue, View } from "../../engine/catalogue.ts";
 import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import { interval } from "../../engine/interval.ts";
 import { emptyRegistry, registryOf } from "../../engine/registry.ts";
+import { createKnownKeys } from "../../serving/auth/known-keys.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import type { ReadyRule } from "../../serving/readiness.ts";
@@ -10,10 +11,12 @@ import { createLedger } from "../../store/ledger.ts";
 import type { RedisConnection } from "../../store/redis.ts";
 import { connectRedis } from "../../store/redis.ts";
 import { writeRegistry } from "../../store/registry.ts";
+import { addKey, revokeKey } from "../support/access.ts";
 import { aggregateValues } from "../support/example-store.ts";
+import { failsWith } from "../support/fails-with.ts";
 import { fillView } from "../support/fill.ts";
 import type { TestRedis } from "../support/redis.ts";
-import { testRedis } from "../support/redis.ts";
+import { ownRedis, readingUser } from "../support/redis.ts";
 
 describe("readiness of a build", () => {
   let redis: TestRedis;
@@ -27,7 +30,8 @@ describe("readiness of a build", () => {
   let tries = 0;
   const lookups: Lookup[] = [];
   before(async () => {
-    redis = await testRedis();
+    // A test makes a user of it.
+    redis = await ownRedis();
     writing = connectRedis(redis.url, "writing");
     serving = connectRedis(redis.url, "serving");
     await serving.ready();
@@ -66,9 +70,9 @@ describe("readiness of a build", () => {
     );
   }
   /** A process of this build that starts now. */
-  function start(readyRule?: ReadyRule): Lookup {
+  function start(readyRule?: ReadyRule, connection = serving): Lookup {
     const lookup = createLookup({
-      ...{ catalogue, redis: serving, prefix, refreshMs: 1e9 },
+      ...{ catalogue, redis: connection, prefix, refreshMs: 1e9 },
       ...(readyRule === undefined ? {} : { readyRule }),
     });
     lookups.push(lookup);
@@ -104,6 +108,35 @@ describe("readiness of a build", () => {
     assert.equal(await reasonOf(start()), undefined);
     await commit(older, 3, 9);
     assert.equal(await reasonOf(start()), lacks("1 interval that other definitions have"));
+  });
+
+  it("asks nothing of Redis that a user who may only read has no right to", async () => {
+    const url = await readingUser(redis.url, prefix);
+    const reading = connectRedis(url, "serving");
+    try {
+      const { id, key } = await addKey(writing, prefix, ["describe"]);
+      for (const day of [1, 2]) await commit(older, day);
+      const lookup = start(undefined, reading);
+      assert.equal(
+        await reasonOf(lookup),
+        lacks(`2 intervals that other definitions have ${both}`),
+      );
+      for (const day of [1, 2]) await commit(absences, day, 10 + day);
+      assert.equal(await reasonOf(lookup), undefined);
+      const keys = createKnownKeys({ redis: reading, prefix, refreshMs: 1e9 });
+      await keys.refresh();
+      assert.equal(keys.check(key).ok, true);
+      await revokeKey(writing, prefix, id);
+      await keys.refresh();
+      assert.equal(keys.check(key).ok, false);
+      keys.close();
+      const request = { features: ["age_zero_mean"], entities: [{ id: "11" }] };
+      const { results } = await lookup.answer(request);
+      assert.equal(results[0]?.features["age_zero_mean"], -3.5);
+      await failsWith(reading.send(["hset", `${prefix}:registry`, "x", "1"]), "CONFIG_INVALID");
+    } finally {
+      await reading.close();
+    }
   });
 
   it("stays ready once it was, whatever older builds do", async () => {

@@ -127,6 +127,11 @@ describe("server process", function () {
       await refusal({}, ["server.ts", "--port"]),
       'CONFIG_INVALID there is no option "--port"; see --help.\n',
     );
+    for (const flag of ["--insecure=true", "--insecure=", "--help=no"])
+      assert.equal(
+        await refusal({ HOST: "0.0.0.0" }, ["server.ts", flag]),
+        `CONFIG_INVALID ${flag.replace(/=.*/, "")} takes no value; see --help.\n`,
+      );
   });
 
   it("says so where the port is taken", async () => {

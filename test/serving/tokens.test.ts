@@ -314,7 +314,7 @@ describe("tokens", () => {
       assert.equal(warnings.length, 1, warnings.join("\n"));
       assert.match(
         warnings[0] ?? "",
-        /^the public keys of tokens cannot be read from http:.* 500$/,
+        /^the public keys of tokens cannot be read from http:.* 500\.$/,
       );
     });
 

@@ -55,7 +55,7 @@ describe("records of API keys", () => {
 
   it("are none, at no revision, before the first", async () => {
     const read = await readApiKeys(connection, { prefix: randomPrefix() });
-    assert.deepEqual(read, { revision: "", records: new Map() });
+    assert.deepEqual(read, { revision: "", records: new Map(), unreadable: [] });
   });
 
   it("are read once for each change", async () => {
@@ -114,7 +114,13 @@ describe("records of API keys", () => {
 });
 
 const blank: ApiKeyRecord = {
-  ...{ id: "", name: "test", scopes: [], digest: "00", created_at: "2026-01-01T00:00:00.000Z" },
+  ...{
+    id: "",
+    name: "test",
+    scopes: [],
+    digest: "0".repeat(64),
+    created_at: "2026-01-01T00:00:00.000Z",
+  },
   ...{ expires_at: null, revoked_at: null, replaces: null, replaced_by: null },
 };
 const change: ApiKeyChange = {

@@ -25,6 +25,7 @@ import type { RedisServer } from "../support/redis.ts";
 import { randomPrefix, startRedis } from "../support/redis.ts";
 import type { ClusterNode, TestCluster } from "../support/redis-cluster.ts";
 import { startCluster } from "../support/redis-cluster.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/until.ts";
 
 describe("redis cluster", function () {
@@ -459,6 +460,24 @@ describe("redis cluster", function () {
         keys.map((_, i) => `${i}`),
       );
     }
+  });
+
+  it("opens no connection once it is closed, whatever is under way", async () => {
+    // Its own name is not the one that the Cluster has for it, so it goes once the table is read.
+    const proxy = await startTcpProxy(cluster.nodes[0]?.port ?? 0);
+    const serving = connectRedis(`redis+cluster://127.0.0.1:${proxy.port}`, "serving");
+    await serving.ready();
+    assert.equal(proxy.made(), 1);
+    for (const node of cluster.nodes) node.signal("SIGSTOP");
+    try {
+      const asked = serving.masters();
+      await Promise.all([failsWith(asked, "STORE_UNAVAILABLE"), serving.close()]);
+    } finally {
+      for (const node of cluster.nodes) node.signal("SIGCONT");
+    }
+    assert.equal(proxy.made(), 1);
+    await proxy.stop();
+    await cluster.untilOk();
   });
 
   it("says STORE_UNAVAILABLE where no node listens", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Redis } from "ioredis";
 import { createOnlineStore } from "../../store/online-store.ts";
 import type { RedisConnection, RedisRole } from "../../store/redis.ts";
 import { connectRedis } from "../../store/redis.ts";
@@ -9,6 +10,7 @@ import type { RedisServer } from "../support/redis.ts";
 import { freePort, randomPrefix, startRedis } from "../support/redis.ts";
 import type { SentinelSet } from "../support/redis-sentinel.ts";
 import { startSentinelSet } from "../support/redis-sentinel.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/until.ts";
 
 /** What a failover may take; half of it is what the Sentinels wait before they begin. */
@@ -133,6 +135,47 @@ describe("redis sentinel", function () {
   it("follows a failover from a master that was killed", async () => {
     const tookMs = await recovery((master) => master.kill());
     assert.ok(tookMs < recoveryMs, `${tookMs} ms`);
+  });
+
+  /** Has every Sentinel know one more master, meanwhile. */
+  async function withMaster(name: string, port: number, run: (url: string) => Promise<unknown>) {
+    const sentinels = set.sentinelPorts.map((each) => new Redis(each, { protocol: 2 }));
+    const tell = (...words: string[]) =>
+      Promise.all(sentinels.map((sentinel) => sentinel.call("sentinel", words)));
+    await tell("MONITOR", name, "127.0.0.1", `${port}`, "2");
+    try {
+      await run(set.url.replace(/[^/]*$/, name));
+    } finally {
+      await tell("REMOVE", name);
+      for (const sentinel of sentinels) sentinel.disconnect();
+    }
+  }
+
+  it("reads where the master is though that is what the master is called", async () => {
+    const { port } = await set.master();
+    for (const name of ["ip", "port", "config-epoch"])
+      await withMaster(name, port, async (url) => {
+        const serving = connect("serving", url);
+        await serving.ready();
+        const [master] = await serving.masters();
+        assert.equal(master?.address, `127.0.0.1:${port}`);
+      });
+  });
+
+  it("leaves no connection behind where it is closed while a master is being tried", async () => {
+    const master = await set.master();
+    const proxy = await startTcpProxy(master.port, 500);
+    const client = set.clientOf(master);
+    const isThere = async () =>
+      String(await client.client("LIST")).includes("name=onceflow-writing ");
+    await until("those of before are gone", async () => !(await isThere()));
+    await withMaster("slow", proxy.port, async (url) => {
+      const writing = connectRedis(url, "writing");
+      await until("it tries the master", isThere);
+      await writing.close();
+      await until("its connection is gone", async () => !(await isThere()), 10_000);
+    });
+    await proxy.stop();
   });
 
   it("says which name or address is wrong", async () => {

@@ -5,7 +5,10 @@ import type { RedisConnection } from "../../store/redis.ts";
 
 /** API keys, and no limit of rates unless one is given. */
 export function accessSettings(overrides: Partial<AccessSettings> = {}): AccessSettings {
-  const settings = readAccess({ ONCEFLOW_AUTH: "keys", ONCEFLOW_CALLER_RATE: "none" }, []);
+  const settings = readAccess(
+    { ONCEFLOW_AUTH: "keys", ONCEFLOW_CALLER_RATE: "none" },
+    { insecure: false },
+  );
   return { ...settings, ...overrides };
 }
 

@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
@@ -106,6 +106,17 @@ export async function testRedis(): Promise<TestRedis> {
       await client.quit();
     },
   };
+}
+
+/** Makes the user that docs/security.md has for servers, of one prefix; answers its URL. */
+export async function readingUser(url: string, prefix: string): Promise<string> {
+  const text = await readFile(new URL("../../docs/security.md", import.meta.url), "utf8");
+  const [, rules = ""] = /^ACL SETUSER server on >PASSWORD ~onceflow:\* (.+)$/m.exec(text) ?? [];
+  const client = new Redis(url, { protocol: 2 });
+  const user = `reads-${prefix}`;
+  await client.acl("SETUSER", user, "on", ">secret", `~${prefix}:*`, ...rules.split(" "));
+  await client.quit();
+  return url.replace("//", `//${user}:secret@`);
 }
 
 /** A key prefix that is used nowhere else. */

@@ -5,6 +5,8 @@ import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 /** A proxy that listens on a free port of 127.0.0.1. */
 export interface TcpProxy {
   readonly port: number;
+  /** Connections that were made to it so far. */
+  readonly made: () => number;
   /** Milliseconds that each answer is held back from now on. */
   delayMs: number;
   readonly stop: () => Promise<void>;
@@ -13,7 +15,9 @@ export interface TcpProxy {
 /** Listens on a free port of 127.0.0.1, and passes on to another. */
 export async function startTcpProxy(targetPort: number, delayMs = 0): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
+  let made = 0;
   const server = createServer((client) => {
+    made++;
     const target = connect(targetPort, "127.0.0.1");
     for (const [socket, other] of [
       [client, target],
@@ -36,6 +40,7 @@ export async function startTcpProxy(targetPort: number, delayMs = 0): Promise<Tc
   await once(server, "listening");
   const proxy: TcpProxy = {
     port: (server.address() as AddressInfo).port,
+    made: () => made,
     delayMs,
     async stop() {
       const closed = once(server, "close");
