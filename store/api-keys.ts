@@ -71,7 +71,7 @@ export function mintApiKey(): {
 } {
   const id = randomBytes(8).toString("hex");
   const key = `${apiKeyPrefix}${id}_${randomBytes(32).toString("base64url")}`;
-  return { id, key, digest: digestOf(key).toString("hex") };
+  return { id, key, digest: digestOf(key) };
 }
 
 /** The id that a key says it has; undefined for text that is no key. */
@@ -79,13 +79,17 @@ export function idOfApiKey(text: string): string | undefined {
   return pattern.exec(text)?.[1];
 }
 
-/** Whether a text is the key that has the digest; it takes as long whatever the answer. */
-export function isApiKey(text: string, digest: Buffer): boolean {
-  return timingSafeEqual(digestOf(text), digest);
+/**
+ * Whether a text is the key that has the digest, 64 hexadecimal digits; it takes as long whatever
+ * the answer.
+ */
+export function isApiKey(text: string, digest: string): boolean {
+  return timingSafeEqual(Buffer.from(digestOf(text)), Buffer.from(digest));
 }
 
-function digestOf(text: string): Buffer {
-  return hash("sha256", text, "buffer");
+// As text: a hash that comes as a Buffer takes four times as long.
+function digestOf(text: string): string {
+  return hash("sha256", text);
 }
 
 /**

@@ -17,7 +17,7 @@ import { type Grants, grantsOf } from "./scopes.ts";
 
 /** A record made ready to be compared with. */
 interface KnownKey {
-  readonly digest: Buffer;
+  readonly digest: string;
   readonly grants: Grants;
   /** See `endOf`. */
   readonly endMs: number;
@@ -47,7 +47,7 @@ export interface KnownKeys {
 }
 
 /** Is the digest of no key. */
-const noDigest = Buffer.alloc(32);
+const noDigest = "0".repeat(64);
 
 /** Starts to read the keys every `refreshMs`, and at once after each reconnect. */
 export function createKnownKeys({
@@ -119,7 +119,7 @@ export function createKnownKeys({
 /** A key's life only ever gets shorter: a Redis restored from a backup brings none back. */
 function ready(record: ApiKeyRecord, endMs = Infinity): KnownKey {
   return {
-    digest: Buffer.from(record.digest, "hex"),
+    digest: record.digest,
     grants: grantsOf(record.scopes),
     endMs: Math.min(endMs, endOf(record)),
   };

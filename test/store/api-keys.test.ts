@@ -20,7 +20,7 @@ describe("API keys", () => {
     for (const { id, key, digest } of keys) {
       assert.match(key, /^onceflow_[0-9a-f]{16}_[A-Za-z0-9_-]{43}$/);
       assert.equal(idOfApiKey(key), id);
-      assert.ok(isApiKey(key, Buffer.from(digest, "hex")));
+      assert.ok(isApiKey(key, digest));
       assert.ok(!digest.includes(key));
     }
     assert.equal(new Set(keys.map(({ key }) => key.slice(-43))).size, 1000);
@@ -30,11 +30,10 @@ describe("API keys", () => {
 
   it("are another key with any one character changed, left out or added", () => {
     const { key, digest } = mintApiKey();
-    const hash = Buffer.from(digest, "hex");
     for (let i = 0; i < key.length; i++) {
       const other = key[i] === "a" ? "b" : "a";
-      assert.ok(!isApiKey(key.slice(0, i) + other + key.slice(i + 1), hash));
-      assert.ok(!isApiKey(key.slice(0, i) + key.slice(i + 1), hash));
+      assert.ok(!isApiKey(key.slice(0, i) + other + key.slice(i + 1), digest));
+      assert.ok(!isApiKey(key.slice(0, i) + key.slice(i + 1), digest));
     }
     for (const text of ["", " ", `${key} `, `${key}a`, key.toUpperCase()])
       assert.equal(idOfApiKey(text), undefined);
