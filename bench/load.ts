@@ -96,7 +96,8 @@ export async function openLoop(
       while (next < total && idle.length > 0) {
         const dueMs = started + next * everyMs;
         if (dueMs > now) return;
-        const connection = idle.pop() as Connection;
+        // In turn: a server closes one that is idle for long.
+        const connection = idle.shift() as Connection;
         connection.ask(requests[next++ % requests.length] as Buffer).then(() => {
           latencies.push(performance.now() - dueMs);
           idle.push(connection);
@@ -167,12 +168,14 @@ async function openConnection(port: number): Promise<Connection> {
     resolve(bytes);
   });
   socket.on("error", (error) => reject(error));
-  socket.on("close", () => reject(new Error("the server closed a connection")));
+  const closed = () => new Error("the server closed a connection");
+  socket.on("close", () => reject(closed()));
   return {
     ask: (request) =>
       new Promise((...done) => {
         [resolve, reject] = done;
-        socket.write(request);
+        if (socket.destroyed) reject(closed());
+        else socket.write(request);
       }),
     close() {
       reject = () => undefined;
