@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** `npm run server`: the HTTP service, one process per core. It never loads polars, and needs no Temporal. */
 import cluster from "node:cluster";
+import type { AddressInfo } from "node:net";
 import { availableParallelism } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -189,9 +190,12 @@ async function serve(configuration: Configuration): Promise<void> {
     await Promise.all([lookup.refresh(), access.refresh()].map(unlessLater));
     if (cluster.isPrimary) await serveMetrics(configuration, metrics.registry);
     else tellMetrics(metrics.registry);
-    const address = await app.listen({ host, port }).catch((error: unknown) => {
+    await app.listen({ host, port }).catch((error: unknown) => {
       throw listenError(error, host, port);
     });
+    // What `listen` answers is loopback where it is every address.
+    const { address: ip, family, port: bound } = app.server.address() as AddressInfo;
+    const address = `http://${family === "IPv6" ? `[${ip}]` : ip}:${bound}`;
     isListening = true;
     if (cluster.isPrimary) sayListening(address);
     else ownProcess.sayListening(address);

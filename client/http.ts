@@ -22,7 +22,7 @@ export interface HttpClientOptions {
   /** Of the service, such as `http://127.0.0.1:8080`; a path in it is kept. */
   readonly url: string;
   /** An API key or token, sent as a bearer. */
-  readonly key?: string;
+  readonly key?: string | undefined;
   /** For a whole call, retries included; 3000 by default. */
   readonly deadlineMs?: number;
   /** After the first try; 2 by default. */

@@ -18,24 +18,30 @@ export interface Problem {
 }
 
 /**
- * The problem of an error. What an unexpected error says stays in the log.
+ * The problem of an error. What callers cannot use stays in the log.
  *
  * @param requestId - names the request in the log
  */
 export function problemOf(thrown: unknown, requestId: string): Problem {
   const { code, message, details, http } = asOnceflowError(thrown);
+  const hidden = hiddenDetails[code];
   const own = {
     type: `urn:onceflow:error:${code}`,
     title: errorRegistry[code].summary,
     status: http,
     code,
-    detail:
-      code === "INTERNAL" ? `The request failed; the log has the cause at ${requestId}.` : message,
+    detail: hidden === undefined ? message : `${hidden}; the log has the cause at ${requestId}.`,
   };
   const last = requestId === "" ? {} : { request_id: requestId };
   // First in order, and not to be replaced by a detail of the same name.
-  return code === "INTERNAL" ? { ...own, ...last } : { ...own, ...details, ...own, ...last };
+  return hidden === undefined ? { ...own, ...details, ...own, ...last } : { ...own, ...last };
 }
+
+/** Said in place of messages that tell of the inside: addresses, commands, what nobody foresaw. */
+const hiddenDetails: Partial<Record<ErrorCode, string>> = {
+  INTERNAL: "The request failed",
+  STORE_UNAVAILABLE: "The store does not answer now",
+};
 
 /** Errors of Fastify by their code; all others with a status of 4xx are REQUEST_INVALID. */
 const frameworkCodes: Readonly<Record<string, ErrorCode>> = {

@@ -42,7 +42,7 @@ describe("The pages", () => {
     const names = [...code.matchAll(/\b(?:between|featureService|int64|mean)\b/g)].map(([n]) => n);
     const engine = pathToFileURL(join(root, "engine/index.ts")).href;
     const source = pathToFileURL(join(root, "features/absences.ts")).href;
-    const module = join(folder, "readme.ts");
+    const module = join(folder, "readme.mts");
     writeFileSync(
       module,
       `import { ${[...new Set(names)].join(", ")} } from "${engine}";

@@ -67,20 +67,39 @@ export function createKnownKeys({
   let known: ReadonlyMap<string, KnownKey> = new Map();
   let revision: string | undefined;
   let unreadable = "";
+  let lostCount = 0;
 
   async function read(): Promise<void> {
     if (revision === undefined) await redis.ready();
     const found = await readApiKeys(redis, { prefix }, revision);
     if (found === undefined) return;
-    // Redis was emptied: nobody has revoked what it no longer knows.
-    if (found.revision === "" && known.size > 0)
-      throw new Error("Redis no longer has the API keys; those known stay in force");
     const before = known;
-    known = new Map(
-      [...found.records].map(([id, record]) => [id, ready(record, before.get(id)?.endMs)]),
+    // No record goes away while its key works, so one that did was lost in Redis, and nobody has
+    // revoked it. One that was revoked stays so, whatever a backup may bring back.
+    const gone = [...before].filter(
+      ([id, { endMs }]) =>
+        !found.records.has(id) &&
+        !found.unreadable.includes(id) &&
+        (endMs === -Infinity || clock() < endMs),
     );
+    known = new Map([
+      ...gone,
+      ...[...found.records].map(
+        ([id, record]) => [id, ready(record, before.get(id)?.endMs)] as const,
+      ),
+    ]);
     revision = found.revision;
     warnOf(found.unreadable);
+    warnOfLoss(gone.filter(([, { endMs }]) => endMs > 0).length);
+  }
+
+  /** Once for each time that more are lost: whoever restarts this process loses them. */
+  function warnOfLoss(count: number): void {
+    if (count > lostCount)
+      warn(
+        `Redis no longer has ${count} API keys that work; they stay in force in this process until it ends. Restore the append-only file or a backup, or make new keys.`,
+      );
+    lostCount = count;
   }
 
   function warnOf(ids: readonly string[]): void {
