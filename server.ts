@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { availableParallelism } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { messageOf, OnceflowError } from "./engine/errors.ts";
+import { errorCodeOf, messageOf, OnceflowError } from "./engine/errors.ts";
 import { commandLine } from "./engine/invocation.ts";
 import { loadProject } from "./project.ts";
 import { buildApp } from "./serving/app.ts";
@@ -152,7 +152,7 @@ async function serve(configuration: Configuration): Promise<void> {
   metrics.watch(lookup);
   const access = openAccess(configuration.access, {
     ...{ redis, prefix },
-    warn: (message) => app.log.warn(message),
+    warn: (message) => log.warn(message),
   });
   let [isClosing, isListening] = [false, false];
   const app = buildApp({
@@ -165,7 +165,7 @@ async function serve(configuration: Configuration): Promise<void> {
     read.catch((error: unknown) => {
       const isDown = error instanceof OnceflowError && error.code === "STORE_UNAVAILABLE";
       if (!isDown || !ownProcess.isLater()) throw error;
-      app.log.warn(`starts without the store: ${error.message}`);
+      log.warn(`starts without the store: ${error.message}`);
     });
   const close = async (): Promise<void> => {
     // What is still open then does not keep the process.
@@ -233,8 +233,7 @@ function listenError(error: unknown, host: string, port: number): unknown {
 
 /** One line: code and message. */
 function lineOf(error: unknown): string {
-  const code = error instanceof OnceflowError ? error.code : "INTERNAL";
-  return `${code} ${messageOf(error).replaceAll(/\s*\n\s*/g, " ")}\n`;
+  return `${errorCodeOf(error)} ${messageOf(error).replaceAll(/\s*\n\s*/g, " ")}\n`;
 }
 
 /** What the command line says. */

@@ -11,7 +11,7 @@ import { yieldToOthers } from "./activities/priority.ts";
 import { traceActivities } from "./activities/tracing.ts";
 import { temporalLogger } from "./activities/worker-log.ts";
 import type { Catalogue } from "./engine/catalogue.ts";
-import { messageOf, OnceflowError } from "./engine/errors.ts";
+import { errorCodeOf, messageOf, OnceflowError } from "./engine/errors.ts";
 import { commandLine, startOne } from "./engine/invocation.ts";
 import { loadProject } from "./project.ts";
 import { createFailureLog } from "./serving/failure-log.ts";
@@ -210,8 +210,7 @@ async function connectTemporal({ temporalAddress }: Settings): Promise<NativeCon
 main().then(
   () => process.exit(0),
   (error: unknown) => {
-    const code = error instanceof OnceflowError ? error.code : "INTERNAL";
-    console.error(`${code} ${messageOf(error)}`);
+    console.error(`${errorCodeOf(error)} ${messageOf(error)}`);
     process.exit(1);
   },
 );

@@ -20,11 +20,5 @@ export async function postRequest(
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
     throw usageError(`--url is "${url}"; write http://host:port.`);
   // A person sees at once that nobody answers, and may ask again.
-  const client = createClient({
-    url,
-    deadlineMs,
-    retries: 0,
-    ...(key === undefined ? {} : { key }),
-  });
-  return client.answer(request);
+  return createClient({ url, deadlineMs, retries: 0, key }).answer(request);
 }

@@ -1,7 +1,7 @@
 /** How the programs of development and of the benchmarks read their options, and how they fail. */
 import { type Command, CommanderError, InvalidArgumentError } from "commander";
 import { exitCodes, usageOf } from "../cli/context.ts";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { errorCodeOf, messageOf } from "../engine/errors.ts";
 import { isStopping, releaseAll } from "./owned.ts";
 
 const most = 10_000_000;
@@ -29,8 +29,7 @@ export async function runCommand(command: Command): Promise<void> {
     if (isStopping()) return;
     const isUsage = thrown instanceof CommanderError;
     const error = isUsage ? usageOf(thrown) : thrown;
-    const code = error instanceof OnceflowError ? error.code : "INTERNAL";
-    process.stderr.write(`${code} ${messageOf(error)}\n`);
+    process.stderr.write(`${errorCodeOf(error)} ${messageOf(error)}\n`);
     process.exitCode = isUsage ? exitCodes.usage : exitCodes.error;
     await releaseAll();
   }

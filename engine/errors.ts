@@ -323,6 +323,11 @@ export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
+/** The code of what was thrown: INTERNAL for what nobody foresaw. */
+export function errorCodeOf(thrown: unknown): ErrorCode {
+  return thrown instanceof OnceflowError ? thrown.code : "INTERNAL";
+}
+
 /** The candidate closest to `name` by edit distance, or undefined where none is near. */
 function closest(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;

@@ -117,15 +117,14 @@ export function registerRequestLog(
   app.decorateReply("problem", undefined);
   if (level !== "info" && level !== "debug") return;
   app.addHook("onRequest", (request, reply, done) => {
-    const startMs = performance.now();
-    whenEnded(reply, (status) => {
+    whenEnded(reply, (status, tookMs) => {
       const { problem } = reply;
       request.log.info(
         {
           route: request.routeOptions.url ?? "none",
           method: request.method,
           status,
-          ms: Math.round((performance.now() - startMs) * 1000) / 1000,
+          ms: Math.round(tookMs * 1000) / 1000,
           // The id of a key or token, never the key itself; left out where nobody is recognized.
           caller: request.caller?.id,
           ...(problem === undefined ? { rows: rowsOf(request.body) } : factsOf(problem, details)),

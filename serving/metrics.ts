@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
 import type { Catalogue } from "../engine/catalogue.ts";
-import { OnceflowError } from "../engine/errors.ts";
+import { errorCodeOf } from "../engine/errors.ts";
 import { fingerprintOf, hash } from "../engine/fingerprint.ts";
 import { statuses } from "./answer.ts";
 import { createHistogram, type Observe } from "./histogram.ts";
@@ -81,8 +81,7 @@ export function createMetrics(catalogue: Catalogue): Metrics {
         readSeconds((endMs - startMs) / 1000);
         counts.rowsRead += rows;
         counts.bytesRead += bytes;
-        if (error !== undefined)
-          storeErrors.inc({ code: error instanceof OnceflowError ? error.code : "INTERNAL" });
+        if (error !== undefined) storeErrors.inc({ code: errorCodeOf(error) });
       },
       answered({ planned, table }) {
         counts.rowsAnswered += table.entities.length;
@@ -247,20 +246,22 @@ function addHttp(registry: Registry, app: FastifyInstance): void {
     },
   });
   function seriesOf(route: string) {
-    const made = routes.get(route) ?? { observe: seconds({ route }), byAnswer: new Map() };
-    routes.set(route, made);
-    return made;
+    let series = routes.get(route);
+    if (series === undefined) {
+      series = { observe: seconds({ route }), byAnswer: new Map() };
+      routes.set(route, series);
+    }
+    return series;
   }
 
   app.addHook("onRequest", (request, reply, done) => {
-    const startMs = performance.now();
     inFlight++;
-    whenEnded(reply, (status) => {
+    whenEnded(reply, (status, tookMs) => {
       inFlight--;
       const { observe, byAnswer } = seriesOf(request.routeOptions.url ?? "none");
       const answer = `${methods.has(request.method) ? request.method : "other"} ${status}`;
       byAnswer.set(answer, (byAnswer.get(answer) ?? 0) + 1);
-      observe((performance.now() - startMs) / 1000);
+      observe(tookMs / 1000);
     });
     done();
   });

@@ -5,9 +5,15 @@ import type { FastifyReply } from "fastify";
 const callerGone = 499;
 
 /**
- * Calls back once, with the status, when the answer was sent or can be sent no more. Fastify's hook
- * onResponse is not called where the caller has gone.
+ * Calls back once, with the status and the milliseconds since this call, when the answer was sent or
+ * can be sent no more. Fastify's hook onResponse is not called where the caller has gone.
  */
-export function whenEnded({ raw }: FastifyReply, ended: (status: number) => void): void {
-  raw.on("close", () => ended(raw.writableEnded ? raw.statusCode : callerGone));
+export function whenEnded(
+  { raw }: FastifyReply,
+  ended: (status: number, tookMs: number) => void,
+): void {
+  const startMs = performance.now();
+  raw.on("close", () => {
+    ended(raw.writableEnded ? raw.statusCode : callerGone, performance.now() - startMs);
+  });
 }

@@ -21,7 +21,7 @@ export type RedisRole = "serving" | "writing";
 
 /** A key or an argument; a number travels as its decimal text. */
 export type RedisArgument = string | Buffer | number;
-/** A command or script by its name, in lower case, and what it takes. */
+/** A command or a script by its name, and what it takes. */
 export type RedisCommand = readonly [name: string, ...args: RedisArgument[]];
 /** What a command answers: a bulk or status string as bytes, a count, nothing, or a list of these. */
 export type RedisReply = Buffer | number | null | readonly RedisReply[];

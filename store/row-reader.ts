@@ -45,16 +45,18 @@ export async function readRows(
       ...fields,
     ]),
   );
+  const marks = reads.map(({ head }) => (head ? markOf(head) : undefined));
+  const epochs = reads.map(({ namespace }) => epochOf(namespace));
   const rows = reads.map(({ keys }) => new Array<Buffer | null>(keys.length).fill(null));
   let bytes = 0;
   for (let i = 0; i < buckets.length; i++) {
     const { read, bucket, places } = buckets[i] as BucketRead;
-    const { namespace, head } = reads[read] as RowRead;
+    const { namespace } = reads[read] as RowRead;
     const reply = replies[i] as RedisReply[];
     const [meta] = reply;
     if (!Buffer.isBuffer(meta)) throw storeLost(namespace, bucket, true);
-    if (!meta.equals(epochOf(namespace))) throw storeLost(namespace, bucket, false);
-    const mark = head ? markOf(head) : undefined;
+    if (!meta.equals(epochs[read] as Buffer)) throw storeLost(namespace, bucket, false);
+    const mark = marks[read];
     const found = rows[read] as (Buffer | null)[];
     for (let j = 0; j < places.length; j++) {
       const value = reply[j + 1];
@@ -70,18 +72,18 @@ export async function readRows(
 }
 
 /** Encoded once: the same pointers serve many requests. */
-const epochs = new WeakMap<Namespace, Buffer>();
-const marks = new WeakMap<Mark, Buffer>();
+const knownEpochs = new WeakMap<Namespace, Buffer>();
+const knownMarks = new WeakMap<Mark, Buffer>();
 
 function epochOf(namespace: Namespace): Buffer {
-  const known = epochs.get(namespace) ?? epochBytes(namespace);
-  epochs.set(namespace, known);
+  const known = knownEpochs.get(namespace) ?? epochBytes(namespace);
+  knownEpochs.set(namespace, known);
   return known;
 }
 
 function markOf(mark: Mark): Buffer {
-  const known = marks.get(mark) ?? encodeMark(mark);
-  marks.set(mark, known);
+  const known = knownMarks.get(mark) ?? encodeMark(mark);
+  knownMarks.set(mark, known);
   return known;
 }
 

@@ -39,8 +39,7 @@ export interface KnownKeys {
   /**
    * Reads the records now, rather than at the next turn.
    *
-   * @throws STORE_UNAVAILABLE, CONFIG_INVALID where the user of Redis may not read them, and an
-   *   error where Redis no longer has the keys that are known
+   * @throws STORE_UNAVAILABLE, CONFIG_INVALID where the user of Redis may not read them
    */
   readonly refresh: () => Promise<void>;
   readonly close: () => void;
