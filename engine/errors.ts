@@ -323,6 +323,11 @@ export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
+/** Anything that was thrown, as an error. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(messageOf(thrown));
+}
+
 /** The code of what was thrown: INTERNAL for what nobody foresaw. */
 export function errorCodeOf(thrown: unknown): ErrorCode {
   return thrown instanceof OnceflowError ? thrown.code : "INTERNAL";

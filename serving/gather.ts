@@ -99,7 +99,7 @@ export function createGather({
       shape.parts.some(({ read }) => read?.view.onStoreDown === "error"),
     );
     if (fails || (newest === undefined && planned.aggregates.length > 0)) throw error;
-    const current = newest ?? { views: new Map() };
+    const current = newest ?? nothingRead;
     const needed = neededRows(groups, current);
     const rows = needed.map(({ namespace, keys, part }) =>
       part.view.onStoreDown === "last" ? lastRows.find(namespace, keys) : keys.map(() => null),
@@ -125,7 +125,7 @@ export function createGather({
 
   return (request) => {
     try {
-      const newest = pointers.newest();
+      const newest = pointers.newest() ?? (restsOnStore(request) ? undefined : nothingRead);
       const found =
         newest === undefined
           ? pointers.current().then((current) => gather(request, current))
@@ -140,6 +140,14 @@ export function createGather({
 }
 
 const noRows: ReadResult = { rows: [], bytes: 0 };
+const nothingRead: PointerSet = { views: new Map() };
+
+function restsOnStore({ planned, groups }: GatherRequest): boolean {
+  return (
+    planned.aggregates.length > 0 ||
+    groups.some(({ shape }) => shape.parts.some(({ read }) => read !== undefined))
+  );
+}
 
 function hasCode(error: unknown, code: ErrorCode): error is OnceflowError {
   return error instanceof OnceflowError && error.code === code;

@@ -3,7 +3,7 @@
  * the background and swapped whole, so that a request neither waits for it nor sees half of it.
  */
 import type { Catalogue, View } from "../engine/catalogue.ts";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { asError, OnceflowError } from "../engine/errors.ts";
 import type { Snapshot } from "../engine/snapshot.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
 import type { LatestSnapshot, Ledger } from "../store/ledger.ts";
@@ -33,7 +33,12 @@ export interface PointerSet {
 
 /** What is current in the store, kept up to date in the background. */
 export interface PointerCache {
-  /** The newest set. @throws STORE_UNAVAILABLE where none has been read yet and none can be */
+  /**
+   * The newest set. Where none has been read yet it waits for the first read, but not for those
+   * that follow one that failed.
+   *
+   * @throws STORE_UNAVAILABLE
+   */
   readonly current: () => Promise<PointerSet>;
   /**
    * Reads a set that is no older than this call, and makes it the newest.
@@ -73,6 +78,8 @@ export function createPointerCache({
 }): PointerCache {
   const views = [...catalogue.views.values()];
   let newest: PointerSet | undefined;
+  /** Of the newest read. */
+  let failure: Error | undefined;
 
   async function read(): Promise<PointerSet> {
     // A connection that is still being made refuses commands.
@@ -112,11 +119,13 @@ export function createPointerCache({
       newest = await read();
       counters.refreshes++;
       counters.lastRefreshError = null;
+      failure = undefined;
       counters.refreshedMs = Date.now();
       return newest;
     } catch (error) {
+      failure = asError(error);
       counters.failedRefreshes++;
-      counters.lastRefreshError = messageOf(error);
+      counters.lastRefreshError = failure.message;
       throw error;
     }
   }
@@ -127,7 +136,11 @@ export function createPointerCache({
   return {
     refresh: poller.refresh,
     newest: () => newest,
-    current: async () => newest ?? poller.join(),
+    async current() {
+      if (newest !== undefined) return newest;
+      if (failure !== undefined) throw failure;
+      return poller.join();
+    },
     close: poller.close,
   };
 }

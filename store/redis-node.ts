@@ -1,7 +1,7 @@
 /** One Redis process: a client that reconnects by itself, its deadlines, and the Lua scripts. */
 import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { asError, messageOf, OnceflowError } from "../engine/errors.ts";
 import type { RedisCommand, RedisDeadlines, RedisMaster, RedisReply, RedisRole } from "./redis.ts";
 import { mapRedisError } from "./redis-errors.ts";
 
@@ -190,10 +190,6 @@ export function openNode(
 }
 
 const timedOut = new Error("Command timed out");
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(messageOf(error));
-}
 
 /** Sends commands in one round trip; where any fails, the whole rejects. */
 export async function execAll(

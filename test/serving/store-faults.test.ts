@@ -138,6 +138,19 @@ describe("lookup while the store fails", () => {
     }
   });
 
+  it("waits for no store that nothing asked rests on, not even after a start without one", async () => {
+    await server.kill();
+    const app = open();
+    const payload = { features: ["has_pet"], inputs: { pet: 2 } };
+    const response = await app.inject({ method: "POST", url: "/v1/features", payload });
+    assert.equal(response.statusCode, 200);
+    const { refreshes, failedRefreshes } = lookup.counters;
+    assert.deepEqual([refreshes, failedRefreshes], [0, 0]);
+    await assert.rejects(lookup.answer(stored), { code: "STORE_UNAVAILABLE" });
+    await assert.rejects(lookup.answer(stored), { code: "STORE_UNAVAILABLE" });
+    assert.equal(lookup.counters.failedRefreshes, 1, "the second waited for a read of its own");
+  });
+
   it("answers STORE_UNAVAILABLE in time while Redis hangs", async () => {
     await fill("2026-03-02");
     await lookup.refresh();
