@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { errorCodeOf, messageOf, OnceflowError } from "./engine/errors.ts";
 import { commandLine } from "./engine/invocation.ts";
 import { loadProject } from "./project.ts";
-import { buildApp } from "./serving/app.ts";
+import { buildApp } from "./serving/http/app.ts";
 import { openAccess } from "./serving/auth/access.ts";
 import {
   accessHelp,
@@ -16,22 +16,22 @@ import {
   insecureFlag,
   readAccess,
 } from "./serving/auth/settings.ts";
-import { createFailureLog } from "./serving/failure-log.ts";
+import { createFailureLog } from "./serving/telemetry/failure-log.ts";
 import { environmentOf } from "./serving/environment.ts";
-import { createLogger } from "./serving/logging.ts";
+import { createLogger } from "./serving/telemetry/logging.ts";
 import { createLookup } from "./serving/lookup.ts";
-import { createMetrics } from "./serving/metrics.ts";
+import { createMetrics } from "./serving/telemetry/metrics.ts";
 import {
   clusterMetrics,
   type MetricsSource,
   startMetrics,
   tellMetrics,
-} from "./serving/metrics-server.ts";
+} from "./serving/telemetry/metrics-server.ts";
 import { joinObservers } from "./serving/observer.ts";
-import { defaultLoadLimits, type LoadLimits } from "./serving/overload.ts";
-import { ownProcess, startProcesses } from "./serving/processes.ts";
+import { defaultLoadLimits, type LoadLimits } from "./serving/http/overload.ts";
+import { ownProcess, startProcesses } from "./serving/http/processes.ts";
 import { readyRules } from "./serving/readiness.ts";
-import { startTracing } from "./serving/tracing.ts";
+import { startTracing } from "./serving/telemetry/tracing.ts";
 import {
   endWithinSeconds,
   logLevels,

@@ -14,12 +14,12 @@ import type { Catalogue } from "./engine/catalogue.ts";
 import { errorCodeOf, messageOf, OnceflowError } from "./engine/errors.ts";
 import { commandLine, startOne } from "./engine/invocation.ts";
 import { loadProject } from "./project.ts";
-import { createFailureLog } from "./serving/failure-log.ts";
-import { createLogger, type Logger } from "./serving/logging.ts";
-import { createMetrics, processMetrics } from "./serving/metrics.ts";
-import { freePort, joinEndpoint, startMetrics } from "./serving/metrics-server.ts";
+import { createFailureLog } from "./serving/telemetry/failure-log.ts";
+import { createLogger, type Logger } from "./serving/telemetry/logging.ts";
+import { createMetrics, processMetrics } from "./serving/telemetry/metrics.ts";
+import { freePort, joinEndpoint, startMetrics } from "./serving/telemetry/metrics-server.ts";
 import { joinObservers } from "./serving/observer.ts";
-import { startTracing, type Tracing } from "./serving/tracing.ts";
+import { startTracing, type Tracing } from "./serving/telemetry/tracing.ts";
 import {
   deploymentOf,
   endWithinSeconds,
@@ -122,7 +122,7 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
   const activities = createOfflineActivities({ catalogue, redis, settings, tasks, build });
   const options = {
     taskQueue: queuesOf(settings.queue).offline,
-    workflowsPath: fileURLToPath(new URL("./workflows/", import.meta.url)),
+    workflowsPath: fileURLToPath(new URL("./workflows", import.meta.url)),
     activities,
     // Each activity works on a whole file; two keep both the disk and the cores busy.
     maxConcurrentActivityTaskExecutions: 2,

@@ -7,7 +7,7 @@
  */
 import { defaultPayloadConverter, type Payload } from "@temporalio/common";
 import type { ActivityInterceptorsFactory } from "@temporalio/worker";
-import type { Tracing } from "../serving/tracing.ts";
+import type { Tracing } from "../serving/telemetry/tracing.ts";
 
 /** The header that carries `traceparent`, a JSON object, as Temporal's SDKs have it. */
 export const traceHeader = "_tracer-data";

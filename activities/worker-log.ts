@@ -1,6 +1,6 @@
 /** What Temporal's SDK logs, as lines of our logger. */
 import { DefaultLogger, type LogEntry } from "@temporalio/worker";
-import type { Logger, LogOptions } from "../serving/logging.ts";
+import type { Logger, LogOptions } from "../serving/telemetry/logging.ts";
 
 const levels = {
   TRACE: "debug",

@@ -16,7 +16,7 @@ import {
 import { type ErrorCode, errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
 import { startOne } from "../engine/invocation.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
-import { bodyLimitBytes } from "../serving/json-body.ts";
+import { bodyLimitBytes } from "../serving/http/json-body.ts";
 import { deploymentOf, type Settings } from "../settings.ts";
 import {
   type BackfillInput,

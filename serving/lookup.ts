@@ -286,8 +286,10 @@ function requireViews(catalogue: Catalogue, { byView }: MaxAge): void {
     }
 }
 
-/** Made once for each plan and set of snapshots, since both stay the same for many requests. */
-function headOf({ heads, service, plan }: Planned, used: SnapshotSet): AnswerHead {
+/** Made once for a set of snapshots, which is of one plan and stays the same for many requests. */
+const heads = new WeakMap<SnapshotSet, AnswerHead>();
+
+function headOf({ service, plan }: Planned, used: SnapshotSet): AnswerHead {
   let head = heads.get(used);
   if (head === undefined) {
     head = {

@@ -9,10 +9,8 @@ import type { Asked, BoundPlan, Plan, StoreRead } from "../engine/planner.ts";
 import { plan } from "../engine/planner.ts";
 import type { RowCodec, RowDecoder } from "../store/row-codec.ts";
 import { createRowCodec } from "../store/row-codec.ts";
-import type { AnswerHead } from "./answer.ts";
 import { atPath } from "./request.ts";
 import type { RowShape } from "./rows.ts";
-import type { SnapshotSet } from "./snapshots.ts";
 
 /** The stored columns that a part reads of one view. */
 export interface PartRead extends StoreRead {
@@ -52,8 +50,6 @@ export interface Planned {
   readonly names: readonly string[];
   readonly dtypes: readonly Dtype[];
   readonly aggregates: readonly AggregateUse[];
-  /** The head of the answer for each set of snapshots. */
-  readonly heads: WeakMap<SnapshotSet, AnswerHead>;
   /** What was settled for rows with the same members, the newest first. */
   readonly shapes: RowShape[];
   /** @throws MISSING_INPUT */
@@ -112,7 +108,6 @@ export function createPlans(catalogue: Catalogue, form: OnlineForm): (asked: Ask
       names: made.outputs.map(({ name }) => name),
       dtypes: made.outputs.map(({ node }) => node.dtype),
       aggregates: aggregatesUsed(made.outputs),
-      heads: new WeakMap(),
       shapes: [],
       bind(inputs, keys) {
         const bound = made.bind(inputs, keys);

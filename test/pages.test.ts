@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 import { buildCatalogue, loadCatalogue, serviceNamed } from "../engine/catalogue.ts";
 import { featureView, valueColumns } from "../engine/index.ts";
 import * as features from "../features/index.ts";
-import { buildApp } from "../serving/app.ts";
+import { buildApp } from "../serving/http/app.ts";
 import { createLookup } from "../serving/lookup.ts";
 import { connectRedis } from "../store/redis.ts";
 import { evaluateOnline, type Features } from "../testing/evaluate.ts";

@@ -23,7 +23,7 @@ import {
 } from "../engine/index.ts";
 import { INT64_MAX, INT64_MIN } from "../engine/int64.ts";
 import { timestampMax, timestampMin } from "../engine/scalar.ts";
-import { buildApp } from "../serving/app.ts";
+import { buildApp } from "../serving/http/app.ts";
 import { createLookup, type Lookup } from "../serving/lookup.ts";
 import { connectRedis, type RedisConnection } from "../store/redis.ts";
 import { anyValueOf, awkward } from "./support/arbitrary.ts";

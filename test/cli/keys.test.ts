@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { hostname } from "node:os";
 import { Redis } from "ioredis";
 import { loadCatalogue } from "../../engine/catalogue.ts";
-import { buildApp } from "../../serving/app.ts";
+import { buildApp } from "../../serving/http/app.ts";
 import { openAccess } from "../../serving/auth/access.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { accessSettings } from "../support/access.ts";

@@ -3,7 +3,7 @@ import { Redis } from "ioredis";
 import type { ViewStatus } from "../../cli/view-status.ts";
 import type { View } from "../../engine/catalogue.ts";
 import { interval } from "../../engine/interval.ts";
-import { buildApp } from "../../serving/app.ts";
+import { buildApp } from "../../serving/http/app.ts";
 import type { FeatureAnswer } from "../../serving/answer.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { createKeys } from "../../store/keys.ts";

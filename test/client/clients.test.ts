@@ -8,7 +8,7 @@ import {
   type FeatureClient,
   type TypedColumns,
 } from "../../client/http.ts";
-import { buildApp } from "../../serving/app.ts";
+import { buildApp } from "../../serving/http/app.ts";
 import type { FeatureRow } from "../../serving/answer.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { defaultLoadLimits } from "../../serving/overload.ts";
+import { defaultLoadLimits } from "../../serving/http/overload.ts";
 import { failovers, redisFaults } from "../support/faults.ts";
 
 /** The strict bounds: for a machine that does nothing else. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { FastifyInstance, InjectOptions } from "fastify";
-import { buildApp } from "../../serving/app.ts";
+import { buildApp } from "../../serving/http/app.ts";
 import type { Access } from "../../serving/auth/access.ts";
 import { openAccess } from "../../serving/auth/access.ts";
 import type { AccessSettings } from "../../serving/auth/settings.ts";

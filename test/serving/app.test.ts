@@ -4,7 +4,7 @@ import { once } from "node:events";
 import type { FastifyInstance, InjectOptions } from "fastify";
 import { buildCatalogue } from "../../engine/catalogue.ts";
 import { errorRegistry, OnceflowError } from "../../engine/errors.ts";
-import { buildApp } from "../../serving/app.ts";
+import { buildApp } from "../../serving/http/app.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import type { ExampleStore } from "../support/example-store.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { defaultLoadLimits } from "../../serving/overload.ts";
+import { defaultLoadLimits } from "../../serving/http/overload.ts";
 import type { FaultReport } from "../support/faults.ts";
 import { failovers, redisFaults } from "../support/faults.ts";
 

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import type { FastifyInstance } from "fastify";
-import { buildApp } from "../../serving/app.ts";
+import { buildApp } from "../../serving/http/app.ts";
 import type { Access } from "../../serving/auth/access.ts";
 import { openAccess } from "../../serving/auth/access.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import { exampleRequests } from "../../serving/openapi.ts";
+import { exampleRequests } from "../../serving/http/openapi.ts";
 import { accessSettings, addKey } from "../support/access.ts";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";

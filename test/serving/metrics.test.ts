@@ -5,12 +5,16 @@ import type { FastifyInstance } from "fastify";
 import { buildCatalogue } from "../../engine/catalogue.ts";
 import { entity, featureView, int64, source, string } from "../../engine/index.ts";
 import { statuses } from "../../serving/answer.ts";
-import { buildApp } from "../../serving/app.ts";
+import { buildApp } from "../../serving/http/app.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import type { Metrics } from "../../serving/metrics.ts";
-import { catalogueFingerprint, createMetrics, featureLimit } from "../../serving/metrics.ts";
-import { startMetrics } from "../../serving/metrics-server.ts";
+import type { Metrics } from "../../serving/telemetry/metrics.ts";
+import {
+  catalogueFingerprint,
+  createMetrics,
+  featureLimit,
+} from "../../serving/telemetry/metrics.ts";
+import { startMetrics } from "../../serving/telemetry/metrics-server.ts";
 import { connectRedis } from "../../store/redis.ts";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";

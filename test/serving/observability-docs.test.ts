@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
-import { buildApp } from "../../serving/app.ts";
+import { buildApp } from "../../serving/http/app.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import { createMetrics, featureLimit } from "../../serving/metrics.ts";
+import { createMetrics, featureLimit } from "../../serving/telemetry/metrics.ts";
 import { fillExampleStore } from "../support/example-store.ts";
 import type { Scrape } from "../support/scrape.ts";
 import { parseScrape } from "../support/scrape.ts";

@@ -8,7 +8,7 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from "fas
 import { dtypes } from "../../engine/dtypes.ts";
 import { errorRegistry } from "../../engine/errors.ts";
 import { fromJson, toJson } from "../../engine/wire.ts";
-import { buildApp } from "../../serving/app.ts";
+import { buildApp } from "../../serving/http/app.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import {
@@ -17,7 +17,7 @@ import {
   type OpenApiDocument,
   operations,
   urlOf,
-} from "../../serving/openapi.ts";
+} from "../../serving/http/openapi.ts";
 import { openAccess } from "../../serving/auth/access.ts";
 import { accessSettings, addKey, bearer } from "../support/access.ts";
 import { anyValueOf } from "../support/arbitrary.ts";

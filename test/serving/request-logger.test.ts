@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type FastifyBaseLogger, fastify } from "fastify";
 import { type Logger, pino } from "pino";
-import { createRequestLogger } from "../../serving/request-logger.ts";
+import { createRequestLogger } from "../../serving/http/request-logger.ts";
 
 describe("The logger of a request", () => {
   it("costs nothing where the request logs no line, and has the request's id where it does", async () => {

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { FastifyInstance } from "fastify";
 import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import type { Catalogue, View } from "../../engine/catalogue.ts";
-import { buildApp } from "../../serving/app.ts";
+import { buildApp } from "../../serving/http/app.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { createOnlineStore } from "../../store/online-store.ts";

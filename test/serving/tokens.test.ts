@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
-import { buildApp } from "../../serving/app.ts";
+import { buildApp } from "../../serving/http/app.ts";
 import type { Access } from "../../serving/auth/access.ts";
 import { openAccess } from "../../serving/auth/access.ts";
 import { createPublicKeys } from "../../serving/auth/public-keys.ts";

@@ -5,7 +5,11 @@
 import cluster from "node:cluster";
 import { once } from "node:events";
 import { Counter, Gauge, Registry } from "prom-client";
-import { clusterMetrics, startMetrics, tellMetrics } from "../../serving/metrics-server.ts";
+import {
+  clusterMetrics,
+  startMetrics,
+  tellMetrics,
+} from "../../serving/telemetry/metrics-server.ts";
 
 if (cluster.isPrimary) {
   const workers = [cluster.fork(), cluster.fork()];

@@ -5,7 +5,7 @@
 import type { Worker } from "node:cluster";
 import cluster from "node:cluster";
 import { setTimeout as pause } from "node:timers/promises";
-import { OnceflowError } from "../engine/errors.ts";
+import { OnceflowError } from "../../engine/errors.ts";
 
 /** How processes that die are started again. */
 export interface RestartLimits {

@@ -4,7 +4,7 @@
  * whoever sent them, or stood in between, may have meant either. So are members by which programs
  * reach the prototype of all objects.
  */
-import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { messageOf, OnceflowError } from "../../engine/errors.ts";
 
 /** The most bytes of a body. */
 export const bodyLimitBytes = 1024 * 1024;

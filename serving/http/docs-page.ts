@@ -4,9 +4,9 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { RouteHandlerMethod } from "fastify";
-import type { Catalogue } from "../engine/catalogue.ts";
-import type { Json } from "../engine/wire.ts";
-import { describeService } from "./describe.ts";
+import type { Catalogue } from "../../engine/catalogue.ts";
+import type { Json } from "../../engine/wire.ts";
+import { describeService } from "../describe.ts";
 import type { OpenApiDocument, ServiceTerms } from "./openapi.ts";
 import { describeApi, exampleName, operations } from "./openapi.ts";
 import type { Schema } from "./schemas.ts";

@@ -7,16 +7,16 @@
 import { readFileSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
-import type { Catalogue } from "../engine/catalogue.ts";
-import { errorCodeOf } from "../engine/errors.ts";
-import { fingerprintOf, hash } from "../engine/fingerprint.ts";
-import { statuses } from "./answer.ts";
+import type { Catalogue } from "../../engine/catalogue.ts";
+import { errorCodeOf } from "../../engine/errors.ts";
+import { fingerprintOf, hash } from "../../engine/fingerprint.ts";
+import { statuses } from "../answer.ts";
 import { createHistogram, type Observe } from "./histogram.ts";
-import type { Lookup } from "./lookup.ts";
-import type { LookupObserver } from "./observer.ts";
-import type { LoadCounters } from "./overload.ts";
-import type { ViewPointers } from "./pointers.ts";
-import { whenEnded } from "./when-ended.ts";
+import type { Lookup } from "../lookup.ts";
+import type { LookupObserver } from "../observer.ts";
+import type { LoadCounters } from "../http/overload.ts";
+import type { ViewPointers } from "../pointers.ts";
+import { whenEnded } from "../http/when-ended.ts";
 
 /** Features that have series of their own; the values of all others count as `_other`. */
 export const featureLimit = 1000;

@@ -6,7 +6,7 @@ import type { Cluster, Worker } from "node:cluster";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { AggregatorRegistry, type PrometheusContentType, type Registry } from "prom-client";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { messageOf, OnceflowError } from "../../engine/errors.ts";
 
 /** What an endpoint answers from: a registry, or `clusterMetrics`. */
 export interface MetricsSource {

@@ -1,6 +1,6 @@
 /** Errors over HTTP: problem details (RFC 9457) that carry the code of the registry. */
-import type { ErrorCode } from "../engine/errors.ts";
-import { errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
+import type { ErrorCode } from "../../engine/errors.ts";
+import { errorRegistry, messageOf, OnceflowError } from "../../engine/errors.ts";
 import { bodyLimitBytes } from "./json-body.ts";
 
 export const problemType = "application/problem+json; charset=utf-8";

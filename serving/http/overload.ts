@@ -4,8 +4,8 @@
  * deadline, and one whose caller has gone is given up.
  */
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
-import { OnceflowError } from "../engine/errors.ts";
-import { cancelled, type IsUnwanted } from "./cancellation.ts";
+import { OnceflowError } from "../../engine/errors.ts";
+import { cancelled, type IsUnwanted } from "../cancellation.ts";
 
 /** What one process takes on. */
 export interface LoadLimits {

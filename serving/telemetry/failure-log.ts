@@ -1,7 +1,7 @@
 /** Lines about features whose functions threw: callers learn no more than which they are. */
-import { createRateLimit } from "./auth/rate-limit.ts";
+import { createRateLimit } from "../auth/rate-limit.ts";
 import type { Logger } from "./logging.ts";
-import type { LookupObserver } from "./observer.ts";
+import type { LookupObserver } from "../observer.ts";
 
 /** Lines of one feature, at most: a function that always throws must not fill the disk. */
 const lineRate = { perSecond: 1, burst: 10 };

@@ -9,11 +9,11 @@ import type {
   FastifyRequest,
   preSerializationHookHandler,
 } from "fastify";
-import type { Catalogue } from "../engine/catalogue.ts";
-import { OnceflowError } from "../engine/errors.ts";
-import { type Access, asksWho, type Caller, type Unrecognized } from "./auth/access.ts";
-import { callerOfAddress, createRateLimit, type RateLimit } from "./auth/rate-limit.ts";
-import { type Action, createReadCheck, forbidden } from "./auth/scopes.ts";
+import type { Catalogue } from "../../engine/catalogue.ts";
+import { OnceflowError } from "../../engine/errors.ts";
+import { type Access, asksWho, type Caller, type Unrecognized } from "../auth/access.ts";
+import { callerOfAddress, createRateLimit, type RateLimit } from "../auth/rate-limit.ts";
+import { type Action, createReadCheck, forbidden } from "../auth/scopes.ts";
 
 /** What each path needs; one that is not here needs `admin`. */
 export const routeActions: Readonly<Record<string, Action>> = {

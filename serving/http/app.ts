@@ -11,10 +11,10 @@ import type {
   RouteHandlerMethod,
 } from "fastify";
 import { fastify, LogController } from "fastify";
-import type { Catalogue } from "../engine/catalogue.ts";
-import { type ErrorCode, OnceflowError } from "../engine/errors.ts";
-import { type Access, asksWho } from "./auth/access.ts";
-import { describeCatalogue, describeService, describeServices } from "./describe.ts";
+import type { Catalogue } from "../../engine/catalogue.ts";
+import { type ErrorCode, OnceflowError } from "../../engine/errors.ts";
+import { type Access, asksWho } from "../auth/access.ts";
+import { describeCatalogue, describeService, describeServices } from "../describe.ts";
 import { docsRoutes } from "./docs-page.ts";
 import { headerLimits, registerGuards } from "./guards.ts";
 import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
@@ -24,13 +24,13 @@ import {
   type LogOptions,
   registerRequestLog,
   requestIdOf,
-} from "./logging.ts";
-import type { Lookup } from "./lookup.ts";
-import type { Metrics } from "./metrics.ts";
+} from "../telemetry/logging.ts";
+import type { Lookup } from "../lookup.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { createLoadLimiter, type LoadLimits } from "./overload.ts";
 import { type Problem, problemOf, problemType } from "./problem.ts";
 import { createRequestLogger } from "./request-logger.ts";
-import type { Tracing } from "./tracing.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
 
 /** How long a client may take. */
 export interface HttpDeadlines {

@@ -6,8 +6,8 @@
 import type { Context, DiagAPI, Span, TextMapGetter } from "@opentelemetry/api";
 import type { FastifyInstance } from "fastify";
 import { codeOf, type Logger } from "./logging.ts";
-import type { LookupObserver } from "./observer.ts";
-import { whenEnded } from "./when-ended.ts";
+import type { LookupObserver } from "../observer.ts";
+import { whenEnded } from "../http/when-ended.ts";
 
 declare module "fastify" {
   interface FastifyRequest {

@@ -2,14 +2,14 @@
  * The OpenAPI 3.1 description of the HTTP service: every route with every answer. A test holds the
  * routes of the application to `operations`, both ways.
  */
-import type { Catalogue } from "../engine/catalogue.ts";
-import type { ErrorCode } from "../engine/errors.ts";
-import type { Json } from "../engine/wire.ts";
-import { describeService } from "./describe.ts";
+import type { Catalogue } from "../../engine/catalogue.ts";
+import type { ErrorCode } from "../../engine/errors.ts";
+import type { Json } from "../../engine/wire.ts";
+import { describeService } from "../describe.ts";
 import { routeActions } from "./guards.ts";
 import { bodyLimitBytes, depthLimit } from "./json-body.ts";
-import type { FeatureRequest } from "./request.ts";
-import { requestLimits } from "./request.ts";
+import type { FeatureRequest } from "../request.ts";
+import { requestLimits } from "../request.ts";
 import {
   codesByStatus,
   problemOfCodes,

@@ -2,12 +2,12 @@
  * JSON Schemas (2020-12) of what travels over HTTP, from the constants that the code checks by.
  * docs/http.md says the same for people; real answers are held to them by a test.
  */
-import type { Catalogue, Service } from "../engine/catalogue.ts";
-import { type Dtype, dtypes } from "../engine/dtypes.ts";
-import { type ErrorCode, errorRegistry } from "../engine/errors.ts";
-import { expected, type Json } from "../engine/wire.ts";
-import { statuses } from "./answer.ts";
-import { requestLimits } from "./request.ts";
+import type { Catalogue, Service } from "../../engine/catalogue.ts";
+import { type Dtype, dtypes } from "../../engine/dtypes.ts";
+import { type ErrorCode, errorRegistry } from "../../engine/errors.ts";
+import { expected, type Json } from "../../engine/wire.ts";
+import { statuses } from "../answer.ts";
+import { requestLimits } from "../request.ts";
 
 export type Schema = { readonly [keyword: string]: Json };
 export type Schemas = Readonly<Record<string, Schema>>;
