@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { assertBuild } from "../../cli/builds.ts";
 import { withRedis } from "../../cli/context.ts";
 import { runCli } from "../../cli/program.ts";
 import { toEnvironment } from "../../dev/application.ts";
@@ -22,6 +23,7 @@ import { idsOf, type ScheduledInput } from "../../workflows/contract.ts";
 import { type Deployment, startDeployment } from "../support/deployment.ts";
 import { startOwnWorker } from "../support/own-worker.ts";
 import { createTerminal } from "../support/run-cli.ts";
+import { until } from "../support/until.ts";
 
 /** Two builds of one view: the second stores `doubled` as well, and lost `tripled`. */
 function buildOf(build: "a" | "b"): Catalogue {
@@ -300,6 +302,22 @@ describe("A new build of the definitions", function () {
     const loadCatalogue = () => Promise.resolve(catalogues.b);
     assert.equal(await runCli(["sweep", "--yes"], { terminal, env, loadCatalogue }), 2);
     assert.match(written.err, /nothing was applied here yet/);
+  });
+
+  it("gets runs as soon as a worker of it has polled, though Temporal knows it later", async () => {
+    const own = { ...settings, build: "c" };
+    stops.push(await startOwnWorker(own, catalogues.b));
+    await until("its worker has polled", () =>
+      assertBuild(deployment.runs.client, own).then(
+        () => true,
+        () => false,
+      ),
+    );
+    const { terminal, written } = createTerminal();
+    const env = toEnvironment(own);
+    const loadCatalogue = () => Promise.resolve(catalogues.b);
+    const argv = ["rerun", "orders", "--start", "2026-01-01", "--no-wait"];
+    assert.equal(await runCli(argv, { terminal, env, loadCatalogue }), 0, written.err);
   });
 
   it("cannot be given runs before a worker of it polls, which the error says", async () => {
