@@ -1,8 +1,9 @@
 /**
  * The online compiler: expressions to one JavaScript function over a row of input slots.
  *
- * Generated code comes only from the checked tree: it names steps by number, and takes functions
- * and constants as arrays, so no text of a user's is ever in it. Where code generation is refused
+ * Generated code comes only from the checked tree: it names steps by number, holds numbers and
+ * operators, and takes functions and other constants as arrays, so no text of a user's is ever in
+ * it. Where code generation is refused
  * (`--disallow-code-generation-from-strings`) closures run the same steps.
  */
 import type { Value } from "../dtypes.ts";
@@ -59,33 +60,36 @@ function run(step: Step, slots: readonly Value[], values: readonly Value[]): Val
   }
 }
 
-function generate({ steps, outputs }: Program): RowProgram {
+/** An input of a step as it stands in the code. */
+interface Operand {
+  /** A name or a literal. */
+  readonly text: string;
+  readonly mayBeNull: boolean;
+}
+
+/**
+ * The code of two functions: rows without a null, which most are, take one that looks for null only
+ * where an operation gives it; the others take the one that looks for it everywhere.
+ */
+function generate(program: Program): RowProgram {
   const calls: Call[] = [];
   const constants: Value[] = [];
-  const outer: string[] = [];
-  const inner: string[] = [];
-  steps.forEach((step, place) => {
-    switch (step.kind) {
-      case "slot":
-        inner.push(`const v${place} = slots[${step.slot}];`);
-        return;
-      case "constant":
-        outer.push(`const v${place} = constants[${constants.push(step.value) - 1}];`);
-        return;
-      case "call": {
-        outer.push(`const f${place} = calls[${calls.push(step.call as Call) - 1}];`);
-        const call = `f${place}(${step.inputs.map((input) => `v${input}`).join(", ")})`;
-        const isNull = [...new Set(step.inputs)].map((input) => `v${input} === null`).join(" || ");
-        inner.push(`const v${place} = ${step.propagates ? `${isNull} ? null : ${call}` : call};`);
-      }
-    }
+  const outer = program.steps.flatMap((step, place) => {
+    if (step.kind === "call")
+      return `const f${place} = calls[${calls.push(step.call as Call) - 1}];`;
+    if (step.kind !== "constant" || literalOf(step.value) !== undefined) return [];
+    return `const v${place} = constants[${constants.push(step.value) - 1}];`;
   });
+  const slots = program.steps.flatMap((step, place) => (step.kind === "slot" ? `v${place}` : []));
+  const isNull = slots.map((name) => `${name} === null`).join(" || ");
   const source = [
     '"use strict";',
     ...outer,
+    ...(slots.length === 0
+      ? []
+      : ["const withNulls = (slots) => {", ...bodyOf(program, true), "};"]),
     "return (slots) => {",
-    ...inner,
-    `return [${outputs.map((place) => `v${place}`).join(", ")}];`,
+    ...bodyOf(program, false, slots.length === 0 ? "" : `if (${isNull}) return withNulls(slots);`),
     "};",
   ].join("\n");
   // The one place where code is made; see the header for why it is safe.
@@ -94,4 +98,52 @@ function generate({ steps, outputs }: Program): RowProgram {
     constants: readonly Value[],
   ) => RowProgram;
   return build(calls, constants);
+}
+
+/** The statements of a function over slots. */
+function bodyOf({ steps, outputs }: Program, hasNulls: boolean, first = ""): string[] {
+  const operands: Operand[] = [];
+  const lines: string[] = [];
+  const inputs = steps.flatMap((step, place) =>
+    step.kind === "slot" ? `const v${place} = slots[${step.slot}];` : [],
+  );
+  for (const [place, step] of steps.entries()) {
+    const text = `v${place}`;
+    switch (step.kind) {
+      case "slot":
+        operands.push({ text, mayBeNull: hasNulls });
+        break;
+      case "constant":
+        operands.push({ text: literalOf(step.value) ?? text, mayBeNull: step.value === null });
+        break;
+      case "call": {
+        const used = step.inputs.map((input) => operands[input] as Operand);
+        const texts = used.map((operand) => operand.text);
+        const nullable = new Set(
+          used.filter(({ mayBeNull }) => mayBeNull).map((each) => each.text),
+        );
+        const { code } = step;
+        const canUse = code !== undefined && (step.propagates || nullable.size === 0);
+        const value = canUse ? code(...texts) : `f${place}(${texts.join(", ")})`;
+        const isNull = [...nullable].map((name) => `${name} === null`).join(" || ");
+        const guard = step.propagates && isNull !== "" ? `${isNull} ? null : ` : "";
+        lines.push(`const ${text} = ${guard}${value};`);
+        operands.push({ text, mayBeNull: !canUse || nullable.size > 0 });
+      }
+    }
+  }
+  return [
+    ...inputs,
+    first,
+    ...lines,
+    `return [${outputs.map((place) => operands[place]?.text).join(", ")}];`,
+  ];
+}
+
+/** Numbers and bools as text, which the engine computes with ahead; undefined for all else. */
+function literalOf(value: Value): string | undefined {
+  if (typeof value === "boolean") return `${value}`;
+  if (typeof value !== "number" || !Number.isFinite(value) || Object.is(value, -0))
+    return undefined;
+  return value < 0 ? `(${value})` : `${value}`;
 }

@@ -7,7 +7,7 @@ import { messageOf, OnceflowError } from "../errors.ts";
 import { fingerprintOf } from "../fingerprint.ts";
 import { toInt64 } from "../int64.ts";
 import type { MapNode, Node } from "../node.ts";
-import { operationOf, type RowFunction } from "../operations.ts";
+import { operationOf, type RowCode, type RowFunction } from "../operations.ts";
 import { showValue } from "../wire.ts";
 
 /** One step; the place of a step in the list is the place of its value. */
@@ -20,6 +20,8 @@ export type Step =
       readonly inputs: readonly number[];
       /** Whether one null input makes the result null without a call. */
       readonly propagates: boolean;
+      /** The call as an expression, where there is one; see `Operation`. */
+      readonly code: RowCode | undefined;
     };
 
 export interface Program {
@@ -60,12 +62,13 @@ function stepOf(node: Node, slot: number | undefined, place: (node: Node) => num
     case "operation": {
       const row = operationOf(node.operation);
       const inputs = node.inputs.map(place);
-      const call = row.row(node.inputs.map((input) => input.dtype));
-      return { kind: "call", call, inputs, propagates: row.propagates };
+      const dtypes = node.inputs.map((input) => input.dtype);
+      const { propagates } = row;
+      return { kind: "call", call: row.row(dtypes), inputs, propagates, code: row.code?.(dtypes) };
     }
     case "map": {
       const inputs = node.inputs.map((input) => place(input.node));
-      return { kind: "call", call: callMap(node), inputs, propagates: false };
+      return { kind: "call", call: callMap(node), inputs, propagates: false, code: undefined };
     }
     case "column":
     case "aggregate":

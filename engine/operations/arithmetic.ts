@@ -49,6 +49,7 @@ export const arithmeticOperations = {
     spelling: "a.add(b)",
     summary: "Sum.",
     row: (dtypes) => (isFloat(dtypes) ? (a: number, b: number) => a + b : exact.addInt64),
+    code: (dtypes) => (isFloat(dtypes) ? (a, b) => `${a} + ${b}` : undefined),
     batch: (c, a, b) => {
       if (isFloat(c.dtypes)) {
         const [x, y] = spread(c, a, b);
@@ -71,6 +72,7 @@ export const arithmeticOperations = {
     spelling: "a.sub(b)",
     summary: "Difference.",
     row: (dtypes) => (isFloat(dtypes) ? (a: number, b: number) => a - b : exact.subInt64),
+    code: (dtypes) => (isFloat(dtypes) ? (a, b) => `${a} - ${b}` : undefined),
     batch: (c, a, b) => {
       if (isFloat(c.dtypes)) {
         const [x, y] = spread(c, a, b);
@@ -93,6 +95,7 @@ export const arithmeticOperations = {
     spelling: "a.mul(b)",
     summary: "Product.",
     row: (dtypes) => (isFloat(dtypes) ? (a: number, b: number) => a * b : exact.mulInt64),
+    code: (dtypes) => (isFloat(dtypes) ? (a, b) => `${a} * ${b}` : undefined),
     batch: (c, a, b) => {
       const product = a.mul(b);
       if (isFloat(c.dtypes)) return product;
@@ -110,6 +113,7 @@ export const arithmeticOperations = {
     nulls: "null if either is",
     nan: "IEEE 754: 1/0 is Infinity, 0/0 is NaN",
     row: () => (a: number, b: number) => a / b,
+    code: () => (a, b) => `${a} / ${b}`,
     batch: (c, a, b) => {
       const [x, y] = spread(c, a, b);
       return x.div(y);

@@ -31,6 +31,10 @@ export const castOperations = {
       if (dtype === "bool") return (a: boolean) => (a ? 1 : 0);
       return dtype === "float64" ? exact.float64ToInt64 : (a: Int64) => a;
     },
+    code: ([dtype]) => {
+      if (dtype === "float64") return undefined;
+      return (a) => (dtype === "bool" ? `${a} ? 1 : 0` : `${a}`);
+    },
     batch: ({ pl }, a) => a.cast(pl.Int64),
   },
   to_float64: {
@@ -40,6 +44,10 @@ export const castOperations = {
     dtype: castRule("float64", "bool", "int64", "float64"),
     nan: "kept",
     row: ([dtype]) => (dtype === "bool" ? (a: boolean) => (a ? 1 : 0) : (a: Int64) => Number(a)),
+    code:
+      ([dtype]) =>
+      (a) =>
+        dtype === "bool" ? `${a} ? 1 : 0` : `Number(${a})`,
     batch: ({ pl }, a) => a.cast(pl.Float64),
   },
   to_bool: {

@@ -1,7 +1,7 @@
 /** Equality and order, the same total order of floats in every compiler. */
 import type { Dtype, Int64, Value } from "../dtypes.ts";
 import * as scalar from "../scalar.ts";
-import { type DtypeRule, type Operation, type RowFunction } from "./operation.ts";
+import { type DtypeRule, type Operation, type RowCode, type RowFunction } from "./operation.ts";
 
 const isOrdered = (dtype: Dtype | undefined): boolean => dtype !== "list_float64";
 
@@ -14,11 +14,32 @@ function equals(dtype: Dtype | undefined): RowFunction {
   return dtype === "float64" ? scalar.equalFloat64 : (a: Value, b: Value) => a === b;
 }
 
+/** As `equals`, which NaN makes differ from the operator: it alone is not itself. */
+function equalsCode(dtype: Dtype | undefined): RowCode {
+  if (dtype !== "float64") return (a, b) => `${a} === ${b}`;
+  return (a, b) => `(${a} === ${b} || (${a} !== ${a} && ${b} !== ${b}))`;
+}
+
 /** Strict order by dtype, for values that are not null. */
 function isLess(dtype: Dtype | undefined): (a: never, b: never) => boolean {
   if (dtype === "float64") return scalar.lessFloat64;
   if (dtype === "string") return scalar.lessString;
   return (a: Int64, b: Int64) => a < b;
+}
+
+/** As `isLess`; undefined for strings, whose order takes a loop. */
+function isLessCode(dtype: Dtype | undefined): RowCode | undefined {
+  if (dtype === "string") return undefined;
+  if (dtype !== "float64") return (a, b) => `${a} < ${b}`;
+  return (a, b) => `(${a} < ${b} || (${b} !== ${b} && ${a} === ${a}))`;
+}
+
+function orderCode(
+  dtype: Dtype | undefined,
+  codeOf: (less: RowCode) => RowCode,
+): RowCode | undefined {
+  const less = isLessCode(dtype);
+  return less && codeOf(less);
 }
 
 const comparison = {
@@ -37,6 +58,7 @@ export const comparisonOperations = {
     spelling: "a.eq(b)",
     summary: "Equal.",
     row: ([dtype]) => equals(dtype),
+    code: ([dtype]) => equalsCode(dtype),
     batch: (_, a, b) => a.eq(b),
   },
   ne: {
@@ -47,6 +69,10 @@ export const comparisonOperations = {
       const same = equals(dtype) as (a: Value, b: Value) => boolean;
       return (a: Value, b: Value) => !same(a, b);
     },
+    code: ([dtype]) => {
+      const same = equalsCode(dtype);
+      return (a, b) => `!(${same(a, b)})`;
+    },
     batch: (_, a, b) => a.neq(b),
   },
   lt: {
@@ -54,6 +80,7 @@ export const comparisonOperations = {
     spelling: "a.lt(b)",
     summary: "Less.",
     row: ([dtype]) => isLess(dtype),
+    code: ([dtype]) => isLessCode(dtype),
     batch: (_, a, b) => a.lt(b),
   },
   lte: {
@@ -64,6 +91,7 @@ export const comparisonOperations = {
       const less = isLess(dtype);
       return (a: never, b: never) => !less(b, a);
     },
+    code: ([dtype]) => orderCode(dtype, (less) => (a, b) => `!(${less(b, a)})`),
     batch: (_, a, b) => a.ltEq(b),
   },
   gt: {
@@ -74,6 +102,7 @@ export const comparisonOperations = {
       const less = isLess(dtype);
       return (a: never, b: never) => less(b, a);
     },
+    code: ([dtype]) => orderCode(dtype, (less) => (a, b) => less(b, a)),
     batch: (_, a, b) => a.gt(b),
   },
   gte: {
@@ -84,6 +113,7 @@ export const comparisonOperations = {
       const less = isLess(dtype);
       return (a: never, b: never) => !less(a, b);
     },
+    code: ([dtype]) => orderCode(dtype, (less) => (a, b) => `!(${less(a, b)})`),
     batch: (_, a, b) => a.gtEq(b),
   },
   is_in: {
@@ -96,6 +126,10 @@ export const comparisonOperations = {
     row: ([dtype]) => {
       const same = equals(dtype) as (a: Value, b: Value) => boolean;
       return (a: Value, ...candidates: Value[]) => candidates.some((b) => same(a, b));
+    },
+    code: ([dtype]) => {
+      const same = equalsCode(dtype);
+      return (a, ...candidates) => candidates.map((b) => same(a, b)).join(" || ");
     },
     batch: (_, a, first, ...rest) =>
       rest.reduce((any, candidate) => any.or(a.eq(candidate)), a.eq(first)),

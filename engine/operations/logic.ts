@@ -20,6 +20,7 @@ export const logicOperations = {
     nulls: "false if either is false, else null if either is null (Kleene)",
     row: () => (a: Value, b: Value) =>
       a === false || b === false ? false : a === null || b === null ? null : true,
+    code: () => (a, b) => `${a} && ${b}`,
     batch: (_, a, b) => a.and(b),
   },
   or: {
@@ -29,6 +30,7 @@ export const logicOperations = {
     nulls: "true if either is true, else null if either is null (Kleene)",
     row: () => (a: Value, b: Value) =>
       a === true || b === true ? true : a === null || b === null ? null : false,
+    code: () => (a, b) => `${a} || ${b}`,
     batch: (_, a, b) => a.or(b),
   },
   not: {
@@ -39,6 +41,7 @@ export const logicOperations = {
     propagates: true,
     nulls: "null if the input is",
     row: () => (a: boolean) => !a,
+    code: () => (a) => `!${a}`,
     batch: (_, a) => a.not(),
   },
   is_null: {
@@ -50,6 +53,7 @@ export const logicOperations = {
     nulls: "never null",
     nan: "NaN is not null",
     row: () => (a: Value) => a === null,
+    code: () => () => "false",
     batch: (_, a) => a.isNull(),
   },
   fill_null: {
@@ -62,6 +66,7 @@ export const logicOperations = {
     nulls: "null if both are",
     nan: "NaN is kept",
     row: () => (a: Value, b: Value) => a ?? b,
+    code: () => (a) => `${a}`,
     batch: (_, a, b) => a.fillNull(b),
   },
   when: {
@@ -74,6 +79,7 @@ export const logicOperations = {
     nulls: "a null condition takes the otherwise branch",
     nan: "kept",
     row: () => (condition: Value, a: Value, b: Value) => (condition === true ? a : b),
+    code: () => (condition, a, b) => `${condition} ? ${a} : ${b}`,
     batch: ({ pl }, condition, a, b) => pl.when(condition).then(a).otherwise(b),
   },
 } as const satisfies Record<string, Operation>;

@@ -19,6 +19,9 @@ export interface BatchContext {
 /** A function of JavaScript values; a row with `propagates` is never called with null. */
 export type RowFunction = (...values: never[]) => Value;
 
+/** A JavaScript expression over the texts of inputs, which are names or literals. */
+export type RowCode = (...inputs: readonly string[]) => string;
+
 /** A dtype, or in words what the operation would have taken. */
 export type DtypeRule = (inputs: readonly Dtype[]) => Dtype | { readonly expected: string };
 
@@ -49,6 +52,11 @@ export interface Operation {
   /** How far `row` and `batch` may lie apart, in units in the last place; 0 means bit for bit. */
   readonly ulps: number;
   readonly row: (dtypes: readonly Dtype[]) => RowFunction;
+  /**
+   * The same as an expression, where one says it in a few operators and gives null for null inputs
+   * alone: for generated code, in which it costs no call. It gets inputs that are not null.
+   */
+  readonly code?: (dtypes: readonly Dtype[]) => RowCode | undefined;
   readonly batch: (context: BatchContext, ...inputs: PolarsExpr[]) => PolarsExpr;
 }
 

@@ -76,12 +76,32 @@ describe("generated code", () => {
       node.kind === "column" ? hostile.indexOf(node.name) : undefined;
     const { made, sources } = sourcesOf(() => compileOnline(outputs, slotOf, "generated"));
     assert.equal(sources.length, 1);
-    assert.match(sources[0] ?? "", /^[\w\s"=;:?|[\]().,{}>]+$/);
+    assert.match(sources[0] ?? "", /^[\w\s"=;:?|[\]().,{}<>!&*/+-]+$/);
     assert.doesNotMatch(sources[0] ?? "", /process|exit/);
     const closures = compileOnline(outputs, slotOf, "closures");
     assert.deepStrictEqual(made(hostile), closures(hostile));
     assert.deepStrictEqual(made(hostile.map(() => null)), closures(hostile.map(() => null)));
     assert.equal(made(hostile)[0], (hostile[0] ?? "").repeat(2));
+  });
+
+  it("has the values of literals as they are", () => {
+    const literals = [-0, 0, -4, 1e21, 5e-324, NaN, -Infinity];
+    const outputs = literals.map((value): Node => ({
+      kind: "operation",
+      operation: "sub",
+      inputs: [
+        columnNode("x", "float64"),
+        { kind: "literal", dtype: "float64", shape: "scalar", value },
+      ],
+      dtype: "float64",
+      shape: "column",
+    }));
+    const program = compileOnline(outputs, ({ kind }) => (kind === "column" ? 0 : undefined));
+    for (const x of [-0, 0, 1.5])
+      assert.deepStrictEqual(
+        program([x]),
+        literals.map((value) => x - value),
+      );
   });
 
   it("is not made where the process forbids it, and the answers are the same", async () => {
