@@ -70,7 +70,7 @@ function firstFill(view: View, nowMs: number): string {
   const newest = newestInterval(schedule, nowMs);
   return newest === null
     ? "nothing yet: no interval of its schedule is complete"
-    : backfillLine(name, endsOf({ startMs: schedule.startMs, endMs: newest.endMs }));
+    : `${backfillLine(name, endsOf({ startMs: schedule.startMs, endMs: newest.endMs }))}, with a later --from where the source begins later`;
 }
 
 function refill(view: View, written: readonly Span[], range: Span, offlineDir: string): string {
