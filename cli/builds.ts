@@ -60,15 +60,22 @@ function unnamedOf({ queue }: Settings) {
  */
 export async function assertBuild(client: Client, settings: Settings): Promise<void> {
   const own = deploymentOf(settings);
-  if (own === undefined) return;
-  const held = await deploymentNamed(client, settings.temporalNamespace, own.deploymentName);
-  const builds = (held?.versionSummaries ?? []).map((each) => each.deploymentVersion?.buildId);
-  if (!builds.includes(own.buildId))
+  if (own !== undefined && !(await hasPolled(client, settings.temporalNamespace, own)))
     throw new OnceflowError(
       "BUILD_UNKNOWN",
       `no worker of build "${own.buildId}" has polled Temporal yet. Start one with ONCEFLOW_BUILD=${own.buildId} first.`,
       { build: own.buildId },
     );
+}
+
+/** Whether Temporal knows a build by one of its workers. */
+export async function hasPolled(
+  client: Client,
+  namespace: string,
+  { deploymentName, buildId }: { readonly deploymentName: string; readonly buildId: string },
+): Promise<boolean> {
+  const held = await deploymentNamed(client, namespace, deploymentName);
+  return (held?.versionSummaries ?? []).some((each) => each.deploymentVersion?.buildId === buildId);
 }
 
 /** Makes this build the one that new runs go to. */

@@ -1,4 +1,5 @@
 /** Starts and follows runs on Temporal, for the CLI and the demo. */
+import { setTimeout } from "node:timers/promises";
 import {
   Client,
   Connection,
@@ -32,8 +33,11 @@ import {
 } from "../workflows/contract.ts";
 import { attributesOf } from "../workflows/attributes.ts";
 import type { backfill, materialize, trainingSet } from "../workflows/index.ts";
+import { hasPolled } from "./builds.ts";
 
 const connectTimeoutMs = 10_000;
+/** How long a build that has polled is waited for until it gets runs, and between two tries. */
+const [routingMs, retryMs] = [10_000, 200];
 
 /** A connection to Temporal that can start onceflow's runs. */
 export interface Runs {
@@ -108,11 +112,27 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
   const build = deploymentOf(settings);
   // The definitions that an input names are those of this build, and only its workers have them.
   const onOwnBuild = build === undefined ? {} : { versioningOverride: { pinnedTo: build } };
+  /** Temporal may know a build for some seconds before it gives runs to it. */
+  const start: typeof withSearchAttributes = async (attributes, begin) => {
+    const deadline = Date.now() + routingMs;
+    for (;;)
+      try {
+        return await withSearchAttributes(attributes, begin);
+      } catch (error) {
+        const isSoon =
+          build !== undefined &&
+          isUnroutable(error) &&
+          Date.now() < deadline &&
+          (await hasPolled(client, namespace, build));
+        if (!isSoon) throw error;
+        await setTimeout(retryMs);
+      }
+  };
   return {
     client,
     startMaterialize: (input, workflow = "materialize") =>
       guard(async () => {
-        const handle = await withSearchAttributes(
+        const handle = await start(
           attributesOf("materialize", input.view, `${input.start}/${input.end}`),
           (typedSearchAttributes) =>
             client.workflow.start<typeof materialize>(workflow, {
@@ -129,35 +149,31 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
       }),
     startBackfill: (input) =>
       guard(async () => {
-        const handle = await withSearchAttributes(
-          attributesOf("backfill", input.view),
-          (typedSearchAttributes) =>
-            client.workflow.start<typeof backfill>("backfill", {
-              args: [input],
-              taskQueue: queues.offline,
-              workflowId: ids.backfill(input),
-              workflowIdConflictPolicy: "USE_EXISTING",
-              staticSummary: `backfill of ${input.view} [${input.from}, ${input.to})`,
-              ...typedSearchAttributes,
-              ...onOwnBuild,
-            }),
+        const handle = await start(attributesOf("backfill", input.view), (typedSearchAttributes) =>
+          client.workflow.start<typeof backfill>("backfill", {
+            args: [input],
+            taskQueue: queues.offline,
+            workflowId: ids.backfill(input),
+            workflowIdConflictPolicy: "USE_EXISTING",
+            staticSummary: `backfill of ${input.view} [${input.from}, ${input.to})`,
+            ...typedSearchAttributes,
+            ...onOwnBuild,
+          }),
         );
         return toBackfill(handle, handle.firstExecutionRunId, guard);
       }),
     backfillOf: (workflowId) => toBackfill(client.workflow.getHandle(workflowId), "", guard),
     startTrainingSet: (input) =>
       guard(async () => {
-        const handle = await withSearchAttributes(
-          attributesOf("training_set"),
-          (typedSearchAttributes) =>
-            client.workflow.start<typeof trainingSet>("trainingSet", {
-              args: [input],
-              taskQueue: queues.offline,
-              workflowId: `${queue}/training-set/${input.service}/${Date.now()}-${process.pid}-${counter++}`,
-              staticSummary: `training set of ${input.service}`,
-              ...typedSearchAttributes,
-              ...onOwnBuild,
-            }),
+        const handle = await start(attributesOf("training_set"), (typedSearchAttributes) =>
+          client.workflow.start<typeof trainingSet>("trainingSet", {
+            args: [input],
+            taskQueue: queues.offline,
+            workflowId: `${queue}/training-set/${input.service}/${Date.now()}-${process.pid}-${counter++}`,
+            staticSummary: `training set of ${input.service}`,
+            ...typedSearchAttributes,
+            ...onOwnBuild,
+          }),
         );
         return toRun<TrainingSetResult>(handle, handle.firstExecutionRunId, guard);
       }),
@@ -265,8 +281,7 @@ function translate(error: unknown, address: string): unknown {
       { name: "TEMPORAL_NAMESPACE" },
       error,
     );
-  // The server's words for a version that no worker has polled for.
-  if (error instanceof ServiceError && /version|deployment/i.test(messageOf(error.cause)))
+  if (isUnroutable(error))
     return new OnceflowError(
       "BUILD_UNKNOWN",
       `Temporal cannot give the run to the build of ONCEFLOW_BUILD (${messageOf(error.cause)}). Start a worker with the same ONCEFLOW_BUILD first.`,
@@ -275,6 +290,11 @@ function translate(error: unknown, address: string): unknown {
     );
   if (error instanceof ServiceError) return unavailable(address, error.cause ?? error);
   return error;
+}
+
+/** By the server's words for a version that no worker has polled for. */
+function isUnroutable(error: unknown): error is ServiceError {
+  return error instanceof ServiceError && /version|deployment/i.test(messageOf(error.cause));
 }
 
 function unavailable(address: string, error: unknown): OnceflowError {

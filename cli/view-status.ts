@@ -208,8 +208,16 @@ export async function inspectView(
     online: report === null ? null : withoutMemory(report),
     old_namespaces: old,
     runs: runs.slice(0, runsShown).map(summarize),
-    under_way: underWay,
+    under_way: underWay && withoutEnded(underWay, records),
   };
+}
+
+/** Temporal may list a run for a moment after its end, which the ledger knows. */
+function withoutEnded(runs: readonly RunLine[], records: readonly RunRecord[]): RunLine[] {
+  // One that was blocked may have gone on.
+  const ended = records.filter(({ outcome }) => outcome !== "blocked");
+  const ids = new Set(ended.map(({ runId }) => runId));
+  return runs.filter(({ run_id }) => !ids.has(run_id));
 }
 
 /** Intervals that are blocked by what comes first, or rest on what was computed again since. */

@@ -92,7 +92,12 @@ function groupByBucket({ namespace, keys }: RowRead, read: number): BucketRead[]
   const [only] = keys;
   if (keys.length === 1 && only !== undefined)
     return [
-      { read, bucket: bucketOf(only, namespace.buckets), places: [0], fields: [epochField, only] },
+      {
+        read,
+        bucket: bucketOf(only, namespace.buckets),
+        places: [0],
+        fields: [epochField, fieldOf(only)],
+      },
     ];
   keys.forEach((key, place) => {
     const bucket = bucketOf(key, namespace.buckets);
@@ -102,7 +107,13 @@ function groupByBucket({ namespace, keys }: RowRead, read: number): BucketRead[]
       groups.set(bucket, group);
     }
     group.places.push(place);
-    group.fields.push(key);
+    group.fields.push(fieldOf(key));
   });
   return [...groups.values()];
+}
+
+/** Text where it has the same bytes: the client takes three times as long for a command of bytes. */
+function fieldOf(key: Buffer): RedisArgument {
+  for (let i = 0; i < key.length; i++) if ((key[i] as number) >= 0x80) return key;
+  return key.toString("latin1");
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { hasPolled } from "../../cli/builds.ts";
 import { withRedis } from "../../cli/context.ts";
 import { runCli } from "../../cli/program.ts";
 import { toEnvironment } from "../../dev/application.ts";
@@ -17,11 +18,12 @@ import {
 } from "../../engine/index.ts";
 import type { Breaking } from "../../engine/registry.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import type { Settings } from "../../settings.ts";
+import { deploymentOf, type Settings } from "../../settings.ts";
 import { idsOf, type ScheduledInput } from "../../workflows/contract.ts";
 import { type Deployment, startDeployment } from "../support/deployment.ts";
 import { startOwnWorker } from "../support/own-worker.ts";
 import { createTerminal } from "../support/run-cli.ts";
+import { until } from "../support/until.ts";
 
 /** Two builds of one view: the second stores `doubled` as well, and lost `tripled`. */
 function buildOf(build: "a" | "b"): Catalogue {
@@ -300,6 +302,23 @@ describe("A new build of the definitions", function () {
     const loadCatalogue = () => Promise.resolve(catalogues.b);
     assert.equal(await runCli(["sweep", "--yes"], { terminal, env, loadCatalogue }), 2);
     assert.match(written.err, /nothing was applied here yet/);
+  });
+
+  it("gets runs as soon as a worker of it has polled, though Temporal knows it later", async () => {
+    // The first may be lucky.
+    for (const build of ["c", "d", "e"]) {
+      const own = { ...settings, build };
+      stops.push(await startOwnWorker(own, catalogues.b));
+      const { client } = deployment.runs;
+      const name = deploymentOf(own);
+      assert.ok(name !== undefined);
+      await until("it has polled", () => hasPolled(client, settings.temporalNamespace, name));
+      const { terminal, written } = createTerminal();
+      const env = toEnvironment(own);
+      const loadCatalogue = () => Promise.resolve(catalogues.b);
+      const argv = ["rerun", "orders", "--start", "2026-01-01", "--no-wait"];
+      assert.equal(await runCli(argv, { terminal, env, loadCatalogue }), 0, written.err);
+    }
   });
 
   it("cannot be given runs before a worker of it polls, which the error says", async () => {
