@@ -3,7 +3,8 @@ import { type Catalogue, type View } from "../engine/catalogue.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { interval, type Interval } from "../engine/interval.ts";
-import type { OfflineStore, PartitionRef } from "../store/offline-store.ts";
+import type { OfflineFolders, PartitionRef } from "../store/offline-folders.ts";
+import type { OfflineStore } from "../store/offline-store.ts";
 import type { SourceFile } from "../store/source-files.ts";
 import type { RunRef, Slice } from "../workflows/contract.ts";
 
@@ -99,8 +100,16 @@ export function factsOf(offline: OfflineStore, view: View, run: Omit<RunRef, "ru
     readSlice: (slice: Slice) => offline.readJson<SliceFacts>(partition, names.slice(slice)),
     writeManifest: (manifest: RunManifest) =>
       offline.writeJson(partition, names.manifest, manifest),
-    readManifest: () => offline.readJson<RunManifest>(partition, names.manifest),
+    readManifest: () => readManifest(offline, partition),
   };
+}
+
+/** What a committed partition was made of; undefined where the run did not commit. */
+export function readManifest(
+  offline: Pick<OfflineFolders, "readJson">,
+  partition: PartitionRef,
+): Promise<RunManifest | undefined> {
+  return offline.readJson<RunManifest>(partition, names.manifest);
 }
 
 /**

@@ -4,7 +4,6 @@ import { scheduleOf } from "../activities/backfill-range.ts";
 import { type View, viewNamed } from "../engine/catalogue.ts";
 import type { Cell as LedgerCell, CellState } from "../engine/grid.ts";
 import { endsOf, parseInstant, type Span } from "../engine/interval.ts";
-import { invocation } from "../engine/invocation.ts";
 import { intervalsBetween, newestInterval } from "../engine/slots.ts";
 import { readGrid } from "../store/grid.ts";
 import { createLedger } from "../store/ledger.ts";
@@ -13,7 +12,7 @@ import type { RunLine } from "./runs.ts";
 import { clean, countOf, table } from "./table.ts";
 import { underWay } from "./under-way.ts";
 import type { Paint } from "./terminal.ts";
-import { showSpan, showTime } from "./views.ts";
+import { backfillLine, showSpan, showTime } from "./views.ts";
 
 interface Options extends JsonOption {
   readonly from?: string;
@@ -190,18 +189,17 @@ function textOf(view: View, cells: readonly Cell[], gaps: readonly Span[], paint
         ]
       : []),
     ...(gaps.length > 0 ? ["", countOf(gaps.length, "gap")] : []),
-    ...gaps.map((gap) => `  ${showSpan(gap)}  fix: ${backfillOf(view, gap)}`),
+    ...gaps.map((gap) => `  ${showSpan(gap)}  fix: ${backfillLine(view.name, gap)}`),
     ...(ended === undefined
       ? []
-      : ["", `failed, cancelled or blocked  fix: ${backfillOf(view, ended)} --reprocess failed`]),
+      : [
+          "",
+          `failed, cancelled or blocked  fix: ${backfillLine(view.name, ended)} --reprocess failed`,
+        ]),
     ...(stale === undefined
       ? []
-      : ["", `stale  fix: ${backfillOf(view, stale)} --reprocess stale`]),
+      : ["", `stale  fix: ${backfillLine(view.name, stale)} --reprocess stale`]),
   ].join("\n");
-}
-
-function backfillOf(view: View, { start, end }: Span): string {
-  return `${invocation} backfill ${view.name} --from ${showTime(start)} --to ${showTime(end)}`;
 }
 
 /** From the first interval of a state to the last. */

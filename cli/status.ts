@@ -20,7 +20,8 @@ export function addStatus(program: Command, context: Context): void {
         "wrong and the fix. Exit code 3 where anything is missing, lost or failed: never " +
         "materialized, a gap between intervals, intervals that overlap, a missing snapshot, lost " +
         "buckets, a last run that failed, or intervals that are blocked or stale. Notes, such as " +
-        "rows beyond their TTL, leave it 0. Runs under way are shown where Temporal answers.",
+        "rows beyond their TTL, leave it 0. Runs under way are shown where Temporal answers. Where " +
+        "Redis has nothing of a view, the offline store tells whether it ever had.",
     )
     .action((view: string | undefined, options: JsonOption) =>
       context.answer(options, async () => {
@@ -34,6 +35,7 @@ export function addStatus(program: Command, context: Context): void {
             ledger: createLedger(redis, { prefix }),
             online: createOnlineStore(redis, { prefix }),
             catalogue,
+            offlineDir: settings.offlineDir,
           };
           const found = [];
           const runs = await underWay(settings, views.length === 1 ? views[0] : undefined);

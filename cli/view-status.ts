@@ -15,8 +15,9 @@ import type { NamespaceReport } from "../store/namespace.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import { readGrid } from "../store/grid.ts";
 import type { RunLine } from "./runs.ts";
+import { emptyView } from "./empty-view.ts";
 import { countOf, formatSpan } from "./table.ts";
-import { holesOf, showSpan, showTime, spanOptions } from "./views.ts";
+import { backfillLine, holesOf, showSpan, spanOptions } from "./views.ts";
 
 /** What is wrong, and the command or act that mends it. */
 export interface Finding {
@@ -91,14 +92,21 @@ const runsRead = 200;
 /** A bucket with more rows than this is no longer a compact hash. */
 const crowdedBucket = 512;
 
-/** Reads the state of a view and judges it. @throws STORE_UNAVAILABLE */
+/** Reads the state of a view and judges it. @throws STORE_UNAVAILABLE, OFFLINE_UNAVAILABLE */
 export async function inspectView(
   view: View,
   {
     ledger,
     online,
     catalogue,
-  }: { readonly ledger: Ledger; readonly online: OnlineStore; readonly catalogue: Catalogue },
+    offlineDir,
+  }: {
+    readonly ledger: Ledger;
+    readonly online: OnlineStore;
+    readonly catalogue: Catalogue;
+    /** Root of the offline store; asked where Redis has nothing of the view. */
+    readonly offlineDir: string;
+  },
   underWay: readonly RunLine[] | null,
   nowMs: number,
 ): Promise<ViewStatus> {
@@ -148,7 +156,8 @@ export async function inspectView(
     : holesOf([...coverage.keys()]);
   const freshness = head === null ? null : Math.max(0, nowMs - head.endMs) / 1000;
 
-  if (entry !== null && coverage.size === 0) problems.push(neverFilled(view));
+  if (entry !== null && coverage.size === 0)
+    problems.push(await emptyView(view, offlineDir, nowMs));
   for (const gap of holes.gaps.slice(0, gapsInProblems))
     problems.push({
       problem: `nothing is committed for ${showSpan(gap)}, which lies between committed intervals`,
@@ -250,20 +259,12 @@ async function dependenceOf(
 function fillOf(view: View, gap: Span): string {
   return view.schedule === undefined
     ? `${invocation} materialize ${view.name} ${spanOptions(view, gap)}`
-    : `${invocation} backfill ${view.name} --from ${showTime(gap.start)} --to ${showTime(gap.end)}`;
+    : backfillLine(view.name, gap);
 }
 
-/** Why `reset` is the fix, and what follows it. */
+/** The fix of a loss, and what follows it. */
 function resetFix(view: string): string {
-  return `${invocation} reset ${view} --yes, then materialize again`;
-}
-
-function neverFilled(view: View): Finding {
-  const options = isFullRefresh(view.source) ? "" : " --start <time> --end <time>";
-  return {
-    problem: "nothing was materialized under these definitions",
-    fix: `${invocation} materialize ${view.name}${options}`,
-  };
+  return `${invocation} reset ${view} --yes, which prints the commands that fill it again`;
 }
 
 function lostRows(view: View, isCovered: boolean, report: NamespaceReport | null): Finding[] {
@@ -295,6 +296,7 @@ function unmergedOf(
   if (view.aggregates.length === 0 || entry === null || entry.coverage.size === 0) return null;
   // Of a full refresh only the newest interval counts.
   const covered = [...entry.coverage.keys()].sort();
+  const newest = covered.at(-1) ?? "";
   const counted = isFullRefresh(view.source) ? covered.slice(-1) : covered;
   const lacking = counted.filter((interval) =>
     view.aggregates.some(({ fingerprint }) => !states.get(fingerprint)?.has(interval)),
@@ -303,7 +305,7 @@ function unmergedOf(
   if (first === undefined)
     return {
       problem: "no aggregate snapshot is there, though every interval has its states",
-      fix: `${invocation} materialize ${view.name} with --reprocess over any interval`,
+      fix: `${invocation} materialize ${view.name} ${spanOptions(view, endsOf(newest))} --reprocess`,
     };
   return {
     problem: `${countOf(lacking.length, "committed interval")} of ${counted.length} lack the states of an aggregate, so there is no snapshot and features that rest on it have no value`,

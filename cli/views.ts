@@ -2,6 +2,7 @@
 import type { View } from "../engine/catalogue.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
 import { endsOf, parseInterval, type Span } from "../engine/interval.ts";
+import { invocation } from "../engine/invocation.ts";
 
 /** `[start, end)`, at midnight without the time. */
 export function showSpan({ start, end }: Span): string {
@@ -17,6 +18,11 @@ export function showTime(time: string): string {
 export function spanOptions(view: View, { start, end }: Span): string {
   const first = isFullRefresh(view.source) ? "" : `--start ${showTime(start)} `;
   return `${first}--end ${showTime(end)}`;
+}
+
+/** The command that runs what is due of a view with a schedule. */
+export function backfillLine(view: string, { start, end }: Span): string {
+  return `${invocation} backfill ${view} --from ${showTime(start)} --to ${showTime(end)}`;
 }
 
 /** Intervals that lie between others and are covered by none; and where two overlap. */

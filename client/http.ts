@@ -3,7 +3,7 @@
  * whose connections stay open from call to call.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import { type ErrorCode, errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
+import { type ErrorCode, errorRegistry, OnceflowError, reasonOf } from "../engine/errors.ts";
 import { commandLine } from "../engine/invocation.ts";
 import type { ColumnAnswer, FeatureAnswer } from "../serving/answer.ts";
 import { type Deadline, withDeadline } from "./deadline.ts";
@@ -97,8 +97,7 @@ async function post(target: URL, init: RequestInit): Promise<Outcome> {
     text = await response.text();
   } catch (error) {
     if (init.signal?.aborted === true) throw error;
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-    const why = messageOf(cause) || "no connection";
+    const why = reasonOf(error) || "no connection";
     return { error: unavailable(target, why, error), retry: { afterMs: 0 } };
   }
   const body = parse(text);

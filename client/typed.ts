@@ -96,35 +96,49 @@ export interface TypedColumns<F> extends Omit<ColumnAnswer, "features" | "values
   readonly values: readonly (readonly F[keyof F][])[];
 }
 
-/** Asks for features. Every call rejects with an OnceflowError, or with the signal's reason. */
+/** What a call asks for: a service by its name, or a list of features by theirs. */
+export type AskedOf<C extends CatalogueTypes> =
+  (keyof C["services"] & string) | readonly (keyof C["features"] & string)[];
+
+/** The rows that go with what is asked for. */
+export type RowsFor<C extends CatalogueTypes, A extends AskedOf<C>> = A extends string
+  ? ServiceRows<C["services"][A]>
+  : ListRows<C>;
+
+/** The values, by feature, of what is asked for. */
+export type ValuesOf<C extends CatalogueTypes, A extends AskedOf<C>> = A extends string
+  ? C["services"][A]["features"]
+  : Pick<C["features"], A[number] & keyof C["features"]>;
+
+/** The answer to any request, by its `form`. */
+export interface AnswerByForm {
+  readonly rows: FeatureAnswer;
+  readonly columns: ColumnAnswer;
+}
+
+/**
+ * Asks for features. Every call rejects with an OnceflowError, or with the signal's reason. Each
+ * method has one signature, since of several the compiler tells of a mistake what each of them
+ * would have of it.
+ */
 export interface FeatureClient<C extends CatalogueTypes = AnyCatalogue> {
-  /** The features of a service, row by row. */
-  features<S extends keyof C["services"] & string>(
-    service: S,
-    rows: ServiceRows<C["services"][S]>,
+  /** The features of a service, or those of a list, row by row. */
+  features<A extends AskedOf<C>>(
+    asked: A,
+    rows: RowsFor<C, A>,
     call?: CallOptions,
-  ): Promise<TypedRows<C["services"][S]["features"]>>;
-  /** Features by name, row by row. */
-  features<F extends keyof C["features"] & string>(
-    features: readonly F[],
-    rows: ListRows<C>,
+  ): Promise<TypedRows<ValuesOf<C, A>>>;
+  /** The same in columns: smaller, for many rows. */
+  columns<A extends AskedOf<C>>(
+    asked: A,
+    rows: RowsFor<C, A>,
     call?: CallOptions,
-  ): Promise<TypedRows<Pick<C["features"], F>>>;
-  /** The features of a service, in columns: smaller, for many rows. */
-  columns<S extends keyof C["services"] & string>(
-    service: S,
-    rows: ServiceRows<C["services"][S]>,
-    call?: CallOptions,
-  ): Promise<TypedColumns<C["services"][S]["features"]>>;
-  /** Features by name, in columns. */
-  columns<F extends keyof C["features"] & string>(
-    features: readonly F[],
-    rows: ListRows<C>,
-    call?: CallOptions,
-  ): Promise<TypedColumns<Pick<C["features"], F>>>;
+  ): Promise<TypedColumns<ValuesOf<C, A>>>;
   /** Any request, as it stands in docs/http.md. */
-  answer(request: FeatureRequest, call?: CallOptions): Promise<FeatureAnswer>;
-  answer(request: ColumnRequest, call?: CallOptions): Promise<ColumnAnswer>;
+  answer<F extends keyof AnswerByForm = "rows">(
+    request: Omit<FeatureRequest, "form"> & { readonly form?: F },
+    call?: CallOptions,
+  ): Promise<AnswerByForm[F]>;
   /** Lets go of what the client holds. */
   close(): Promise<void>;
 }

@@ -5,7 +5,7 @@ import { createServer, type AddressInfo, type Server } from "node:net";
 import { delimiter, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
-import { OnceflowError } from "../engine/errors.ts";
+import { OnceflowError, reasonOf } from "../engine/errors.ts";
 import { forgetGroup, guardGroup, isStopping, own, type Release } from "./owned.ts";
 
 /** What to run, and how to tell that it is ready. */
@@ -30,6 +30,8 @@ export interface ProcessOptions {
 
 /** A running child and its process group. */
 export interface OwnedProcess {
+  /** As in its options. */
+  readonly name: string;
   readonly pid: number;
   readonly logFile: string;
   /** Resolves when it has ended, to a phrase such as `exit status 1`. */
@@ -83,6 +85,27 @@ export async function runProcess(
   try {
     const end = await running.exited;
     if (end !== "exit status 0") throw failure(options, running, `ended with ${end}`);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/**
+ * Stays, and keeps this process alive, for as long as all of the processes run.
+ *
+ * @throws SETUP_FAILED once one has ended: which, how, and where its log is
+ */
+export async function stayWhile(processes: readonly OwnedProcess[]): Promise<never> {
+  // Children do not keep the event loop alive.
+  const timer = setInterval(() => undefined, 2 ** 30);
+  try {
+    const { name, logFile, end } = await Promise.race(
+      processes.map(async ({ name, logFile, exited }) => ({ name, logFile, end: await exited })),
+    );
+    throw new OnceflowError(
+      "SETUP_FAILED",
+      `${name} ended with ${end}, so all else is stopped. Its log is ${logFile}: see there why, and start again.`,
+    );
   } finally {
     clearInterval(timer);
   }
@@ -213,6 +236,7 @@ function ownChild(child: ChildProcess, options: ProcessOptions, readLog: ReadLog
     return stop();
   });
   const running: OwnedProcess = {
+    name: options.name,
     pid,
     logFile: options.logFile,
     exited,
@@ -248,7 +272,7 @@ async function waitUntilReady(
       lastError = error;
     }
     if (Date.now() > deadlineMs) {
-      const why = lastError instanceof Error ? `: ${lastError.message}` : "";
+      const why = lastError === undefined ? "" : `: ${reasonOf(lastError)}`;
       throw failure(options, running, `was not ready after ${timeoutMs / 1000} s${why}`);
     }
     await pause(pollMs);

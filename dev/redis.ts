@@ -6,17 +6,17 @@ import { basename, join } from "node:path";
 import { Redis } from "ioredis";
 
 import { openProgress, type Progress } from "../cli/progress.ts";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { OnceflowError, reasonOf } from "../engine/errors.ts";
 import { aptInstall, findAptGet } from "./apt.ts";
 import type { Release } from "./owned.ts";
-import { findOnPath, retryPorts, startProcess } from "./processes.ts";
+import { findOnPath, type OwnedProcess, retryPorts, startProcess } from "./processes.ts";
 import { choosePorts, openServiceDirectory, type ServiceOptions } from "./service.ts";
 
 /** A Redis that answers. */
 export interface RedisService {
   readonly url: string;
-  /** Whether this process started it. */
-  readonly owned: boolean;
+  /** Those that this process started for it; none where it was given. */
+  readonly processes: readonly OwnedProcess[];
   /** Stops it if this process started it. */
   readonly stop: Release;
 }
@@ -36,7 +36,7 @@ export async function startRedis(options: ServiceOptions = {}): Promise<RedisSer
       () => ping(url),
       () => `Redis: using the one of REDIS_URL, ${maskPassword(url)}`,
     );
-    return { url, owned: false, stop: () => Promise.resolve() };
+    return { url, processes: [], stop: () => Promise.resolve() };
   }
   const command = await findRedisServer(progress, env);
   return progress.step(
@@ -86,7 +86,7 @@ async function startServer(
     });
     return {
       url: `redis://127.0.0.1:${port}`,
-      owned: true,
+      processes: [running],
       async stop() {
         await running.stop();
         await release();
@@ -124,15 +124,16 @@ async function ping(url: string): Promise<void> {
     commandTimeout: 5_000,
     retryStrategy: () => null,
   });
-  // The rejected promise says the same.
-  client.on("error", () => undefined);
+  // The promise may be rejected with no more than that the connection is closed.
+  let cause: unknown;
+  client.on("error", (error) => (cause ??= error));
   try {
     await client.connect();
     await client.ping();
   } catch (error) {
     throw new OnceflowError(
       "SETUP_FAILED",
-      `The Redis of REDIS_URL, ${maskPassword(url)}, does not answer: ${messageOf(error)}. ` +
+      `The Redis of REDIS_URL, ${maskPassword(url)}, does not answer: ${reasonOf(cause ?? error)}. ` +
         "Start it, correct REDIS_URL, or unset it to have one started.",
       {},
       error,

@@ -1,6 +1,7 @@
 /** Redis and Temporal, found or started, for the demo, `npm run dev` and the tests. */
 import { openProgress } from "../cli/progress.ts";
 import type { Release } from "./owned.ts";
+import type { OwnedProcess } from "./processes.ts";
 import { startRedis } from "./redis.ts";
 import type { ServiceOptions } from "./service.ts";
 import { startTemporal } from "./temporal.ts";
@@ -16,6 +17,8 @@ export interface Services {
   readonly standaloneActivities: boolean;
   /** Which of the two this process started. */
   readonly owned: { readonly redis: boolean; readonly temporal: boolean };
+  /** All that runs for them as long as this process does. */
+  readonly processes: readonly OwnedProcess[];
   /** Stops what this process started and removes its temporary data. Safe to call again. */
   readonly stop: Release;
 }
@@ -36,7 +39,8 @@ export async function startServices(options: ServiceOptions = {}): Promise<Servi
       temporalAddress: temporal.address,
       ...(temporal.uiUrl === undefined ? {} : { temporalUiUrl: temporal.uiUrl }),
       standaloneActivities: temporal.standaloneActivities,
-      owned: { redis: redis.owned, temporal: temporal.owned },
+      owned: { redis: redis.processes.length > 0, temporal: temporal.processes.length > 0 },
+      processes: [...redis.processes, ...temporal.processes],
       async stop() {
         await temporal.stop();
         await redis.stop();

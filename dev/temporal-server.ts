@@ -17,6 +17,8 @@ export interface TemporalServer {
   readonly uiUrl?: string;
   /** Why the UI does not run, where it does not. */
   readonly uiFailure?: unknown;
+  /** The server, and its UI where that is a process of its own. */
+  readonly processes: readonly OwnedProcess[];
   /** @throws SETUP_FAILED with the tail of the log when it has ended. */
   readonly assertRunning: () => void;
   readonly stop: Release;
@@ -52,6 +54,7 @@ export async function startFromCli(
   return {
     address: `${host}:${port}`,
     uiUrl: `http://${host}:${uiPort}`,
+    processes: [running],
     assertRunning,
     stop,
   };
@@ -108,11 +111,12 @@ export async function startFromBinaries(
       await server.stop();
       throw uiFailure;
     }
-    return { address, uiFailure, assertRunning, stop: server.stop };
+    return { address, uiFailure, processes: [server], assertRunning, stop: server.stop };
   }
   return {
     address,
     uiUrl: `http://${host}:${port(9)}`,
+    processes: [server, ui],
     assertRunning,
     async stop() {
       await ui.stop();

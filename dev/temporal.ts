@@ -6,11 +6,11 @@ import { Connection, isGrpcServiceError } from "@temporalio/client";
 import { msToTs } from "@temporalio/common/lib/time.js";
 
 import { openProgress, type Detail, type Progress } from "../cli/progress.ts";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { messageOf, OnceflowError, reasonOf } from "../engine/errors.ts";
 import { readSettings } from "../settings.ts";
 import { searchAttributes } from "../workflows/contract.ts";
 import { isStopping, type Release } from "./owned.ts";
-import { findOnPath, retryPorts } from "./processes.ts";
+import { findOnPath, type OwnedProcess, retryPorts } from "./processes.ts";
 import { openServiceDirectory, type ServiceOptions } from "./service.ts";
 import { buildTemporalBinaries, findTemporalBinaries } from "./temporal-install.ts";
 import { startFromBinaries, startFromCli, type TemporalServer } from "./temporal-server.ts";
@@ -23,8 +23,8 @@ export interface TemporalService {
   readonly uiUrl?: string;
   /** Whether it can run an activity without a workflow. */
   readonly standaloneActivities: boolean;
-  /** Whether this process started it. */
-  readonly owned: boolean;
+  /** Those that this process started for it; none where it was given. */
+  readonly processes: readonly OwnedProcess[];
   /** Stops it if this process started it. */
   readonly stop: Release;
 }
@@ -73,7 +73,7 @@ export async function startTemporal(options: ServiceOptions = {}): Promise<Tempo
     );
     tell(prepared, given, progress);
     const { standaloneActivities } = prepared;
-    return { address: given, standaloneActivities, owned: false, stop: () => Promise.resolve() };
+    return { address: given, standaloneActivities, processes: [], stop: () => Promise.resolve() };
   }
   const launcher = await findLauncher(progress, env);
   const { service, prepared, server } = await progress.step(
@@ -170,7 +170,7 @@ async function launch(
       address: server.address,
       ...(server.uiUrl === undefined ? {} : { uiUrl: server.uiUrl }),
       standaloneActivities: prepared.standaloneActivities,
-      owned: true,
+      processes: server.processes,
       stop,
     };
     return { service, prepared, server };
@@ -217,7 +217,7 @@ async function prepare(
         const why =
           codeOf(error) === grpc.deadlineExceeded
             ? `no answer within ${timeoutMs / 1000} s`
-            : messageOf(error);
+            : reasonOf(error);
         throw new OnceflowError(
           "SETUP_FAILED",
           `The Temporal server at ${address} cannot be used: ${why}. ` +

@@ -1,9 +1,13 @@
-/** `npm run dev`: starts Redis and Temporal where none is given, and stays until Ctrl-C. */
+/**
+ * `npm run dev`: starts Redis and Temporal where none is given, and stays until Ctrl-C, or until one
+ * of them ends by itself.
+ */
 import { resolve } from "node:path";
 
 import { Command } from "commander";
 
 import { runCommand } from "./command.ts";
+import { stayWhile } from "./processes.ts";
 import { startServices, type Services } from "./services.ts";
 
 interface UpOptions {
@@ -14,7 +18,8 @@ interface UpOptions {
 const command = new Command("npm run dev --")
   .description(
     "Starts Redis and a Temporal server where REDIS_URL and TEMPORAL_ADDRESS give none, prints " +
-      "their addresses as lines for a shell, and stays until Ctrl-C.",
+      "their addresses as lines for a shell, and stays until Ctrl-C. Where one of them ends by " +
+      "itself, it says so, stops the other, and ends with exit code 1.",
   )
   .option("--data <directory>", "keeps the data of both", ".onceflow/dev")
   .option("--json", "prints the addresses as one line of JSON")
@@ -30,8 +35,7 @@ async function up({ data, json }: UpOptions): Promise<void> {
     return;
   }
   process.stderr.write("Press Ctrl-C to stop them.\n");
-  // What is owned does not keep this process alive; this does.
-  setInterval(() => undefined, 2 ** 30);
+  await stayWhile(services.processes);
 }
 
 function asShell(services: Services): string {
@@ -43,6 +47,6 @@ function asShell(services: Services): string {
   return `${lines.join("\n")}\n`;
 }
 
-function asJson({ stop: _stop, ...rest }: Services): string {
+function asJson({ stop: _stop, processes: _processes, ...rest }: Services): string {
   return JSON.stringify(rest);
 }

@@ -323,6 +323,18 @@ export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
 
+/**
+ * The same, to stand within a sentence: what it was caused by, where that is known, with its code,
+ * and without a full stop at the end. Of `fetch` the message alone says nothing.
+ */
+export function reasonOf(thrown: unknown): string {
+  const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause : thrown;
+  const message = messageOf(cause).replace(/\.$/, "");
+  const code = (cause as { readonly code?: unknown } | null | undefined)?.code;
+  if (typeof code !== "string" || message.includes(code)) return message;
+  return message === "" ? code : `${message} (${code})`;
+}
+
 /** Anything that was thrown, as an error. */
 export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(messageOf(thrown));

@@ -12,7 +12,8 @@ const { TEMPORAL_ADDRESS = "127.0.0.1:7233", ONCEFLOW_QUEUE = "onceflow" } = pro
 const id = process.argv[2] ?? "11";
 const taskQueue = `${ONCEFLOW_QUEUE}-example`;
 
-Runtime.install({ logger: new DefaultLogger("WARN") });
+// At WARN the SDK says that this worker has no activities, as is meant: they are the online worker's.
+Runtime.install({ logger: new DefaultLogger("ERROR") });
 const connection = await NativeConnection.connect({ address: TEMPORAL_ADDRESS });
 const worker = await Worker.create({
   connection,
@@ -28,5 +29,9 @@ const result = await worker.runUntil(
     workflowExecutionTimeout: "1 minute",
   }),
 );
-console.log(result);
+console.log(
+  result === null
+    ? `no score of employee ${id}: a feature that it needs has no value`
+    : `score of employee ${id}: ${result}`,
+);
 await connection.close();

@@ -15,24 +15,18 @@ import { promises as fs } from "node:fs";
 import path from "node:path";
 import pl from "nodejs-polars";
 import { lazyOf } from "../engine/compile/frame.ts";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
-import type { Interval } from "../engine/interval.ts";
 import { toCsv } from "./csv-export.ts";
 import { countFrame } from "./frame-memory.ts";
-
-/** The materialized intervals of a view as it was defined under one fingerprint. */
-export interface ViewRef {
-  readonly view: string;
-  /** Storage fingerprint. */
-  readonly fingerprint: string;
-}
-
-/** What one run wrote for one interval. */
-export interface PartitionRef extends ViewRef {
-  readonly interval: Interval;
-  /** Allotted when the run starts; a later run of the interval has a greater one. */
-  readonly generation: number;
-}
+import {
+  attempt,
+  fileName,
+  listFolder,
+  type OfflineFolders,
+  openOfflineFolders,
+  type PartitionRef,
+  readText,
+  unlessMissing,
+} from "./offline-folders.ts";
 
 /** Rows of a source file: one chunk of them, so that no part need fit into memory with others. */
 export interface PartRef {
@@ -49,8 +43,7 @@ export type Manifest = Readonly<Record<string, unknown>>;
  * OFFLINE_UNAVAILABLE where the file system refuses, naming the file, and leaves no temporary file
  * behind; with REQUEST_INVALID where a name would lead out of its folder.
  */
-export interface OfflineStore {
-  readonly root: string;
+export interface OfflineStore extends OfflineFolders {
   /** Writes a part as parquet; an older one in its place is replaced. */
   writePart: (ref: PartitionRef, part: PartRef, frame: pl.DataFrame) => Promise<void>;
   /** All columns of a part, or those named. */
@@ -61,10 +54,6 @@ export interface OfflineStore {
   ) => Promise<pl.DataFrame>;
   /** Writes JSON beside the parts, such as a manifest once all parts are there. */
   writeJson: (ref: PartitionRef, name: string, value: unknown) => Promise<void>;
-  /** Undefined where it was not written. */
-  readJson: <T>(ref: PartitionRef, name: string) => Promise<T | undefined>;
-  /** Ascending, complete or not. */
-  listGenerations: (ref: ViewRef & { readonly interval: Interval }) => Promise<number[]>;
   /**
    * Removes temporary files of attempts that crashed, up to this generation. Call it when a run
    * starts; an attempt of an older run that still writes then fails.
@@ -94,28 +83,15 @@ export interface OfflineStore {
 
 /** Opens an offline store in a local folder, which is created when something is written. */
 export function createOfflineStore(options: { readonly root: string }): OfflineStore {
-  const root = path.resolve(options.root);
-  const viewFolder = ({ view, fingerprint }: ViewRef) =>
-    path.join(root, "views", fileName(view), `fingerprint=${fileName(fingerprint)}`);
-  const intervalPath = (ref: ViewRef & { readonly interval: Interval }) =>
-    path.join(viewFolder(ref), `interval=${formatFolder(ref.interval)}`);
-  const partitionFolder = (ref: PartitionRef) =>
-    path.join(intervalPath(ref), `generation=${ref.generation}`);
+  const folders = openOfflineFolders(options);
+  const { root, partitionFolder, jsonFile, listGenerations } = folders;
   const partFile = (ref: PartitionRef, { file, chunk }: PartRef) =>
     path.join(partitionFolder(ref), `part-${padded(file, 5)}-${padded(chunk, 3)}.parquet`);
-  const jsonFile = (ref: PartitionRef, name: string) =>
-    path.join(partitionFolder(ref), fileName(name));
   const snapshotFile = (view: string, id: string) =>
     path.join(root, "views", fileName(view), "snapshots", `${fileName(id)}.json`);
 
-  const listGenerations: OfflineStore["listGenerations"] = async (ref) =>
-    (await listFolder(intervalPath(ref)))
-      .flatMap((name) => /^generation=(\d+)$/.exec(name)?.[1] ?? [])
-      .map(Number)
-      .sort((a, b) => a - b);
-
   return {
-    root,
+    ...folders,
     writePart: (ref, part, frame) => replaceFile(partFile(ref, part), parquetOf(frame)),
     async readPart(ref, part, columns) {
       const file = partFile(ref, part);
@@ -126,13 +102,6 @@ export function createOfflineStore(options: { readonly root: string }): OfflineS
       return frame;
     },
     writeJson: (ref, name, value) => replaceFile(jsonFile(ref, name), bytesOf(encodeJson(value))),
-    async readJson<T>(ref: PartitionRef, name: string) {
-      const file = jsonFile(ref, name);
-      const text = await readText(file);
-      if (text === undefined) return undefined;
-      return attempt("decode", file, () => JSON.parse(text) as T);
-    },
-    listGenerations,
     async cleanPartition(ref) {
       for (const generation of await listGenerations(ref)) {
         if (generation > ref.generation) continue;
@@ -157,20 +126,6 @@ export function createOfflineStore(options: { readonly root: string }): OfflineS
       return folder;
     },
   };
-}
-
-/** Names come from definitions and requests: none may lead out of its folder. */
-function fileName(name: string): string {
-  if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$/.test(name)) return name;
-  throw new OnceflowError(
-    "REQUEST_INVALID",
-    `${JSON.stringify(name.slice(0, 60))} cannot name a folder: use up to 200 letters, digits, "_", "-" and ".", and begin with none of the last two.`,
-  );
-}
-
-/** An interval as a folder's name: colons are not for file names everywhere. */
-function formatFolder({ startMs, endMs }: Interval): string {
-  return [startMs, endMs].map((ms) => new Date(ms).toISOString().replaceAll(":", "-")).join("_");
 }
 
 /** Writes the content of a new, empty file. */
@@ -237,46 +192,6 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-async function listFolder(folder: string): Promise<string[]> {
-  return (await attempt("list", folder, () => unlessMissing(fs.readdir(folder)))) ?? [];
-}
-
-function readText(file: string): Promise<string | undefined> {
-  return attempt("read", file, () => unlessMissing(fs.readFile(file, "utf8")));
-}
-
 function remove(target: string): Promise<void> {
   return attempt("remove", target, () => fs.rm(target, { recursive: true, force: true }));
-}
-
-async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
-}
-
-const fixes: Readonly<Record<string, string>> = {
-  ENOSPC: " Free space on that disk.",
-  EDQUOT: " The quota of that disk is used up.",
-  EACCES: " Give the process the right to use that folder.",
-  EROFS: " The disk is mounted read-only.",
-};
-
-async function attempt<T>(verb: string, file: string, run: () => T | Promise<T>): Promise<T> {
-  try {
-    return await run();
-  } catch (cause) {
-    if (cause instanceof OnceflowError) throw cause;
-    const { code } = cause as NodeJS.ErrnoException;
-    const fix = verb === "decode" ? " Materialize its interval again." : (fixes[code ?? ""] ?? "");
-    throw new OnceflowError(
-      "OFFLINE_UNAVAILABLE",
-      `the offline store cannot ${verb} ${file}: ${messageOf(cause)}.${fix}`,
-      { path: file, ...(code === undefined ? {} : { errno: code }) },
-      cause,
-    );
-  }
 }

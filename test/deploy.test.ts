@@ -96,11 +96,12 @@ describe("The Kubernetes manifests", () => {
       .join("");
   });
 
-  it("are all in the kustomization, but the claim, whose end is that of the data", () => {
+  it("are all in the kustomization, but the claim, whose end is that of the data, and the monitor, whose kind not every cluster knows", () => {
     const files = readdirSync(new URL(folder, root), { recursive: true, encoding: "utf8" })
       .filter((name) => name.endsWith(".yaml") && !name.endsWith("kustomization.yaml"))
       .map((name) => folder + name);
-    assert.deepEqual([...filesOf(folder), `${folder}claim.yaml`].sort(), files.sort());
+    const apart = ["claim.yaml", "pod-monitor.yaml"].map((name) => folder + name);
+    assert.deepEqual([...filesOf(folder), ...apart].sort(), files.sort());
     assert.deepEqual(
       deployments.map(({ metadata }) => metadata.name),
       ["onceflow-server", "onceflow-worker-offline", "onceflow-worker-online"],
@@ -116,6 +117,30 @@ describe("The Kubernetes manifests", () => {
       (each) => at(each, "name") === "data",
     );
     assert.equal(at(volume, "persistentVolumeClaim.claimName"), claim.metadata.name);
+  });
+
+  it("have a monitor that scrapes every pod, at a port that is open to Prometheus, as the alerts' job", () => {
+    const [monitor, ...others] = documentsOf(`${folder}pod-monitor.yaml`);
+    assert.deepEqual([monitor?.kind, others], ["PodMonitor", []]);
+    const [endpoint] = listAt(monitor?.spec, "podMetricsEndpoints");
+    assert.equal(at(endpoint, "path"), "/metrics");
+    const selector = labelsAt(monitor?.spec, "selector.matchLabels");
+    const { data = {} } = named("ConfigMap", "onceflow");
+    assert.equal(data["ONCEFLOW_METRICS_HOST"], "0.0.0.0");
+    for (const deployment of deployments) {
+      assert.ok(selects(selector, deployment), deployment.metadata.name);
+      const [container] = listAt(deployment.spec, "template.spec.containers");
+      const port = listAt(container, "ports").find(
+        (each) => at(each, "name") === at(endpoint, "port"),
+      );
+      assert.equal(`${Number(at(port, "containerPort"))}`, data["ONCEFLOW_METRICS_PORT"]);
+    }
+    const [from] = listAt(named("NetworkPolicy", "onceflow").spec, "ingress");
+    assert.deepEqual(listAt(from, "ports"), [{ port: at(endpoint, "port"), protocol: "TCP" }]);
+    const job = selector[textAt(monitor?.spec, "jobLabel")];
+    const jobs = [...read("deploy/prometheus/alerts.yml").matchAll(/job="(\w+)"/g)];
+    assert.ok(jobs.length > 0);
+    for (const [, name] of jobs) assert.equal(name, job);
   });
 
   it("put the offline workers of the next build beside the others, and select neither by the other", () => {
@@ -350,6 +375,18 @@ describe("The page about deployment", () => {
       assert.ok(host in compose.services || host === "127", host);
     for (const [, program = ""] of lines.join("\n").matchAll(/ dist\/(\w+)\.js/g))
       assert.ok(existsSync(new URL(`${program}.ts`, root)), program);
+    // Of each role one that stays, and each with the metrics at a port of its own.
+    const staying = runs.filter((line) => line.startsWith("docker run -d "));
+    assert.deepEqual(
+      staying.map((line) => / onceflow(?: (dist.*))?$/.exec(line)?.[1] ?? ""),
+      ["", "dist/worker.js", "dist/worker.js --queue online"],
+    );
+    const [, port = ""] = /ONCEFLOW_METRICS_PORT=(\d+)/.exec(page) ?? [];
+    const published = staying.map(
+      (line) => new RegExp(` -p 127\\.0\\.0\\.1:(\\d+):${port} `).exec(line)?.[1],
+    );
+    assert.ok(!published.includes(undefined), published.join());
+    assert.equal(new Set(published).size, staying.length);
   });
 
   it("has callers carry the label that the network policy wants", () => {

@@ -172,11 +172,18 @@ describe("the package", function () {
     await onceflow(["types", "--out", "onceflow-types.ts", "--check"]);
     const wrong = join(project, "wrong.ts");
     const text = examples.get("over-http.ts")?.text ?? "";
-    await writeFile(wrong, text.replace("amount_per_item", "amount_per_itme"));
-    assert.match(
-      await compile(),
-      /^wrong\.ts\(\d+,\d+\): error TS2551: .*Did you mean 'amount_per_item'/,
-    );
+    for (const [right, slip, said] of [
+      ["amount_per_item", "amount_per_itme", /error TS2551: .*Did you mean 'amount_per_item'/],
+      ['"checkout"', '"chekout"', /error TS2345: Argument of type '"chekout"' is not assignable/],
+      ["basket: 20", "baskt: 20", /error TS2\d+: .*'baskt' does not exist in type/],
+    ] as const) {
+      await writeFile(wrong, text.replace(right, slip));
+      const told = await compile();
+      assert.match(told, /^wrong\.ts\(\d+,\d+\): /);
+      assert.match(told, said);
+      // Of several signatures the compiler would tell what each of them misses.
+      assert.doesNotMatch(told, /overload/);
+    }
     await rm(wrong);
   });
 

@@ -7,7 +7,7 @@ import { createPublicKey, type JsonWebKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { CryptoKey, JSONWebKeySet, JWSHeaderParameters } from "jose";
 import { createLocalJWKSet, errors } from "jose";
-import { messageOf, OnceflowError } from "../../engine/errors.ts";
+import { messageOf, OnceflowError, reasonOf } from "../../engine/errors.ts";
 import { createPoller } from "../poller.ts";
 
 /** Where the keys are. */
@@ -66,7 +66,7 @@ export function createPublicKeys(
       const from = "url" in source ? source.url : source.file;
       throw new OnceflowError(
         "CONFIG_INVALID",
-        `the public keys of tokens cannot be read from ${from}: ${messageOf(error)}.`,
+        `the public keys of tokens cannot be read from ${from}: ${reasonOf(error)}.`,
         {},
         error,
       );
@@ -76,7 +76,14 @@ export function createPublicKeys(
     read,
     // One that was never read is what tokens wait for.
     pauseMs: () => (known === undefined ? Math.min(refreshMs, 1_000) : refreshMs),
-    onFailing: (error) => warn(messageOf(error)),
+    onFailing: (error) =>
+      warn(
+        `${messageOf(error)} ${
+          known === undefined
+            ? "Until they can, every token is answered AUTH_UNAVAILABLE."
+            : "Those that were read before stay in force."
+        }`,
+      ),
   });
   const quietlyForAWhile = () =>
     Promise.race([

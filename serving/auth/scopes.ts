@@ -129,10 +129,12 @@ function membersOf(json: unknown): Members {
   return typeof json === "object" && json !== null ? (json as Members) : {};
 }
 
-/** Says nothing of what there is. */
+/** Always the same, so that it says nothing of what there is. */
 export function forbidden(): OnceflowError {
   return new OnceflowError(
     "FORBIDDEN",
-    "the scopes of this key or token do not allow what is asked for.",
+    "the scopes of this key or token do not allow what is asked for. Features take read:*, or " +
+      "read:service:<name> or read:view:<name> of what is asked for; /docs, /openapi.json, " +
+      "/v1/services and /v1/catalogue take describe.",
   );
 }

@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Redis } from "ioredis";
+import { emptyView } from "../../cli/empty-view.ts";
 import type { ViewStatus } from "../../cli/view-status.ts";
 import type { View } from "../../engine/catalogue.ts";
 import { interval } from "../../engine/interval.ts";
@@ -8,6 +13,7 @@ import type { FeatureAnswer } from "../../serving/answer.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { createKeys } from "../../store/keys.ts";
 import { createLedger } from "../../store/ledger.ts";
+import { createOfflineStore } from "../../store/offline-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import { aggregateValues, type ExampleStore, fillExampleStore } from "../support/example-store.ts";
 import { fillView } from "../support/fill.ts";
@@ -26,8 +32,13 @@ after(async () => {
   await example.stop();
 });
 
+const folder = mkdtempSync(join(tmpdir(), "onceflow-status-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
 const envOf = (prefix: string) => ({
   ...downEnv,
+  // The one of whoever develops here may have what a test says that nobody has.
+  ONCEFLOW_OFFLINE: join(folder, "none"),
   REDIS_URL: example.redis.url,
   ONCEFLOW_PREFIX: prefix,
 });
@@ -179,13 +190,75 @@ describe("status", () => {
   it("says of an empty store that nothing was materialized, with exit code 3", async () => {
     const { code, out } = await cli(["status"], envOf(randomPrefix()));
     assert.equal(code, 3);
-    assert.match(out, /^absences {2}1 problem\n {2}✗ nothing was materialized/);
+    assert.match(out, /^absences {2}1 problem\n {2}✗ nothing was materialized .*neither Redis nor/);
     assert.match(out, /fix: npm run --silent cli -- materialize absences\n/);
     assert.match(
       out,
-      /fix: npm run --silent cli -- materialize badges --start <time> --end <time>\n/,
+      /fix: npm run --silent cli -- backfill badges --from 2026-01-01 --to \d{4}-\d\d-\d\d, with a later/,
     );
     assert.match(out, /snapshot +none\n/);
+  });
+
+  describe("of a Redis that was emptied", () => {
+    const day = (date: string) => Date.parse(date);
+    /** What a run leaves in the offline store; without a manifest it did not commit. */
+    async function write(view: View, start: string, end: string, manifest = true) {
+      const offline = createOfflineStore({ root: join(folder, "offline") });
+      const ref = {
+        ...{ view: view.name, fingerprint: view.fingerprint, generation: 1 },
+        interval: { startMs: day(start), endMs: day(end) },
+      };
+      await offline.writeJson(ref, manifest ? "_manifest.json" : "_run.json", {});
+    }
+
+    it("says what the offline store has, and the command that fills just that again", async () => {
+      const { absences, badges } = example;
+      await write(badges, "2026-01-03", "2026-01-04");
+      await write(badges, "2026-01-05", "2026-01-06");
+      await write(badges, "2026-01-08", "2026-01-09", false);
+      await write({ ...badges, fingerprint: "01d" }, "2025-01-01", "2025-01-02");
+      await write(absences, "1970-01-01", "2026-01-02T10:30:00Z");
+      const env = { ...envOf(randomPrefix()), ONCEFLOW_OFFLINE: join(folder, "offline") };
+      const { code, out } = await cli(["status"], env);
+      assert.equal(code, 3);
+      const was = "Redis has nothing of what was materialized under these definitions";
+      assert.ok(
+        out.includes(`✗ ${was}: the offline store has the view as of 2026-01-02T10:30:00Z. Either`),
+        out,
+      );
+      assert.match(out, /fix: npm run --silent cli -- materialize absences\n/);
+      assert.ok(
+        out.includes(`${was}: the offline store has 2 intervals in [2026-01-03, 2026-01-06)`),
+      );
+      assert.match(
+        out,
+        /fix: npm run --silent cli -- backfill badges --from 2026-01-03 --to 2026-01-06\n/,
+      );
+    });
+
+    it("gives a command for each interval where no schedule knows them", async () => {
+      const { fix } = await emptyView(
+        { ...example.badges, schedule: undefined },
+        join(folder, "offline"),
+        day("2026-03-01"),
+      );
+      const line = (start: string, end: string) =>
+        `npm run --silent cli -- materialize badges --start ${start} --end ${end}`;
+      assert.equal(
+        fix,
+        `${line("2026-01-03", "2026-01-04")} && ${line("2026-01-05", "2026-01-06")}`,
+      );
+    });
+
+    it("says so where the offline store cannot be read, or nothing can be done yet", async () => {
+      await writeFile(join(folder, "file"), "");
+      const unreadable = await emptyView(example.badges, join(folder, "file"), day("2025-12-01"));
+      assert.match(
+        unreadable.problem,
+        /cannot be told, since the offline store cannot list .*ENOTDIR/,
+      );
+      assert.match(unreadable.fix, /^nothing yet/);
+    });
   });
 
   it("shows what is committed, and is healthy", async () => {
@@ -292,7 +365,7 @@ describe("status", () => {
     await client.del(createKeys(prefix).bucket("badges", badges.fingerprint, 2, 2));
     const { problems } = await statusOf(prefix, "badges");
     assert.equal(problems[0]?.problem, "1 of 4 buckets is missing: rows are lost");
-    assert.match(problems[0].fix, /reset badges --yes, then materialize again/);
+    assert.match(problems[0].fix, /reset badges --yes, which prints the commands/);
 
     const reset = await cli(["reset", "badges", "--yes"], envOf(prefix));
     assert.equal(reset.code, 0);

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 import { Client, Connection } from "@temporalio/client";
 import { NativeConnection, Worker } from "@temporalio/worker";
@@ -17,6 +20,8 @@ import { startTemporal, supportsStandaloneActivities } from "../../dev/temporal.
 import { searchAttributes } from "../../workflows/contract.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { until } from "../support/until.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
 
 /** The environment of this process without the addresses that the suite may run with. */
 const env: NodeJS.ProcessEnv = { ...process.env };
@@ -158,6 +163,52 @@ describe("services for development", function () {
     });
   }
 
+  describe("of `npm run dev`", () => {
+    /** Starts it with what is given, ends a process of it, and waits for its own end. */
+    async function endOne(given: NodeJS.ProcessEnv, endIt: (pid: number) => Promise<unknown>) {
+      const data = await mkdtemp(join(folder, "up-"));
+      const up = spawn(
+        process.execPath,
+        ["--import", "tsx", "dev/up.ts", "--json", "--data", data],
+        { cwd: root, env: { ...env, ...given }, stdio: ["ignore", "pipe", "pipe"] },
+      );
+      let err = "";
+      up.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
+      const closed = new Promise((resolve) => up.once("close", resolve));
+      const services = JSON.parse(await firstLine(up)) as Services;
+      await endIt(up.pid ?? 0);
+      const code = await closed;
+      const said = err.split("\n").filter((line) => line.startsWith("SETUP_FAILED "));
+      return { code, said, services, data };
+    }
+
+    it("a Redis that ends by itself ends it, with a line that says so", async () => {
+      const { code, said, data } = await endOne(
+        { TEMPORAL_ADDRESS: first.temporalAddress },
+        async (pid) => process.kill(await childOf(pid, /redis/), "SIGTERM"),
+      );
+      assert.equal(code, 1);
+      assert.equal(said.length, 1);
+      const log = join(data, "redis", "redis.log");
+      assert.ok(said[0]?.includes("redis-server ended with exit status 0, "), said[0]);
+      assert.ok(said[0]?.includes(`Its log is ${log}: `), said[0]);
+      assert.match(await readFile(log, "utf8"), /shutdown/i);
+      await withRedis(first.redisUrl, async (redis) => assert.equal(await redis.ping(), "PONG"));
+    });
+
+    it("a Temporal server that is killed ends it and the UI, with a line that says so", async () => {
+      const { code, said, services, data } = await endOne(
+        { REDIS_URL: first.redisUrl },
+        async (pid) => process.kill(await childOf(pid, /temporal(?!-ui)/), "SIGKILL"),
+      );
+      assert.equal(code, 1);
+      assert.equal(said.length, 1);
+      assert.match(said[0] ?? "", /^SETUP_FAILED temporal\S* .*ended with signal SIGKILL, /);
+      assert.ok(said[0]?.includes(join(data, "temporal", "temporal.log")), said[0]);
+      assert.equal(await isFreePort(portOf(services.temporalUiUrl)), true);
+    });
+  });
+
   it("keep data and addresses in a data directory, from one start to the next", async () => {
     const kept = { ...options, dataDir: join(folder, "kept") };
     const before = await startServices(kept);
@@ -202,7 +253,7 @@ describe("services for development", function () {
     const error = await failsWith(
       start(`redis://:secret@127.0.0.1:${port}`),
       "SETUP_FAILED",
-      /REDIS_URL.*does not answer.*unset it/,
+      /REDIS_URL.*does not answer: connect ECONNREFUSED 127\S+\. Start it, .*unset it/,
     );
     assert.doesNotMatch(String(error), /secret/);
   });
@@ -303,7 +354,18 @@ function spawnStarter(starterEnv: NodeJS.ProcessEnv) {
   });
 }
 
-async function firstLine(child: ReturnType<typeof spawnStarter>): Promise<string> {
+/** The child of a process whose program is called so. */
+async function childOf(parent: number, name: RegExp): Promise<number> {
+  const { stdout } = await promisify(execFile)("ps", ["-A", "-o", "pid=,ppid=,comm="]);
+  const [found] = stdout
+    .split("\n")
+    .map((line) => /^ *(\d+) +(\d+) +(.*)$/.exec(line) ?? [])
+    .filter(([, , ppid, comm = ""]) => Number(ppid) === parent && name.test(comm));
+  assert.ok(found !== undefined, `${parent} has no child ${name.source}:\n${stdout}`);
+  return Number(found[1]);
+}
+
+async function firstLine(child: { readonly stdout: Readable }): Promise<string> {
   let text = "";
   for await (const chunk of child.stdout) {
     text += String(chunk);

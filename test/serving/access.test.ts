@@ -68,7 +68,8 @@ const notAllowed = {
   title: "The API key or token is valid, but its scopes do not allow this.",
   status: 403,
   code: "FORBIDDEN",
-  detail: "the scopes of this key or token do not allow what is asked for.",
+  detail:
+    "the scopes of this key or token do not allow what is asked for. Features take read:*, or read:service:<name> or read:view:<name> of what is asked for; /docs, /openapi.json, /v1/services and /v1/catalogue take describe.",
 };
 
 /** A problem without what names the request in the log. */

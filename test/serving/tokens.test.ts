@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
+import { findFreePorts } from "../../dev/processes.ts";
 import { buildApp } from "../../serving/http/app.ts";
 import type { Access } from "../../serving/auth/access.ts";
 import { openAccess } from "../../serving/auth/access.ts";
@@ -314,8 +315,24 @@ describe("tokens", () => {
       assert.equal(warnings.length, 1, warnings.join("\n"));
       assert.match(
         warnings[0] ?? "",
-        /^the public keys of tokens cannot be read from http:.* 500\.$/,
+        /^the public keys of tokens cannot be read from http:.* 500\. Those that were read before stay/,
       );
+    });
+
+    it("that were never read are warned of with the cause", async () => {
+      const [port = 0] = await findFreePorts(1);
+      // A name leads to more than one address, and the failure of all of them has no words.
+      for (const host of ["127.0.0.1", "localhost"]) {
+        const warnings: string[] = [];
+        const url = `http://${host}:${port}/jwks.json`;
+        const tokens = open({ keys: { url } }, { warn: (message) => void warnings.push(message) });
+        await assert.rejects(tokens.refresh(), { code: "CONFIG_INVALID" });
+        assert.equal(warnings.length, 1, warnings.join("\n"));
+        assert.match(
+          warnings[0] ?? "",
+          /read from http:\S+: [^.]*ECONNREFUSED.*\. Until they can, .* AUTH_UNAVAILABLE\.$/,
+        );
+      }
     });
 
     it("that do not come hold a request up for no longer than they may", async () => {

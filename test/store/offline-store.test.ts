@@ -21,7 +21,8 @@ import { INT64_MAX, INT64_MIN } from "../../engine/int64.ts";
 import { interval } from "../../engine/interval.ts";
 import { timestampMax, timestampMin } from "../../engine/scalar.ts";
 import { toCsv } from "../../store/csv-export.ts";
-import { createOfflineStore, type PartitionRef } from "../../store/offline-store.ts";
+import type { PartitionRef } from "../../store/offline-folders.ts";
+import { createOfflineStore } from "../../store/offline-store.ts";
 import { failureOf } from "../support/fails-with.ts";
 import { describeFile, readAll, temporaryFolder, valuesOf } from "../support/source-files.ts";
 
@@ -92,6 +93,28 @@ describe("offline store", () => {
     await store.writeSnapshot("badges", "abc", '["é"]');
     assert.deepEqual(await store.readJson(partition, "_manifest.json"), { rows: 2, files: ["a"] });
     assert.equal(await store.readSnapshot("badges", "abc"), '["é"]');
+  });
+
+  it("lists the intervals of one fingerprint, oldest first, and no other folder", async () => {
+    const store = open();
+    assert.deepEqual(await store.listIntervals(partition), []);
+    const intervals = [
+      interval("0001-01-01", "2026-01-01T10:30:00.250Z"),
+      interval("2026-01-01", "2026-01-02"),
+      interval("2026-01-01", "2026-01-03"),
+    ];
+    for (const each of [...intervals].reverse())
+      await store.writeJson({ ...partition, interval: each }, "a.json", 1);
+    await store.writeJson({ ...partition, fingerprint: "other" }, "a.json", 1);
+    const folder = path.join(
+      store.root,
+      "views",
+      partition.view,
+      `fingerprint=${partition.fingerprint}`,
+    );
+    for (const name of ["interval=", "interval=a_b", "interval=2026-01-01_2026-01-02", "x"])
+      await fs.mkdir(path.join(folder, name));
+    assert.deepEqual(await store.listIntervals(partition), intervals);
   });
 
   it("lists generations, and removes the older ones or one run", async () => {
