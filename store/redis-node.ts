@@ -1,6 +1,6 @@
 /** One Redis process: a client that reconnects by itself, its deadlines, and the Lua scripts. */
 import { readFileSync } from "node:fs";
-import { Redis } from "ioredis";
+import { Command, Redis } from "ioredis";
 import { asError, messageOf, OnceflowError } from "../engine/errors.ts";
 import type { RedisCommand, RedisDeadlines, RedisMaster, RedisReply, RedisRole } from "./redis.ts";
 import { mapRedisError } from "./redis-errors.ts";
@@ -116,14 +116,21 @@ export function openNode(
     inFlight += commands.length;
     // A command that is alone has nobody to wait for.
     if (inFlight > 1) writeTogether();
-    for (const [place, [name, ...args]] of commands.entries()) {
-      const done = (outcome: RedisReply | Error): void => {
-        inFlight--;
-        settle(place, outcome);
-      };
-      client.callBuffer(name, args).then(done as (reply: unknown) => void, (error: unknown) => {
-        done(asError(error));
-      });
+    const joined = commands.length > 1 ? joinWrites(client) : undefined;
+    try {
+      for (const [place, [name, ...args]] of commands.entries()) {
+        const done = (outcome: RedisReply | Error): void => {
+          inFlight--;
+          settle(place, outcome);
+        };
+        const command = new Command(name, args, { replyEncoding: null });
+        client.sendCommand(command, joined?.stream);
+        command.promise.then(done as (reply: unknown) => void, (error: unknown) => {
+          done(asError(error));
+        });
+      }
+    } finally {
+      joined?.end();
     }
   }
 
@@ -190,6 +197,38 @@ export function openNode(
 }
 
 const timedOut = new Error("Command timed out");
+
+type CommandStream = NonNullable<Parameters<Redis["sendCommand"]>[1]>;
+
+/**
+ * A stream for commands that are sent in one go: what they write is written as one piece at `end`,
+ * since each piece costs as much as a short command. Nothing else may be sent before that, or
+ * replies would go to the wrong commands.
+ */
+function joinWrites(client: Redis) {
+  const pieces: (string | Buffer)[] = [];
+  let isOpen = true;
+  const stream = {
+    write(piece: string | Buffer) {
+      // The client writes later what it had to queue.
+      if (isOpen) pieces.push(piece);
+      else client.stream.write(piece);
+    },
+  };
+  return {
+    stream: stream as unknown as CommandStream,
+    end(): void {
+      isOpen = false;
+      if (pieces.length === 0) return;
+      const isText = pieces.every((piece) => typeof piece === "string");
+      client.stream.write(isText ? pieces.join("") : Buffer.concat(pieces.map(bytesOf)));
+    },
+  };
+}
+
+function bytesOf(piece: string | Buffer): Buffer {
+  return typeof piece === "string" ? Buffer.from(piece) : piece;
+}
 
 /** Sends commands in one round trip; where any fails, the whole rejects. */
 export async function execAll(
