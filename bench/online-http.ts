@@ -13,8 +13,11 @@ type DrawIds = (count: number) => { readonly id: string }[];
 interface Case {
   readonly name: string;
   readonly request: (draw: DrawIds) => object;
-  /** A route without features that answers with as many bytes, or features as one first has them. */
-  readonly limit: "bare" | "naive";
+  /**
+   * A route without features that answers with as many bytes, the same features with the same
+   * duties by hand, or features as one first has them.
+   */
+  readonly limit: "bare" | "byHand" | "naive";
   /** Of the closed loop, which gives the rate. */
   readonly connections?: number;
   /** Of the open loop, which gives latencies: requests a second, that both can answer. */
@@ -39,6 +42,20 @@ const cases: readonly Case[] = [
     limit: "bare",
     connections: 32,
     targets: { rate: { min: 0.75 } },
+  },
+  {
+    name: "1 entity, model_x from the store, beside the same by hand",
+    request: (draw) => ({ service: "model_x", entities: draw(1) }),
+    limit: "byHand",
+    connections: 32,
+    targets: { rate: { min: 1 } },
+  },
+  {
+    name: "1 entity, model_x from inputs, beside the same by hand",
+    request: () => ({ service: "model_x", inputs }),
+    limit: "byHand",
+    connections: 32,
+    targets: { rate: { min: 1 } },
   },
   {
     name: "100 entities × 34 features, in columns",
@@ -139,6 +156,8 @@ export async function* httpCases(
 
 const limits = {
   bare: "a Fastify route that parses the body, does one GET (or a pipeline) of as many bytes, and sends as many",
+  byHand:
+    "a Fastify route with the nine features in JavaScript, one HMGET, the check of the key, a rate, metrics, and JSON of values, statuses, times and ages",
   naive: "a Fastify route with an HMGET of 20 fields for each entity, and JSON of the values",
 };
 

@@ -35,6 +35,7 @@ export interface Site {
   readonly key: string;
   readonly service: Server;
   readonly bare: Server;
+  readonly byHand: Server;
   readonly naive: Server;
 }
 
@@ -46,13 +47,14 @@ export async function* benchOnline(
   const { folder, settings } = environment;
   const built = await progress.step("build", () => buildProduct(folder));
   const rowBytes = await progress.step(`${entities} entities`, () => fill(environment, entities));
-  const limit = (name: string) =>
-    startServer(built, [`bench/limits/${name}.js`, settings.redisUrl], settings);
+  const limit = (name: string, ...args: string[]) =>
+    startServer(built, [`bench/limits/${name}.js`, settings.redisUrl, ...args], settings);
   const key = await createKey(built, settings);
   const service = await startService(built, settings);
   const bare = await limit("bare-route");
+  const byHand = await limit("by-hand", key);
   const naive = await limit("naive-route");
-  const site: Site = { built, settings, entities, rowBytes, key, service, bare, naive };
+  const site: Site = { built, settings, entities, rowBytes, key, service, bare, byHand, naive };
   try {
     yield* httpCases(site, options, progress);
     yield* latencyOverLoad(site, options, progress);
@@ -60,7 +62,7 @@ export async function* benchOnline(
     yield* inProcessCases(site, options, progress);
     yield* activityCase(site, options, progress);
   } finally {
-    await Promise.all([service.stop(), bare.stop(), naive.stop()]);
+    await Promise.all([service, bare, byHand, naive].map(({ stop }) => stop()));
   }
 }
 
