@@ -118,14 +118,16 @@ export function createLoadLimiter(limits: Partial<LoadLimits> = {}): LoadLimiter
         // Work that has begun keeps its place until it ends: Redis has deadlines of its own.
         const begin = (): void => {
           counters.running++;
-          const end = (): void => {
+          const end = <R>(settle: (outcome: R) => void, outcome: R): void => {
             open.delete(job);
             counters.running--;
             beginNext();
+            settle(outcome);
           };
-          work(() => job.isLate || socket.destroyed)
-            .finally(end)
-            .then(resolve, reject);
+          work(() => job.isLate || socket.destroyed).then(
+            (answer) => end(resolve, answer),
+            (error: unknown) => end(reject, error),
+          );
         };
         const job: Job = { begin, reject, dueMs: performance.now() + deadlineMs, isLate: false };
         open.add(job);
