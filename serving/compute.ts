@@ -62,17 +62,7 @@ function computePart(part: ShapedPart, context: RowContext, table: AnswerTable):
       }
     }
     if (status > STALE) {
-      const { onOutdated, onStoreDown } = (read as PartRead).view;
-      const policy = status === UNAVAILABLE ? onStoreDown : onOutdated;
-      for (let i = 0; i < places.length; i++) {
-        const at = start + (places[i] as number);
-        const { notes } = (outputs[i] as BoundOutput).output;
-        // What has no row is answered by its default, whatever is said of rows that are too old.
-        const hasDefault = policy !== "null" || status === NOT_FOUND;
-        table.values[at] = hasDefault ? (notes?.defaultValue ?? null) : null;
-        table.statuses[at] = status;
-        table.eventTimesUs[at] = eventTimeUs;
-      }
+      fillWithoutRow(part, table, start, status, eventTimeUs);
       continue;
     }
     for (let i = 0; i < request.length; i++) {
@@ -100,14 +90,45 @@ function computePart(part: ShapedPart, context: RowContext, table: AnswerTable):
           : status;
     }
     if (errors !== undefined) noteErrors(part, context, table, row, errors);
-    for (const { expectation, output, place } of bound.expectations) {
-      if (results[place] !== true) continue;
-      const name = table.names[places[output] as number] as string;
-      context.violated(name);
-      const noted = table.violations.get(row.place) ?? {};
-      table.violations.set(row.place, noted);
-      (noted[name] ??= []).push(expectation.predicate.text);
-    }
+    noteViolations(part, context, table, row, results);
+  }
+}
+
+/** Fills the places of a part for a row that has no value there, by what its view says of that. */
+function fillWithoutRow(
+  { bound, read, places }: ShapedPart,
+  table: AnswerTable,
+  start: number,
+  status: number,
+  eventTimeUs: Int64 | null,
+): void {
+  const { onOutdated, onStoreDown } = (read as PartRead).view;
+  const policy = status === UNAVAILABLE ? onStoreDown : onOutdated;
+  for (let i = 0; i < places.length; i++) {
+    const at = start + (places[i] as number);
+    const { notes } = (bound.outputs[i] as BoundOutput).output;
+    // What has no row is answered by its default, whatever is said of rows that are too old.
+    const hasDefault = policy !== "null" || status === NOT_FOUND;
+    table.values[at] = hasDefault ? (notes?.defaultValue ?? null) : null;
+    table.statuses[at] = status;
+    table.eventTimesUs[at] = eventTimeUs;
+  }
+}
+
+function noteViolations(
+  { bound, places }: ShapedPart,
+  { violated }: RowContext,
+  table: AnswerTable,
+  row: RequestRow,
+  results: readonly Value[],
+): void {
+  for (const { expectation, output, place } of bound.expectations) {
+    if (results[place] !== true) continue;
+    const name = table.names[places[output] as number] as string;
+    violated(name);
+    const noted = table.violations.get(row.place) ?? {};
+    table.violations.set(row.place, noted);
+    (noted[name] ??= []).push(expectation.predicate.text);
   }
 }
 

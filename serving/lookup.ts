@@ -33,10 +33,6 @@ import { createSnapshots } from "./snapshots.ts";
 
 /** Counts since the lookup was made. */
 export interface LookupCounters {
-  requests: number;
-  rows: number;
-  /** Requests that ended in an error. */
-  failures: number;
   refreshes: number;
   failedRefreshes: number;
   lastRefreshError: string | null;
@@ -126,9 +122,6 @@ export function createLookup({
   observe = {},
 }: LookupOptions): Lookup {
   const counters: LookupCounters = {
-    requests: 0,
-    rows: 0,
-    failures: 0,
     refreshes: 0,
     failedRefreshes: 0,
     lastRefreshError: null,
@@ -164,7 +157,6 @@ export function createLookup({
     requireViews(catalogue, request.maxAge);
     const groups = groupRows(planned, request);
     const { length: rows } = request.rows;
-    counters.rows += rows;
     const reading = gather({ planned, pins: request.pins, groups });
     const gathered = reading instanceof Promise ? await reading : reading;
     if (isUnwanted?.()) throw cancelled();
@@ -187,19 +179,13 @@ export function createLookup({
     return table;
   }
 
-  async function counted<T>(
+  async function answered<T>(
     json: unknown,
     finish: (table: AnswerTable, form: AnswerForm) => T,
     isUnwanted?: IsUnwanted,
-  ) {
-    counters.requests++;
-    try {
-      const request = parseRequest(json);
-      return finish(await compute(request, isUnwanted), request.form);
-    } catch (error) {
-      counters.failures++;
-      throw error;
-    }
+  ): Promise<T> {
+    const request = parseRequest(json);
+    return finish(await compute(request, isUnwanted), request.form);
   }
 
   async function explain(json: unknown): Promise<Explanation> {
@@ -251,10 +237,10 @@ export function createLookup({
 
   return {
     answer: ((request: unknown) =>
-      counted(request, (table, form) =>
+      answered(request, (table, form) =>
         form === "rows" ? answerInRows(table) : answerInColumns(table),
       )) as Lookup["answer"],
-    answerJson: (request, isUnwanted) => counted(request, answerJson, isUnwanted),
+    answerJson: (request, isUnwanted) => answered(request, answerJson, isUnwanted),
     explain,
     ready,
     async refresh() {

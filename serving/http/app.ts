@@ -7,7 +7,6 @@ import type {
   FastifyReply,
   FastifyRequest,
   HTTPMethods,
-  onRequestHookHandler,
   RouteHandlerMethod,
 } from "fastify";
 import { fastify, LogController } from "fastify";
@@ -15,7 +14,7 @@ import type { Catalogue } from "../../engine/catalogue.ts";
 import { type ErrorCode, OnceflowError } from "../../engine/errors.ts";
 import { type Access, asksWho } from "../auth/access.ts";
 import { describeCatalogue, describeService, describeServices } from "../describe.ts";
-import { docsRoutes } from "./docs-page.ts";
+import { createDocs } from "./docs-page.ts";
 import { headerLimits, registerGuards } from "./guards.ts";
 import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
 import {
@@ -27,6 +26,7 @@ import {
 } from "../telemetry/logging.ts";
 import type { Lookup } from "../lookup.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { type OperationId, operations, urlOf } from "./operations.ts";
 import { createLoadLimiter, type LoadLimits } from "./overload.ts";
 import { type Problem, problemOf, problemType } from "./problem.ts";
 import { createRequestLogger } from "./request-logger.ts";
@@ -76,13 +76,6 @@ export interface AppOptions {
 /** Answers are of the moment, and never to be read as anything but their content type. */
 const safetyHeaders = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 
-interface Route {
-  readonly method: "GET" | "POST";
-  readonly url: string;
-  readonly handler: RouteHandlerMethod;
-  readonly onRequest?: onRequestHookHandler;
-}
-
 let turn: Promise<void> | undefined;
 
 /**
@@ -101,8 +94,8 @@ function endOfTurn(): Promise<void> {
 
 /** Builds the application; `listen` or `inject` are the caller's. */
 export function buildApp(options: AppOptions): FastifyInstance {
-  const { catalogue, lookup, log = "warn", logStream = process.stderr } = options;
-  const { isClosing = () => false, logDetails = false, metrics, tracing } = options;
+  const { catalogue, log = "warn", logStream = process.stderr, logDetails = false } = options;
+  const { isClosing = () => false, metrics, tracing } = options;
   const proxies = options.access?.settings.trustProxy ?? [];
   const limits = { ...deadlines, ...options.deadlines };
   const logOptions = { level: log, stream: logStream, details: logDetails };
@@ -151,10 +144,10 @@ export function buildApp(options: AppOptions): FastifyInstance {
     reply.problem = problem;
     void reply.code(status).headers(safetyHeaders).type(problemType).send(problem);
   }
+
   registerRequestLog(app, logOptions);
   metrics?.register(app);
   tracing?.register(app);
-
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/json", { parseAs: "buffer" }, (_, body, done) => {
     try {
@@ -176,47 +169,47 @@ export function buildApp(options: AppOptions): FastifyInstance {
     );
   });
 
-  const { limited, refuseEarly, counters } = createLoadLimiter(options.load);
-  metrics?.watchLoad(counters);
-  const answerFeatures: RouteHandlerMethod = async (request, reply) => {
-    const json = await limited(request, reply, (isUnwanted) =>
-      lookup.answerJson(request.body, isUnwanted),
-    );
-    await endOfTurn();
-    return reply.type("application/json; charset=utf-8").send(json);
-  };
   registerGuards(app, { catalogue, access: options.access, replyMs: limits.replyMs });
-  const routes: readonly Route[] = [
-    { method: "POST", url: "/v1/features", onRequest: refuseEarly, handler: answerFeatures },
-    { method: "GET", url: "/v1/services", handler: () => describeServices(catalogue) },
-    {
-      method: "GET",
-      url: "/v1/services/:name",
-      handler: ({ params }) => describeService(catalogue, (params as { name: string }).name),
-    },
-    { method: "GET", url: "/v1/catalogue", handler: () => describeCatalogue(catalogue) },
-    ...docsRoutes(catalogue, {
-      asksWho: options.access !== undefined && asksWho(options.access.settings),
-    }),
-    { method: "GET", url: "/healthz", handler: () => ({ status: "alive" }) },
-    {
-      method: "GET",
-      url: "/readyz",
-      async handler(_, reply) {
-        if (isClosing()) return notReady(reply, { reason: "the process is about to end" });
-        const { ready, ...rest } = await lookup.ready();
-        return ready ? { status: "ready", ...rest } : notReady(reply, rest);
-      },
-    },
-  ];
-  for (const route of routes) {
-    app.route(route);
-    refuseOtherMethods(app, route);
-  }
+  addRoutes(app, options);
   return app;
 }
 
-function refuseOtherMethods(app: FastifyInstance, { method, url }: Route): void {
+/** Adds each operation with its handler. */
+function addRoutes(app: FastifyInstance, options: AppOptions): void {
+  const { catalogue, lookup, access, metrics, isClosing = () => false } = options;
+  const { limited, refuseEarly, counters } = createLoadLimiter(options.load);
+  metrics?.watchLoad(counters);
+  const terms = { asksWho: access !== undefined && asksWho(access.settings) };
+  const handlers: Readonly<Record<OperationId, RouteHandlerMethod>> = {
+    async getFeatures(request, reply) {
+      const json = await limited(request, reply, (isUnwanted) =>
+        lookup.answerJson(request.body, isUnwanted),
+      );
+      await endOfTurn();
+      return reply.type("application/json; charset=utf-8").send(json);
+    },
+    listServices: () => describeServices(catalogue),
+    describeService: ({ params }) =>
+      describeService(catalogue, (params as { readonly name: string }).name),
+    describeCatalogue: () => describeCatalogue(catalogue),
+    ...createDocs(catalogue, terms),
+    getLiveness: () => ({ status: "alive" }),
+    async getReadiness(_, reply) {
+      if (isClosing()) return notReady(reply, { reason: "the process is about to end" });
+      const { ready, ...rest } = await lookup.ready();
+      return ready ? { status: "ready", ...rest } : notReady(reply, rest);
+    },
+  };
+  for (const operation of operations) {
+    const { method, id } = operation;
+    const url = urlOf(operation);
+    const early = id === "getFeatures" ? { onRequest: refuseEarly } : {};
+    app.route({ method, url, handler: handlers[id], ...early });
+    refuseOtherMethods(app, method, url);
+  }
+}
+
+function refuseOtherMethods(app: FastifyInstance, method: "GET" | "POST", url: string): void {
   const allowed: readonly HTTPMethods[] = method === "GET" ? ["GET", "HEAD"] : [method];
   app.route({
     method: app.supportedMethods.filter((each) => !allowed.includes(each)),

@@ -8,7 +8,8 @@ import type { Catalogue } from "../../engine/catalogue.ts";
 import type { Json } from "../../engine/wire.ts";
 import { describeService } from "../describe.ts";
 import type { OpenApiDocument, ServiceTerms } from "./openapi.ts";
-import { describeApi, exampleName, operations } from "./openapi.ts";
+import { describeApi, exampleName } from "./openapi.ts";
+import { operations } from "./operations.ts";
 import type { Schema } from "./schemas.ts";
 
 /** Markup that is safe to put into a page. */
@@ -58,12 +59,12 @@ const pagePolicy = [
 /** A host name or address, with a port or without: nothing else of what a client says goes in. */
 const validHost = /^([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d+)?$/;
 
-/** The routes of the description, which is made once, when it is first asked for. */
-export function docsRoutes(catalogue: Catalogue, terms: ServiceTerms) {
+/** The handlers of the description, which is made once, when it is first asked for. */
+export function createDocs(catalogue: Catalogue, terms: ServiceTerms) {
   let made: OpenApiDocument | undefined;
   let page: ((origin: string) => string) | undefined;
   const document = () => (made ??= describeApi(catalogue, terms));
-  const docs: RouteHandlerMethod = ({ protocol, host }, reply) => {
+  const getDocs: RouteHandlerMethod = ({ protocol, host }, reply) => {
     const scheme = protocol === "https" ? "https" : "http";
     page ??= preparePage(catalogue, document(), terms);
     return reply
@@ -71,10 +72,7 @@ export function docsRoutes(catalogue: Catalogue, terms: ServiceTerms) {
       .type("text/html; charset=utf-8")
       .send(page(`${scheme}://${validHost.test(host) ? host : "127.0.0.1:8080"}`));
   };
-  return [
-    { method: "GET", url: "/openapi.json", handler: document },
-    { method: "GET", url: "/docs", handler: docs },
-  ] as const;
+  return { getOpenApi: document, getDocs };
 }
 
 /** What the commands on the page are made of. */

@@ -14,23 +14,16 @@ import { OnceflowError } from "../../engine/errors.ts";
 import { type Access, asksWho, type Caller, type Unrecognized } from "../auth/access.ts";
 import { callerOfAddress, createRateLimit, type RateLimit } from "../auth/rate-limit.ts";
 import { type Action, createReadCheck, forbidden } from "../auth/scopes.ts";
+import { operations, urlOf } from "./operations.ts";
 
-/** What each path needs; one that is not here needs `admin`. */
-export const routeActions: Readonly<Record<string, Action>> = {
-  "/healthz": "open",
-  "/readyz": "open",
-  "/v1/features": "read",
-  "/v1/services": "describe",
-  "/v1/services/:name": "describe",
-  "/v1/catalogue": "describe",
-  "/openapi.json": "describe",
-  "/docs": "describe",
-};
+const actions = new Map(operations.map((operation) => [urlOf(operation), operation.action]));
 
-/** What a request needs; undefined for a path that is not there: any caller may learn so. */
+/**
+ * What a request needs: `admin` where the table does not say; undefined for a path that is not
+ * there: any caller may learn so.
+ */
 function actionOf({ routeOptions: { url } }: FastifyRequest): Action | undefined {
-  if (url === undefined) return undefined;
-  return Object.hasOwn(routeActions, url) ? routeActions[url] : "admin";
+  return url === undefined ? undefined : (actions.get(url) ?? "admin");
 }
 
 /** What the headers of a request may be at most. */

@@ -1,13 +1,10 @@
-/**
- * The OpenAPI 3.1 description of the HTTP service: every route with every answer. A test holds the
- * routes of the application to `operations`, both ways.
- */
+/** The OpenAPI 3.1 description of the HTTP service: every route with every answer. */
 import type { Catalogue } from "../../engine/catalogue.ts";
 import type { ErrorCode } from "../../engine/errors.ts";
 import type { Json } from "../../engine/wire.ts";
 import { describeService } from "../describe.ts";
-import { routeActions } from "./guards.ts";
 import { bodyLimitBytes, depthLimit } from "./json-body.ts";
+import { type Operation, operations } from "./operations.ts";
 import type { FeatureRequest } from "../request.ts";
 import { requestLimits } from "../request.ts";
 import {
@@ -18,26 +15,6 @@ import {
   type Schemas,
   schemasOf,
 } from "./schemas.ts";
-
-/** An answer that is no problem document. */
-interface Answer {
-  readonly description: string;
-  readonly type: "application/json" | "text/html" | "text/plain";
-  readonly schema: Schema;
-}
-
-/** A route and all that it may answer. */
-export interface Operation {
-  readonly method: "GET" | "POST";
-  /** As OpenAPI writes it: `/v1/services/{name}`. */
-  readonly path: string;
-  readonly id: string;
-  readonly summary: string;
-  readonly description?: string;
-  readonly answers: Readonly<Record<number, Answer>>;
-  /** Problems beside those that all paths have. */
-  readonly codes: readonly ErrorCode[];
-}
 
 /** Problems that any request may end in. */
 const commonCodes: readonly ErrorCode[] = [
@@ -50,110 +27,6 @@ const accessCodes: readonly ErrorCode[] = ["UNAUTHENTICATED", "FORBIDDEN", "AUTH
 
 /** Statuses of what Node refuses before there is a request, where they are not the registry's. */
 const earlyStatuses: Readonly<Record<number, ErrorCode>> = { 408: "REQUEST_INVALID" };
-
-const json = (name: string, description: string): Answer => ({
-  description,
-  type: "application/json",
-  schema: refTo(name),
-});
-
-/** Every route but those that refuse a method. */
-export const operations: readonly Operation[] = [
-  {
-    method: "POST",
-    path: "/v1/features",
-    id: "getFeatures",
-    summary: "The features of a request",
-    description:
-      "By what the store holds of an entity, by what the request holds, or both. A value that is missing or stale is data with a status, no error.",
-    answers: {
-      200: {
-        description: "One row for each row of the request, or the same in columns.",
-        type: "application/json",
-        schema: { oneOf: [refTo("FeatureAnswer"), refTo("ColumnAnswer")] },
-      },
-    },
-    codes: [
-      ...(["VALUE_INVALID", "UNKNOWN_INPUT", "MISSING_INPUT"] as const),
-      ...(["UNKNOWN_SERVICE", "UNKNOWN_FEATURE", "UNKNOWN_VIEW", "UNKNOWN_SNAPSHOT"] as const),
-      ...(["FINGERPRINT_MISMATCH", "REQUEST_TOO_LARGE"] as const),
-      ...(["VALUE_OUTDATED", "NO_SNAPSHOT", "STORE_UNAVAILABLE", "STORE_LOST"] as const),
-      ...(["OVERLOADED", "DEADLINE_EXCEEDED"] as const),
-    ],
-  },
-  {
-    method: "GET",
-    path: "/v1/services",
-    id: "listServices",
-    summary: "Every feature service",
-    answers: { 200: json("ServiceList", "Services with their features, in order.") },
-    codes: [],
-  },
-  {
-    method: "GET",
-    path: "/v1/services/{name}",
-    id: "describeService",
-    summary: "A service: outputs, inputs, entity keys, requests to start from",
-    answers: { 200: json("ServiceDescription", "The service.") },
-    // A name that is longer than a path may have is an unknown route.
-    codes: ["UNKNOWN_SERVICE", "UNKNOWN_ROUTE"],
-  },
-  {
-    method: "GET",
-    path: "/v1/catalogue",
-    id: "describeCatalogue",
-    summary: "Every view, feature and service, with kinds, tags and fingerprints",
-    answers: { 200: json("CatalogueDescription", "The catalogue of this build.") },
-    codes: [],
-  },
-  {
-    method: "GET",
-    path: "/openapi.json",
-    id: "getOpenApi",
-    summary: "This description",
-    answers: {
-      200: {
-        description: "An OpenAPI 3.1 document.",
-        type: "application/json",
-        schema: { type: "object", required: ["openapi", "info", "paths", "components"] },
-      },
-    },
-    codes: [],
-  },
-  {
-    method: "GET",
-    path: "/docs",
-    id: "getDocs",
-    summary: "This description as a page",
-    answers: {
-      200: {
-        description: "A page that needs no script and loads nothing.",
-        type: "text/html",
-        schema: { type: "string" },
-      },
-    },
-    codes: [],
-  },
-  {
-    method: "GET",
-    path: "/healthz",
-    id: "getLiveness",
-    summary: "Whether the process is alive",
-    answers: { 200: json("Liveness", "It is.") },
-    codes: [],
-  },
-  {
-    method: "GET",
-    path: "/readyz",
-    id: "getReadiness",
-    summary: "Whether Redis answers and what is current was read",
-    answers: {
-      200: json("Readiness", "Ready, with what the store holds of each view."),
-      503: json("Readiness", "Not ready, with the reason."),
-    },
-    codes: [],
-  },
-];
 
 /** An OpenAPI document, as plain JSON. */
 export interface OpenApiDocument {
@@ -255,12 +128,8 @@ function requestBodyOf(catalogue: Catalogue): Schema {
   };
 }
 
-/** The path of an operation as Fastify writes it. */
-export const urlOf = ({ path }: Pick<Operation, "path">): string =>
-  path.replaceAll(/\{(\w+)\}/g, ":$1");
-
-/** Whether a path is open to all, whoever is asked who they are. */
-const isOpen = (operation: Operation): boolean => routeActions[urlOf(operation)] === "open";
+/** Whether it is open to all, whoever is asked who they are. */
+const isOpen = ({ action }: Operation): boolean => action === "open";
 
 function responsesOf(operation: Operation): Schema {
   const { answers, codes } = operation;

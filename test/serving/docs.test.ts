@@ -7,7 +7,7 @@ import { headerLimits } from "../../serving/http/guards.ts";
 import { bodyLimitBytes, depthLimit } from "../../serving/http/json-body.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import { operations, urlOf } from "../../serving/http/openapi.ts";
+import { operations, urlOf } from "../../serving/http/operations.ts";
 import { requestLimits } from "../../serving/request.ts";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";

@@ -11,13 +11,8 @@ import { fromJson, toJson } from "../../engine/wire.ts";
 import { buildApp } from "../../serving/http/app.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import {
-  describeApi,
-  exampleRequests,
-  type OpenApiDocument,
-  operations,
-  urlOf,
-} from "../../serving/http/openapi.ts";
+import { describeApi, exampleRequests, type OpenApiDocument } from "../../serving/http/openapi.ts";
+import { operations, urlOf } from "../../serving/http/operations.ts";
 import { openAccess } from "../../serving/auth/access.ts";
 import { accessSettings, addKey, bearer } from "../support/access.ts";
 import { anyValueOf } from "../support/arbitrary.ts";

@@ -6,7 +6,7 @@ import { createLedger } from "../../store/ledger.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import type { RedisConnection, RedisDeadlines, RedisRole } from "../../store/redis.ts";
 import { connectRedis } from "../../store/redis.ts";
-import { slotOf } from "../../store/redis-cluster.ts";
+import { slotOf } from "../../store/cluster-table.ts";
 import { isSameRun, readRunId } from "../../store/run-id.ts";
 import { planSweep, sweep } from "../../store/sweep.ts";
 import { dumpStore } from "../support/dump-store.ts";
