@@ -24,6 +24,7 @@ import {
 import { demoSettings, removeKeys } from "./demo-settings.ts";
 import { writeAbsences, writeBadges } from "./example-data.ts";
 import { own, ownTemporaryDirectory } from "./owned.ts";
+import { stayWhile } from "./processes.ts";
 import {
   type Compared,
   compareRows,
@@ -63,7 +64,7 @@ const command = new Command("npm run demo --")
     "--out <directory>",
     "writes training_set.csv, online_request.ndjson, online_store.ndjson and report.json",
   )
-  .option("--keep", "stays until Ctrl-C, with everything running")
+  .option("--keep", "stays until Ctrl-C, or until a part of it ends by itself")
   .option("--json", "prints the report as JSON on stdout")
   .action(demo);
 
@@ -264,8 +265,7 @@ async function demo(options: DemoOptions): Promise<void> {
   await runs.close();
   if (options.keep === true) {
     process.stderr.write(keepText(settings, application.httpUrl, services.temporalUiUrl));
-    setInterval(() => undefined, 2 ** 30);
-    return;
+    await stayWhile([...services.processes, ...application.processes]);
   }
   await progress.step("Stop what the demo has started", async () => {
     await stopApplication();

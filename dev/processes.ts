@@ -93,18 +93,18 @@ export async function runProcess(
 /**
  * Stays, and keeps this process alive, for as long as all of the processes run.
  *
- * @throws SETUP_FAILED once one has ended: which, how, and where its log is
+ * @throws SETUP_FAILED once one has ended: which, how, and the tail of its log
  */
 export async function stayWhile(processes: readonly OwnedProcess[]): Promise<never> {
   // Children do not keep the event loop alive.
   const timer = setInterval(() => undefined, 2 ** 30);
   try {
-    const { name, logFile, end } = await Promise.race(
-      processes.map(async ({ name, logFile, exited }) => ({ name, logFile, end: await exited })),
+    const { ended, end } = await Promise.race(
+      processes.map(async (ended) => ({ ended, end: await ended.exited })),
     );
     throw new OnceflowError(
       "SETUP_FAILED",
-      `${name} ended with ${end}, so all else is stopped. Its log is ${logFile}: see there why, and start again.`,
+      `${ended.name} ended with ${end}, so all else is stopped. ${endOfLog(ended)}`,
     );
   } finally {
     clearInterval(timer);
@@ -280,12 +280,16 @@ async function waitUntilReady(
 }
 
 function failure(options: ProcessOptions, running: OwnedProcess, what: string): OnceflowError {
-  const tail = running.tail();
-  const shown = tail === "" ? "It wrote no output." : `The end of ${options.logFile}:\n${tail}`;
-  return new OnceflowError("SETUP_FAILED", `${options.name} ${what}. ${shown}`, {
+  return new OnceflowError("SETUP_FAILED", `${options.name} ${what}. ${endOfLog(running)}`, {
     command: [options.command, ...options.args],
-    portTaken: /address already in use|EADDRINUSE/i.test(tail),
+    portTaken: /address already in use|EADDRINUSE/i.test(running.tail()),
   });
+}
+
+/** In words; a log in a temporary folder goes with it. */
+function endOfLog({ logFile, tail }: OwnedProcess): string {
+  const lines = tail();
+  return lines === "" ? `It wrote nothing to ${logFile}.` : `The end of ${logFile}:\n${lines}`;
 }
 
 function signalGroup(pid: number, signal: "SIGTERM" | "SIGKILL"): void {

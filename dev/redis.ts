@@ -15,7 +15,7 @@ import { choosePorts, openServiceDirectory, type ServiceOptions } from "./servic
 /** A Redis that answers. */
 export interface RedisService {
   readonly url: string;
-  /** Those that this process started for it; none where it was given. */
+  /** Those that this process started and needs for it; none where it was given. */
   readonly processes: readonly OwnedProcess[];
   /** Stops it if this process started it. */
   readonly stop: Release;

@@ -17,7 +17,7 @@ export interface Services {
   readonly standaloneActivities: boolean;
   /** Which of the two this process started. */
   readonly owned: { readonly redis: boolean; readonly temporal: boolean };
-  /** All that runs for them as long as this process does. */
+  /** Those without which they do not run, of those that this process started. */
   readonly processes: readonly OwnedProcess[];
   /** Stops what this process started and removes its temporary data. Safe to call again. */
   readonly stop: Release;

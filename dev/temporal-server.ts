@@ -17,7 +17,7 @@ export interface TemporalServer {
   readonly uiUrl?: string;
   /** Why the UI does not run, where it does not. */
   readonly uiFailure?: unknown;
-  /** The server, and its UI where that is a process of its own. */
+  /** What cannot be done without; a UI that is a process of its own can. */
   readonly processes: readonly OwnedProcess[];
   /** @throws SETUP_FAILED with the tail of the log when it has ended. */
   readonly assertRunning: () => void;
@@ -116,7 +116,7 @@ export async function startFromBinaries(
   return {
     address,
     uiUrl: `http://${host}:${port(9)}`,
-    processes: [server, ui],
+    processes: [server],
     assertRunning,
     async stop() {
       await ui.stop();

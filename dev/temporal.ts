@@ -23,7 +23,7 @@ export interface TemporalService {
   readonly uiUrl?: string;
   /** Whether it can run an activity without a workflow. */
   readonly standaloneActivities: boolean;
-  /** Those that this process started for it; none where it was given. */
+  /** Those that this process started and needs for it; none where it was given. */
   readonly processes: readonly OwnedProcess[];
   /** Stops it if this process started it. */
   readonly stop: Release;

@@ -19,7 +19,8 @@ const command = new Command("npm run dev --")
   .description(
     "Starts Redis and a Temporal server where REDIS_URL and TEMPORAL_ADDRESS give none, prints " +
       "their addresses as lines for a shell, and stays until Ctrl-C. Where one of them ends by " +
-      "itself, it says so, stops the other, and ends with exit code 1.",
+      "itself, it says so, stops the other, and ends with exit code 1; without Temporal's UI it " +
+      "goes on.",
   )
   .option("--data <directory>", "keeps the data of both", ".onceflow/dev")
   .option("--json", "prints the addresses as one line of JSON")
@@ -30,7 +31,7 @@ await runCommand(command);
 async function up({ data, json }: UpOptions): Promise<void> {
   const services = await startServices({ dataDir: resolve(data) });
   process.stdout.write(json === true ? `${asJson(services)}\n` : asShell(services));
-  if (!services.owned.redis && !services.owned.temporal) {
+  if (services.processes.length === 0) {
     process.stderr.write("Nothing to start: both addresses were given.\n");
     return;
   }
@@ -47,6 +48,7 @@ function asShell(services: Services): string {
   return `${lines.join("\n")}\n`;
 }
 
-function asJson({ stop: _stop, processes: _processes, ...rest }: Services): string {
-  return JSON.stringify(rest);
+function asJson(services: Services): string {
+  const { redisUrl, temporalAddress, temporalUiUrl, standaloneActivities, owned } = services;
+  return JSON.stringify({ redisUrl, temporalAddress, temporalUiUrl, standaloneActivities, owned });
 }

@@ -6,15 +6,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { writeAbsences } from "../dev/example-data.ts";
+import { childOf } from "./support/child-of.ts";
 import { until } from "./support/until.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 
 /** Runs the demo with its own folder for temporary files; resolves with its exit code. */
-function startDemo(args: readonly string[], temporary: string) {
+function startDemo(
+  args: readonly string[],
+  temporary: string,
+  env: NodeJS.ProcessEnv = process.env,
+) {
   const child = spawn(process.execPath, ["--import", "tsx", "dev/demo.ts", ...args], {
     cwd: root,
-    env: { ...process.env, TMPDIR: temporary },
+    env: { ...env, TMPDIR: temporary },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
@@ -118,6 +123,21 @@ describe("The demo", function () {
     assert.deepEqual(
       readdirSync(folder).filter((name) => name.startsWith("onceflow-")),
       [],
+    );
+  });
+
+  it("ends, says so and leaves nothing behind where a part of what it keeps ends", async () => {
+    const env = { ...process.env };
+    delete env["REDIS_URL"];
+    const demo = startDemo(["--rows", "500", "--keep"], folder, env);
+    const isKept = () => demo.output().includes("keeps running until Ctrl-C.");
+    await until("it is through", () => isKept() || demo.child.exitCode !== null);
+    assert.ok(isKept(), demo.output());
+    process.kill(await childOf(demo.child.pid ?? 0, /redis/), "SIGKILL");
+    assert.equal(await demo.exited, 1, demo.output());
+    assert.match(demo.output(), /^SETUP_FAILED redis-server ended with signal SIGKILL, /m);
+    await until("its folders are gone", () =>
+      readdirSync(folder).every((name) => !name.startsWith("onceflow-")),
     );
   });
 

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 
 import { Client, Connection } from "@temporalio/client";
 import { NativeConnection, Worker } from "@temporalio/worker";
@@ -18,6 +17,7 @@ import { startRedis } from "../../dev/redis.ts";
 import { startServices, type Services } from "../../dev/services.ts";
 import { startTemporal, supportsStandaloneActivities } from "../../dev/temporal.ts";
 import { searchAttributes } from "../../workflows/contract.ts";
+import { childOf, childrenOf } from "../support/child-of.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { until } from "../support/until.ts";
 
@@ -165,7 +165,10 @@ describe("services for development", function () {
 
   describe("of `npm run dev`", () => {
     /** Starts it with what is given, ends a process of it, and waits for its own end. */
-    async function endOne(given: NodeJS.ProcessEnv, endIt: (pid: number) => Promise<unknown>) {
+    async function endOne(
+      given: NodeJS.ProcessEnv,
+      endIt: (pid: number, services: Services) => Promise<unknown>,
+    ) {
       const data = await mkdtemp(join(folder, "up-"));
       const up = spawn(
         process.execPath,
@@ -176,7 +179,7 @@ describe("services for development", function () {
       up.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
       const closed = new Promise((resolve) => up.once("close", resolve));
       const services = JSON.parse(await firstLine(up)) as Services;
-      await endIt(up.pid ?? 0);
+      await endIt(up.pid ?? 0, services);
       const code = await closed;
       const said = err.split("\n").filter((line) => line.startsWith("SETUP_FAILED "));
       return { code, said, services, data };
@@ -191,7 +194,7 @@ describe("services for development", function () {
       assert.equal(said.length, 1);
       const log = join(data, "redis", "redis.log");
       assert.ok(said[0]?.includes("redis-server ended with exit status 0, "), said[0]);
-      assert.ok(said[0]?.includes(`Its log is ${log}: `), said[0]);
+      assert.ok(said[0]?.includes(`The end of ${log}:`), said[0]);
       assert.match(await readFile(log, "utf8"), /shutdown/i);
       await withRedis(first.redisUrl, async (redis) => assert.equal(await redis.ping(), "PONG"));
     });
@@ -206,6 +209,23 @@ describe("services for development", function () {
       assert.match(said[0] ?? "", /^SETUP_FAILED temporal\S* .*ended with signal SIGKILL, /);
       assert.ok(said[0]?.includes(join(data, "temporal", "temporal.log")), said[0]);
       assert.equal(await isFreePort(portOf(services.temporalUiUrl)), true);
+    });
+
+    it("goes on without the UI, until the server ends", async function () {
+      let isApart = true;
+      const { said } = await endOne({ REDIS_URL: first.redisUrl }, async (pid, services) => {
+        const [ui] = await childrenOf(pid, /temporal-ui/);
+        const server = await childOf(pid, /temporal(?!-ui)/);
+        // The CLI's server has its UI in it.
+        isApart = ui !== undefined;
+        if (ui !== undefined) process.kill(ui, "SIGKILL");
+        if (isApart)
+          await until("the UI is gone", () => isFreePort(portOf(services.temporalUiUrl)));
+        process.kill(server, "SIGKILL");
+      });
+      if (!isApart) return this.skip();
+      assert.equal(said.length, 1);
+      assert.match(said[0] ?? "", /^SETUP_FAILED temporal-server ended with signal SIGKILL, /);
     });
   });
 
@@ -352,17 +372,6 @@ function spawnStarter(starterEnv: NodeJS.ProcessEnv) {
     env: starterEnv,
     stdio: ["ignore", "pipe", "ignore"],
   });
-}
-
-/** The child of a process whose program is called so. */
-async function childOf(parent: number, name: RegExp): Promise<number> {
-  const { stdout } = await promisify(execFile)("ps", ["-A", "-o", "pid=,ppid=,comm="]);
-  const [found] = stdout
-    .split("\n")
-    .map((line) => /^ *(\d+) +(\d+) +(.*)$/.exec(line) ?? [])
-    .filter(([, , ppid, comm = ""]) => Number(ppid) === parent && name.test(comm));
-  assert.ok(found !== undefined, `${parent} has no child ${name.source}:\n${stdout}`);
-  return Number(found[1]);
 }
 
 async function firstLine(child: { readonly stdout: Readable }): Promise<string> {
