@@ -4,9 +4,11 @@ import { termsOf } from "../activities/terms.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { isFullRefresh } from "../engine/definitions.ts";
 import {
+  contains,
   endsOf,
   formatInterval,
   type Interval,
+  joinIntervals,
   parseInterval,
   type Span,
 } from "../engine/interval.ts";
@@ -59,7 +61,7 @@ export async function unfilledOf(
     .sort((a, b) => a.endMs - b.endMs);
   const wanted = wantedIntervals(view, committed);
   const cells = await readGrid(ledger, catalogue, view, wanted);
-  const covered = joined([...own.values()].map(({ interval }) => interval));
+  const covered = joinIntervals([...own.values()].map(({ interval }) => interval));
   const outdated = new Set(
     others.flatMap(({ interval, files, atMs }) => {
       const key = formatInterval(interval);
@@ -76,16 +78,16 @@ export async function unfilledOf(
         : outdated.has(interval.endMs),
     )
     .map(({ interval }) => interval);
-  const grid = joined(wanted);
+  const grid = joinIntervals(wanted);
   return {
     view,
     intervals: lacking.length,
     // Without a schedule nothing but the intervals themselves says where they end.
-    ranges: view.schedule === undefined ? lacking.map(endsOf) : joined(lacking).map(endsOf),
+    ranges: view.schedule === undefined ? lacking.map(endsOf) : joinIntervals(lacking).map(endsOf),
     outdated: lacking.filter(({ endMs }) => outdated.has(endMs)).length,
     unplaced: isFullRefresh(view.source)
       ? []
-      : joined(others.map(({ interval }) => interval))
+      : joinIntervals(others.map(({ interval }) => interval))
           .filter((each) => ![...grid, ...covered].some((wider) => contains(wider, each)))
           .map(endsOf),
   };
@@ -153,19 +155,4 @@ function wantedIntervals(view: View, committed: readonly Interval[]): Interval[]
   return grid.filter((own) =>
     committed.some(({ startMs, endMs }) => startMs < own.endMs && endMs > own.startMs),
   );
-}
-
-function contains(wider: Interval, { startMs, endMs }: Interval): boolean {
-  return wider.startMs <= startMs && endMs <= wider.endMs;
-}
-
-/** The same time in as few intervals as can be. */
-function joined(intervals: readonly Interval[]): Interval[] {
-  const found: { startMs: number; endMs: number }[] = [];
-  for (const { startMs, endMs } of [...intervals].sort((a, b) => a.startMs - b.startMs)) {
-    const last = found.at(-1);
-    if (last !== undefined && startMs <= last.endMs) last.endMs = Math.max(last.endMs, endMs);
-    else found.push({ startMs, endMs });
-  }
-  return found;
 }

@@ -10,7 +10,7 @@ import { createLedger } from "../store/ledger.ts";
 import { type Context, exitCodes, finishCommand, type JsonOption, withRedis } from "./context.ts";
 import type { RunLine } from "./runs.ts";
 import { clean, countOf, table } from "./table.ts";
-import { underWay } from "./under-way.ts";
+import { underWay, withoutEnded } from "./under-way.ts";
 import type { Paint } from "./terminal.ts";
 import { backfillLine, showSpan, showTime } from "./views.ts";
 
@@ -64,11 +64,14 @@ export function addPartitions(program: Command, context: Context): void {
         const catalogue = await context.catalogue();
         const view = viewNamed(catalogue, name);
         const settings = context.settings();
-        const intervals = intervalsOf(view, options, Date.now());
-        const runs = await underWay(settings, view);
+        const nowMs = Date.now();
+        const intervals = intervalsOf(view, options, nowMs);
+        const listed = await underWay(settings, view);
         const known = await withRedis(settings, "writing", (redis) =>
           readGrid(createLedger(redis, settings), catalogue, view, intervals),
         );
+        const ended = known.flatMap(({ outcome }) => outcome ?? []);
+        const runs = listed && withoutEnded(listed, ended, nowMs);
         const cells = known.map((cell) => (isRunning(view, cell, runs) ? running(cell) : cell));
         const gaps = gapsOf(cells);
         return {
@@ -104,18 +107,11 @@ function intervalsOf(view: View, { from, to }: Options, nowMs: number) {
 }
 
 /** Whether a run of the interval by these definitions is under way. */
-function isRunning(
-  view: View,
-  { interval, outcome }: LedgerCell,
-  runs: readonly RunLine[] | null,
-): boolean {
+function isRunning(view: View, { interval }: LedgerCell, runs: readonly RunLine[] | null): boolean {
   const { end } = endsOf(interval);
   return (runs ?? []).some(
     (run) =>
-      endsOf(run.interval ?? "").end === end &&
-      run.workflow_id.endsWith(`/${view.runFingerprint}`) &&
-      // The list of Temporal is a moment late: a run that has said how it ended is over.
-      run.run_id !== outcome?.runId,
+      endsOf(run.interval ?? "").end === end && run.workflow_id.endsWith(`/${view.runFingerprint}`),
   );
 }
 

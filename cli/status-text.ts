@@ -16,9 +16,10 @@ export function statusText(status: ViewStatus, paint: Paint): string {
   const parts = [
     `${paint("bold", status.view)}  ${verdict}`,
     ...problems.map(
-      ({ problem, fix }) => `${paint("red", "✗")} ${clean(problem)}\n    fix: ${clean(fix)}`,
+      ({ problem, fix }) =>
+        `${paint("red", "✗")} ${clean(problem)}${fix === null ? "" : `\n    fix: ${clean(fix)}`}`,
     ),
-    ...notes.map((note) => `${paint("yellow", "!")} ${note}`),
+    ...notes.map((note) => `${paint("yellow", "!")} ${clean(note)}`),
     fields([
       ["fingerprint", status.fingerprint],
       [

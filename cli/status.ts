@@ -18,10 +18,10 @@ export function addStatus(program: Command, context: Context): void {
       "Shows for each view which intervals are committed, the latest aggregate snapshot, how " +
         "fresh it is, the last runs, and whether the online rows are all there; says what is " +
         "wrong and the fix. Exit code 3 where anything is missing, lost or failed: never " +
-        "materialized, a gap between intervals, intervals that overlap, a missing snapshot, lost " +
-        "buckets, a last run that failed, or intervals that are blocked or stale. Notes, such as " +
-        "rows beyond their TTL, leave it 0. Runs under way are shown where Temporal answers. Where " +
-        "Redis has nothing of a view, the offline store tells whether it ever had.",
+        "materialized, intervals that Redis lost, a gap between intervals, intervals that overlap, a " +
+        "missing snapshot, lost buckets, a last run that failed, or intervals that are blocked or " +
+        "stale. Notes, such as rows beyond their TTL, leave it 0. Runs under way are shown where " +
+        "Temporal answers. What Redis lost is told by the offline store: run it where that is.",
     )
     .action((view: string | undefined, options: JsonOption) =>
       context.answer(options, async () => {
@@ -38,10 +38,11 @@ export function addStatus(program: Command, context: Context): void {
             offlineDir: settings.offlineDir,
           };
           const found = [];
+          const nowMs = Date.now();
           const runs = await underWay(settings, views.length === 1 ? views[0] : undefined);
           for (const each of views) {
             const own = runs?.filter((run) => run.view === each.name) ?? null;
-            found.push(await inspectView(each, stores, own, Date.now()));
+            found.push(await inspectView(each, stores, own, nowMs));
           }
           return found;
         });

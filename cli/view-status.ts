@@ -1,29 +1,24 @@
 /** The state of one view in the stores, as data. */
-import { isFullRefresh } from "../engine/definitions.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
+import { isFullRefresh } from "../engine/definitions.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
-import { endsOf, parseInterval, type Span } from "../engine/interval.ts";
-import type { CellState } from "../engine/grid.ts";
-import { invocation } from "../engine/invocation.ts";
+import type { Cell } from "../engine/grid.ts";
+import { endsOf, type Span } from "../engine/interval.ts";
 import type { AggregateNode } from "../engine/node.ts";
-import { intervalsBetween, isInterval, newestInterval } from "../engine/slots.ts";
+import { intervalsBetween, newestInterval } from "../engine/slots.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
 import { type Json, toJson } from "../engine/wire.ts";
-import type { Ledger, LedgerEntry, RunRecord, StoredStates } from "../store/ledger.ts";
+import { readGrid } from "../store/grid.ts";
+import type { Ledger, RunRecord } from "../store/ledger.ts";
 import type { NamespaceReport } from "../store/namespace.ts";
 import type { OnlineStore } from "../store/online-store.ts";
-import { readGrid } from "../store/grid.ts";
+import { type Finding, resetLine } from "./findings.ts";
+import { readLacking } from "./lost-intervals.ts";
 import type { RunLine } from "./runs.ts";
-import { emptyView } from "./empty-view.ts";
-import { countOf, formatSpan } from "./table.ts";
-import { backfillLine, holesOf, showSpan, spanOptions } from "./views.ts";
-
-/** What is wrong, and the command or act that mends it. */
-export interface Finding {
-  readonly problem: string;
-  readonly fix: string;
-}
+import { withoutEnded } from "./under-way.ts";
+import { judgeView, reasonOf, type ViewFacts } from "./view-problems.ts";
+import { holesOf } from "./views.ts";
 
 /** A committed interval. */
 export interface CoveredSpan extends Span {
@@ -85,49 +80,83 @@ export interface ViewStatus {
 }
 
 const newestShown = 20;
-const gapsInProblems = 3;
 const runsShown = 5;
 /** Runs among which failures are looked for. */
 const runsRead = 200;
-/** A bucket with more rows than this is no longer a compact hash. */
-const crowdedBucket = 512;
 
-/** Reads the state of a view and judges it. @throws STORE_UNAVAILABLE, OFFLINE_UNAVAILABLE */
+/** Where the state of a view is read. */
+export interface ViewStores {
+  readonly ledger: Ledger;
+  readonly online: OnlineStore;
+  readonly catalogue: Catalogue;
+  /** Root of the offline store, which may not be there. */
+  readonly offlineDir: string;
+}
+
+/**
+ * Reads the state of a view and judges it.
+ *
+ * @param nowMs - when `underWay` was listed
+ * @throws STORE_UNAVAILABLE
+ */
 export async function inspectView(
   view: View,
-  {
-    ledger,
-    online,
-    catalogue,
-    offlineDir,
-  }: {
-    readonly ledger: Ledger;
-    readonly online: OnlineStore;
-    readonly catalogue: Catalogue;
-    /** Root of the offline store; asked where Redis has nothing of the view. */
-    readonly offlineDir: string;
-  },
+  stores: ViewStores,
   underWay: readonly RunLine[] | null,
   nowMs: number,
 ): Promise<ViewStatus> {
+  const facts = await readFacts(view, stores, nowMs);
+  const { coverage, head, latest, report, records, runs } = facts;
+  const { problems, notes } = judgeView(view, facts, stores.offlineDir, nowMs);
+  const covered = [...coverage]
+    .map(([interval, { rows, generation }]) => ({ ...endsOf(interval), rows, generation }))
+    .sort((a, b) => (a.end < b.end || (a.end === b.end && a.start < b.start) ? 1 : -1));
+  return {
+    view: view.name,
+    fingerprint: view.fingerprint,
+    full_refresh: isFullRefresh(view.source),
+    problems,
+    notes,
+    intervals: {
+      count: covered.length,
+      rows: covered.reduce((sum, { rows }) => sum + rows, 0),
+      newest: covered.slice(0, newestShown),
+      gaps: facts.holes.gaps,
+    },
+    head: head === null ? null : { end: iso(head.endMs), generation: head.generation },
+    freshness_seconds: facts.freshnessSeconds,
+    ttl_seconds: view.ttlSeconds ?? null,
+    snapshot: latest === null ? null : describeSnapshot(view, latest),
+    online: report === null ? null : withoutMemory(report),
+    old_namespaces: facts.old,
+    runs: runs.slice(0, runsShown).map(summarize),
+    under_way: underWay && withoutEnded(underWay, records, nowMs),
+  };
+}
+
+async function readFacts(
+  view: View,
+  { ledger, online, catalogue, offlineDir }: ViewStores,
+  nowMs: number,
+): Promise<
+  ViewFacts & { readonly old: ViewStatus["old_namespaces"]; readonly records: readonly RunRecord[] }
+> {
   const { name, fingerprint } = view;
-  const problems: Finding[] = [];
-  const notes: string[] = [];
+  const lost: Finding[] = [];
   /** What a store that lost something can still tell. */
   const orLost = async <T>(work: Promise<T>): Promise<T | null> => {
     try {
       return await work;
     } catch (error) {
       if (!(error instanceof OnceflowError) || error.code !== "STORE_LOST") throw error;
-      problems.push({ problem: error.message, fix: resetFix(name) });
+      lost.push({ problem: error.message, fix: resetLine(name) });
       return null;
     }
   };
-
   const entry = await orLost(ledger.readLedger(name, fingerprint));
-  const coverage = entry?.coverage ?? new Map<string, never>();
+  const coverage: ViewFacts["coverage"] = entry?.coverage ?? new Map<string, never>();
   const request = { view: name, fingerprint, setFingerprint: view.aggregatesFingerprint };
-  const [states, pointers, records, namespaces] = await Promise.all([
+  const [{ states }, pointers, records, namespaces, cells] = await Promise.all([
     ledger.readStates(
       name,
       view.aggregates.map((aggregate) => aggregate.fingerprint),
@@ -135,8 +164,8 @@ export async function inspectView(
     orLost(ledger.readPointers([request])),
     ledger.readRuns(name, runsRead),
     orLost(online.listNamespaces(name)),
+    readDependence(view, ledger, catalogue, nowMs),
   ]);
-  const latest = pointers?.[0]?.latest ?? null;
   const head = entry?.head ?? null;
   const own = entry?.namespace ?? null;
   const report = own === null ? null : await online.verifyNamespace(own, { head });
@@ -146,195 +175,34 @@ export async function inspectView(
     const { buckets, rows } = await online.verifyNamespace(namespace);
     old.push({ fingerprint: namespace.fingerprint, buckets, rows });
   }
-  const runs = records.filter((record) => record.fingerprint === fingerprint);
-
-  const covered = [...coverage]
-    .map(([interval, { rows, generation }]) => ({ ...endsOf(interval), rows, generation }))
-    .sort((a, b) => (a.end < b.end || (a.end === b.end && a.start < b.start) ? 1 : -1));
-  const holes = isFullRefresh(view.source)
-    ? { gaps: [], overlaps: [] }
-    : holesOf([...coverage.keys()]);
-  const freshness = head === null ? null : Math.max(0, nowMs - head.endMs) / 1000;
-
-  if (entry !== null && coverage.size === 0)
-    problems.push(await emptyView(view, offlineDir, nowMs));
-  for (const gap of holes.gaps.slice(0, gapsInProblems))
-    problems.push({
-      problem: `nothing is committed for ${showSpan(gap)}, which lies between committed intervals`,
-      fix: fillOf(view, gap),
-    });
-  if (holes.gaps.length > gapsInProblems)
-    problems.push({
-      problem: `${countOf(holes.gaps.length - gapsInProblems, "more gap")} between committed intervals`,
-      fix: `materialize each; \`${invocation} status ${name} --json\` lists them`,
-    });
-  if (holes.overlaps[0] !== undefined && view.aggregates.length > 0)
-    problems.push({
-      problem: `committed intervals overlap, first in ${showSpan(holes.overlaps[0])}: aggregates count those rows twice`,
-      fix: `${invocation} reset ${name} --yes, then materialize intervals that do not overlap`,
-    });
-  problems.push(...lostRows(view, coverage.size > 0, report));
-  const unmerged = latest === null ? unmergedOf(view, entry, states) : null;
-  if (unmerged !== null) problems.push(unmerged);
-  problems.push(...failuresOf(view, runs));
-  problems.push(...(await dependenceOf(view, ledger, catalogue, nowMs)));
-
-  const { ttlSeconds = null } = view;
-  if (freshness !== null && ttlSeconds !== null && freshness > ttlSeconds)
-    notes.push(
-      `the newest interval ended ${formatSpan(freshness)} ago, beyond the TTL of ${formatSpan(ttlSeconds)}: every stored value is OUTSIDE_MAX_AGE`,
-    );
-  if (report !== null && report.largestBucket > crowdedBucket)
-    notes.push(
-      `the fullest bucket holds ${report.largestBucket} rows, which costs memory: \`${invocation} reset ${name}\` and materializing again chooses more buckets`,
-    );
-
   return {
-    view: name,
-    fingerprint,
-    full_refresh: isFullRefresh(view.source),
-    problems,
-    notes,
-    intervals: {
-      count: covered.length,
-      rows: covered.reduce((sum, { rows }) => sum + rows, 0),
-      newest: covered.slice(0, newestShown),
-      gaps: holes.gaps,
-    },
-    head: head === null ? null : { end: iso(head.endMs), generation: head.generation },
-    freshness_seconds: freshness,
-    ttl_seconds: ttlSeconds,
-    snapshot: latest === null ? null : describeSnapshot(view, latest),
-    online: report === null ? null : withoutMemory(report),
-    old_namespaces: old,
-    runs: runs.slice(0, runsShown).map(summarize),
-    under_way: underWay && withoutEnded(underWay, records),
+    lost,
+    coverage,
+    holes: isFullRefresh(view.source) ? { gaps: [], overlaps: [] } : holesOf([...coverage.keys()]),
+    lacking: entry === null ? null : await readLacking(view, coverage, ledger, offlineDir),
+    states,
+    head,
+    freshnessSeconds: head === null ? null : Math.max(0, nowMs - head.endMs) / 1000,
+    latest: pointers?.[0]?.latest ?? null,
+    report,
+    cells,
+    records,
+    runs: records.filter((record) => record.fingerprint === fingerprint),
+    old,
   };
 }
 
-/** Temporal may list a run for a moment after its end, which the ledger knows. */
-function withoutEnded(runs: readonly RunLine[], records: readonly RunRecord[]): RunLine[] {
-  // One that was blocked may have gone on.
-  const ended = records.filter(({ outcome }) => outcome !== "blocked");
-  const ids = new Set(ended.map(({ runId }) => runId));
-  return runs.filter(({ run_id }) => !ids.has(run_id));
-}
-
-/** Intervals that are blocked by what comes first, or rest on what was computed again since. */
-async function dependenceOf(
+/** The intervals of a view that rests on others; none of one that does not. */
+async function readDependence(
   view: View,
   ledger: Ledger,
   catalogue: Catalogue,
   nowMs: number,
-): Promise<Finding[]> {
+): Promise<readonly Cell[]> {
   const { schedule } = view;
   if (schedule === undefined || schedule.dependsOn.length === 0) return [];
   const newestMs = newestInterval(schedule, nowMs)?.endMs ?? schedule.startMs;
-  const intervals = intervalsBetween(schedule, schedule.startMs, newestMs);
-  const cells = await readGrid(ledger, catalogue, view, intervals);
-  const found = (state: CellState) => cells.filter((cell) => cell.state === state);
-  const [blocked, stale] = [found("blocked"), found("stale")];
-  const see = `${invocation} partitions ${view.name}`;
-  return [
-    ...(blocked[0] === undefined
-      ? []
-      : [
-          {
-            problem: `${countOf(blocked.length, "interval")} blocked: ${blocked[0].outcome?.reason ?? "a view that comes first failed"}`,
-            fix: `mend and run what comes first, the rest starts by itself; ${see} shows which`,
-          },
-        ]),
-    ...(stale.length === 0
-      ? []
-      : [
-          {
-            problem: `${countOf(stale.length, "interval")} stale: a view that comes first was computed again since`,
-            fix: `${see} prints the backfill that computes them again`,
-          },
-        ]),
-  ];
-}
-
-/** What fills a gap: of a schedule it may hold many intervals. */
-function fillOf(view: View, gap: Span): string {
-  return view.schedule === undefined
-    ? `${invocation} materialize ${view.name} ${spanOptions(view, gap)}`
-    : backfillLine(view.name, gap);
-}
-
-/** The fix of a loss, and what follows it. */
-function resetFix(view: string): string {
-  return `${invocation} reset ${view} --yes, which prints the commands that fill it again`;
-}
-
-function lostRows(view: View, isCovered: boolean, report: NamespaceReport | null): Finding[] {
-  const fix = resetFix(view.name);
-  if (report === null)
-    return isCovered
-      ? [{ problem: "intervals are committed, but the online store has no rows of them", fix }]
-      : [];
-  const { buckets, missing, foreign, behind } = report;
-  const lost = [
-    [missing, "missing"],
-    [foreign, "of another epoch"],
-    [behind, "older than the last commit"],
-  ] as const;
-  return lost
-    .filter(([count]) => count > 0)
-    .map(([count, what]) => ({
-      problem: `${count} of ${countOf(buckets, "bucket")} ${count === 1 ? "is" : "are"} ${what}: rows are lost`,
-      fix,
-    }));
-}
-
-/** Why a view with aggregates has rows but no snapshot. */
-function unmergedOf(
-  view: View,
-  entry: LedgerEntry | null,
-  { states }: StoredStates,
-): Finding | null {
-  if (view.aggregates.length === 0 || entry === null || entry.coverage.size === 0) return null;
-  // Of a full refresh only the newest interval counts.
-  const covered = [...entry.coverage.keys()].sort();
-  const newest = covered.at(-1) ?? "";
-  const counted = isFullRefresh(view.source) ? covered.slice(-1) : covered;
-  const lacking = counted.filter((interval) =>
-    view.aggregates.some(({ fingerprint }) => !states.get(fingerprint)?.has(interval)),
-  );
-  const first = lacking.at(0);
-  if (first === undefined)
-    return {
-      problem: "no aggregate snapshot is there, though every interval has its states",
-      fix: `${invocation} materialize ${view.name} ${spanOptions(view, endsOf(newest))} --reprocess`,
-    };
-  return {
-    problem: `${countOf(lacking.length, "committed interval")} of ${counted.length} lack the states of an aggregate, so there is no snapshot and features that rest on it have no value`,
-    fix: `${invocation} materialize ${view.name} ${spanOptions(view, endsOf(first))}${lacking.length > 1 ? ", and so on for each" : ""}`,
-  };
-}
-
-/** Intervals whose newest run failed; of a full refresh only the newest run counts. */
-function failuresOf(view: View, runs: readonly RunRecord[]): Finding[] {
-  const newest = new Map<string, RunRecord>();
-  for (const run of isFullRefresh(view.source) ? runs.slice(0, 1) : runs)
-    if (!newest.has(run.interval)) newest.set(run.interval, run);
-  return [...newest.values()]
-    .filter((run) => run.outcome === "failed" && canPass(view, run))
-    .slice(0, gapsInProblems)
-    .map((run) => {
-      const span = endsOf(run.interval);
-      const { reason } = summarize(run);
-      return {
-        problem: `the last run of ${showSpan(span)} failed: ${reason ?? "no reason was recorded"}`,
-        fix: `mend the cause, then ${invocation} materialize ${view.name} ${spanOptions(view, span)}`,
-      };
-    });
-}
-
-/** Whether the interval could be committed at all: off the grid of a schedule none can. */
-function canPass({ schedule, source }: View, { interval }: RunRecord): boolean {
-  if (schedule === undefined || isFullRefresh(source)) return true;
-  return isInterval(schedule, parseInterval(interval));
+  return readGrid(ledger, catalogue, view, intervalsBetween(schedule, schedule.startMs, newestMs));
 }
 
 function describeSnapshot(view: View, latest: { id: string; asOfMs: number; body: string }) {
@@ -352,7 +220,7 @@ function formulaOf({ aggregate, input }: AggregateNode): string {
 }
 
 function summarize(record: RunRecord): RunSummary {
-  const { runId, interval, outcome, startedAtMs, finishedAtMs, rows, reason } = record;
+  const { runId, interval, outcome, startedAtMs, finishedAtMs, rows } = record;
   return {
     run_id: runId,
     interval: endsOf(interval),
@@ -360,7 +228,7 @@ function summarize(record: RunRecord): RunSummary {
     started_at: iso(startedAtMs),
     seconds: (finishedAtMs - startedAtMs) / 1000,
     rows: typeof rows === "number" ? rows : null,
-    reason: typeof reason === "string" ? reason : null,
+    reason: reasonOf(record),
   };
 }
 

@@ -55,6 +55,27 @@ export function formatInterval({ startMs, endMs }: Interval): string {
   return `${new Date(startMs).toISOString()}/${new Date(endMs).toISOString()}`;
 }
 
+/** The same time in as few intervals as can be, oldest first. */
+export function joinIntervals(intervals: readonly Interval[]): Interval[] {
+  const found: { startMs: number; endMs: number }[] = [];
+  for (const { startMs, endMs } of [...intervals].sort((a, b) => a.startMs - b.startMs)) {
+    const last = found.at(-1);
+    if (last !== undefined && startMs <= last.endMs) last.endMs = Math.max(last.endMs, endMs);
+    else found.push({ startMs, endMs });
+  }
+  return found;
+}
+
+/** Whether an interval lies whole within another. */
+export function contains(wider: Interval, { startMs, endMs }: Interval): boolean {
+  return wider.startMs <= startMs && endMs <= wider.endMs;
+}
+
+/** Whether two intervals have time in common. */
+export function overlaps(one: Interval, { startMs, endMs }: Interval): boolean {
+  return startMs < one.endMs && endMs > one.startMs;
+}
+
 /** An interval with its ends apart, as `formatInterval` writes them: ISO 8601 in UTC. */
 export interface Span {
   readonly start: string;

@@ -24,6 +24,8 @@ export interface PartitionRef extends ViewRef {
 /** The folders of views; every method fails as those of the offline store do. */
 export interface OfflineFolders {
   readonly root: string;
+  /** Whether any view was ever written here; false also where there is no root. */
+  hasViews: () => Promise<boolean>;
   /** What a run writes is below it. */
   partitionFolder: (ref: PartitionRef) => string;
   /** @throws REQUEST_INVALID for a name that cannot be one of a file */
@@ -39,8 +41,9 @@ export interface OfflineFolders {
 /** Opens the folders below a root, which need not be there. */
 export function openOfflineFolders(options: { readonly root: string }): OfflineFolders {
   const root = path.resolve(options.root);
+  const views = path.join(root, "views");
   const viewFolder = ({ view, fingerprint }: ViewRef) =>
-    path.join(root, "views", fileName(view), `fingerprint=${fileName(fingerprint)}`);
+    path.join(views, fileName(view), `fingerprint=${fileName(fingerprint)}`);
   const intervalPath = (ref: ViewRef & { readonly interval: Interval }) =>
     path.join(viewFolder(ref), `interval=${formatFolder(ref.interval)}`);
   const partitionFolder = (ref: PartitionRef) =>
@@ -49,6 +52,8 @@ export function openOfflineFolders(options: { readonly root: string }): OfflineF
     path.join(partitionFolder(ref), fileName(name));
   return {
     root,
+    hasViews: async () =>
+      (await attempt("list", views, () => unlessMissing(fs.stat(views)))) !== undefined,
     partitionFolder,
     jsonFile,
     async readJson<T>(ref: PartitionRef, name: string) {
@@ -119,7 +124,9 @@ const fixes: Readonly<Record<string, string>> = {
   EDQUOT: " The quota of that disk is used up.",
   EACCES: " Give the process the right to use that folder.",
   EROFS: " The disk is mounted read-only.",
+  EMFILE: " Let the process open more files (ulimit -n).",
 };
+const otherFix = " See to that disk, or correct ONCEFLOW_OFFLINE.";
 
 /** Runs something on a file. @throws OFFLINE_UNAVAILABLE naming the file, with the fix */
 export async function attempt<T>(
@@ -132,7 +139,8 @@ export async function attempt<T>(
   } catch (cause) {
     if (cause instanceof OnceflowError) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
-    const fix = verb === "decode" ? " Materialize its interval again." : (fixes[code ?? ""] ?? "");
+    const fix =
+      verb === "decode" ? " Materialize its interval again." : (fixes[code ?? ""] ?? otherFix);
     throw new OnceflowError(
       "OFFLINE_UNAVAILABLE",
       `the offline store cannot ${verb} ${file}: ${messageOf(cause)}.${fix}`,

@@ -1,11 +1,9 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { emptyView } from "../../cli/empty-view.ts";
-import type { ViewStatus } from "../../cli/view-status.ts";
+import { inspectView, type ViewStatus } from "../../cli/view-status.ts";
 import type { View } from "../../engine/catalogue.ts";
 import { interval } from "../../engine/interval.ts";
 import { buildApp } from "../../serving/http/app.ts";
@@ -13,10 +11,10 @@ import type { FeatureAnswer } from "../../serving/answer.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { createKeys } from "../../store/keys.ts";
 import { createLedger } from "../../store/ledger.ts";
-import { createOfflineStore } from "../../store/offline-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import { aggregateValues, type ExampleStore, fillExampleStore } from "../support/example-store.ts";
 import { fillView } from "../support/fill.ts";
+import { assertRuns } from "../support/command-lines.ts";
 import { randomPrefix } from "../support/redis.ts";
 import { cli, cliJson, downEnv } from "../support/run-cli.ts";
 import { withoutAges } from "../support/without-ages.ts";
@@ -174,6 +172,7 @@ describe("status", () => {
   const statusOf = async (prefix: string, view: string) => {
     const { views } = await cliJson<Status>(["status", view], envOf(prefix));
     assert.equal(views.length, 1);
+    for (const { fix } of views[0]!.problems) assertRuns(fix);
     return views[0]!;
   };
   const problemsOf = async (prefix: string, view: string) =>
@@ -186,80 +185,6 @@ describe("status", () => {
       rows: keys.map((key) => ({ key: [key], values: {} })),
       aggregates: aggregateValues(view, { mean: 1, std: 2, count: 3 }),
     });
-
-  it("says of an empty store that nothing was materialized, with exit code 3", async () => {
-    const { code, out } = await cli(["status"], envOf(randomPrefix()));
-    assert.equal(code, 3);
-    assert.match(out, /^absences {2}1 problem\n {2}✗ nothing was materialized .*neither Redis nor/);
-    assert.match(out, /fix: npm run --silent cli -- materialize absences\n/);
-    assert.match(
-      out,
-      /fix: npm run --silent cli -- backfill badges --from 2026-01-01 --to \d{4}-\d\d-\d\d, with a later/,
-    );
-    assert.match(out, /snapshot +none\n/);
-  });
-
-  describe("of a Redis that was emptied", () => {
-    const day = (date: string) => Date.parse(date);
-    /** What a run leaves in the offline store; without a manifest it did not commit. */
-    async function write(view: View, start: string, end: string, manifest = true) {
-      const offline = createOfflineStore({ root: join(folder, "offline") });
-      const ref = {
-        ...{ view: view.name, fingerprint: view.fingerprint, generation: 1 },
-        interval: { startMs: day(start), endMs: day(end) },
-      };
-      await offline.writeJson(ref, manifest ? "_manifest.json" : "_run.json", {});
-    }
-
-    it("says what the offline store has, and the command that fills just that again", async () => {
-      const { absences, badges } = example;
-      await write(badges, "2026-01-03", "2026-01-04");
-      await write(badges, "2026-01-05", "2026-01-06");
-      await write(badges, "2026-01-08", "2026-01-09", false);
-      await write({ ...badges, fingerprint: "01d" }, "2025-01-01", "2025-01-02");
-      await write(absences, "1970-01-01", "2026-01-02T10:30:00Z");
-      const env = { ...envOf(randomPrefix()), ONCEFLOW_OFFLINE: join(folder, "offline") };
-      const { code, out } = await cli(["status"], env);
-      assert.equal(code, 3);
-      const was = "Redis has nothing of what was materialized under these definitions";
-      assert.ok(
-        out.includes(`✗ ${was}: the offline store has the view as of 2026-01-02T10:30:00Z. Either`),
-        out,
-      );
-      assert.match(out, /fix: npm run --silent cli -- materialize absences\n/);
-      assert.ok(
-        out.includes(`${was}: the offline store has 2 intervals in [2026-01-03, 2026-01-06)`),
-      );
-      assert.match(
-        out,
-        /fix: npm run --silent cli -- backfill badges --from 2026-01-03 --to 2026-01-06\n/,
-      );
-    });
-
-    it("gives a command for each interval where no schedule knows them", async () => {
-      const { fix } = await emptyView(
-        { ...example.badges, schedule: undefined },
-        join(folder, "offline"),
-        day("2026-03-01"),
-      );
-      const line = (start: string, end: string) =>
-        `npm run --silent cli -- materialize badges --start ${start} --end ${end}`;
-      assert.equal(
-        fix,
-        `${line("2026-01-03", "2026-01-04")} && ${line("2026-01-05", "2026-01-06")}`,
-      );
-    });
-
-    it("says so where the offline store cannot be read, or nothing can be done yet", async () => {
-      await writeFile(join(folder, "file"), "");
-      const unreadable = await emptyView(example.badges, join(folder, "file"), day("2025-12-01"));
-      assert.match(
-        unreadable.problem,
-        /cannot be told, since the offline store cannot list .*ENOTDIR/,
-      );
-      assert.match(unreadable.fix, /^nothing yet/);
-    });
-  });
 
   it("shows what is committed, and is healthy", async () => {
     const { code, out } = await cli(["status"], exampleEnv());
@@ -300,10 +225,7 @@ describe("status", () => {
     await fill(prefix, example.badges, "2026-01-10", "2026-01-12");
     const [overlap] = (await statusOf(prefix, "badges")).problems;
     assert.match(overlap?.problem ?? "", /overlap, first in \[2026-01-11, 2026-01-12\)/);
-    assert.match(
-      overlap?.fix ?? "",
-      / reset badges --yes, then materialize intervals that do not overlap$/,
-    );
+    assert.match(overlap?.fix ?? "", / reset badges --yes$/);
   });
 
   it("takes the intervals of a full refresh as replacing each other", async () => {
@@ -319,7 +241,10 @@ describe("status", () => {
     await fillView(example.writing, example.badges, options);
     const { problems } = await statusOf(prefix, "badges");
     assert.match(problems[0]?.problem ?? "", /1 committed interval of 1 lack .* no snapshot/);
-    assert.match(problems[0]?.fix ?? "", /materialize badges --start 2026-01-01 --end 2026-01-02$/);
+    assert.match(
+      problems[0]?.fix ?? "",
+      / backfill badges --from 2026-01-01 --to 2026-01-02 --reprocess failed$/,
+    );
   });
 
   it("shows the last runs and the failures among them", async () => {
@@ -358,14 +283,77 @@ describe("status", () => {
     assert.deepEqual(await problemsOf(prefix, "absences"), []);
   });
 
+  it("names three failures, with what runs each again, and says how many there are more", async () => {
+    const prefix = randomPrefix();
+    const { badges, writing } = example;
+    const ledger = createLedger(writing, { prefix });
+    await fill(prefix, badges, "2026-01-01", "2026-01-02");
+    for (const day of [5, 4, 3, 2, 1])
+      await ledger.logRun("badges", {
+        runId: `run-${day}`,
+        fingerprint: badges.fingerprint,
+        interval: `2026-01-0${day}T00:00:00.000Z/2026-01-0${day + 1}T00:00:00.000Z`,
+        outcome: "failed",
+        reason: "no file",
+        startedAtMs: 0,
+        finishedAtMs: 1,
+      });
+    const { problems } = await statusOf(prefix, "badges");
+    const line = (day: number) =>
+      `npm run --silent cli -- materialize badges --start 2026-01-0${day} --end 2026-01-0${day + 1}`;
+    assert.deepEqual(problems, [
+      {
+        problem: "the last run of [2026-01-01, 2026-01-02) failed: no file",
+        // It is committed, so that a run without the option would have nothing to do.
+        fix: `${line(1)} --reprocess`,
+      },
+      { problem: "the last run of [2026-01-02, 2026-01-03) failed: no file", fix: line(2) },
+      { problem: "the last run of [2026-01-03, 2026-01-04) failed: no file", fix: line(3) },
+      { problem: "the last runs of 2 more intervals failed", fix: `${line(4)} && ${line(5)}` },
+    ]);
+  });
+
+  it("lists a run that goes on after its commit as under way, and none that has just ended", async () => {
+    const prefix = randomPrefix();
+    const { badges, catalogue, writing } = example;
+    const stores = {
+      ledger: createLedger(writing, { prefix }),
+      online: createOnlineStore(writing, { prefix }),
+      catalogue,
+      offlineDir: join(folder, "none"),
+    };
+    const nowMs = Date.parse("2026-01-05");
+    const ended = [
+      ["steps follow", nowMs - 60_000],
+      ["over", nowMs - 1_000],
+    ] as const;
+    for (const [runId, finishedAtMs] of ended)
+      await stores.ledger.logRun("badges", {
+        ...{ runId, fingerprint: badges.fingerprint, outcome: "committed" },
+        interval: "2026-01-01T00:00:00.000Z/2026-01-02T00:00:00.000Z",
+        ...{ startedAtMs: finishedAtMs - 1, finishedAtMs },
+      });
+    const listed = ["reads", ...ended.map(([runId]) => runId)].map((runId) => ({
+      ...{ kind: "materialize", view: "badges", interval: null, status: "running" },
+      ...{ started_at: "2026-01-04T00:00:00.000Z", seconds: 1, workflow_id: runId, run_id: runId },
+      ...{ build: null, retrying: null },
+    }));
+    const { under_way } = await inspectView(badges, stores, listed, nowMs);
+    assert.deepEqual(
+      under_way?.map(({ run_id }) => run_id),
+      ["reads", "steps follow"],
+    );
+  });
+
   it("notices lost buckets, and `reset` mends them", async () => {
     const prefix = randomPrefix();
     const { badges, writing } = example;
     await fill(prefix, badges, "2026-01-01", "2026-01-02", ["1", "2", "3"]);
     await client.del(createKeys(prefix).bucket("badges", badges.fingerprint, 2, 2));
     const { problems } = await statusOf(prefix, "badges");
-    assert.equal(problems[0]?.problem, "1 of 4 buckets is missing: rows are lost");
-    assert.match(problems[0].fix, /reset badges --yes, which prints the commands/);
+    const after = "the reset prints the commands that fill it again";
+    assert.equal(problems[0]?.problem, `1 of 4 buckets is missing: rows are lost; ${after}`);
+    assert.match(problems[0].fix ?? "", / reset badges --yes$/);
 
     const reset = await cli(["reset", "badges", "--yes"], envOf(prefix));
     assert.equal(reset.code, 0);
@@ -418,22 +406,23 @@ fill it again:
   it("notices a bucket of another store, and a namespace that is gone", async () => {
     const prefix = randomPrefix();
     const keys = createKeys(prefix);
+    const after = "the reset prints the commands that fill it again";
     await fill(prefix, example.badges, "2026-01-01", "2026-01-02");
     const bucket = keys.bucket("badges", example.badges.fingerprint, 1, 1);
     const epoch = (await client.hgetBuffer(bucket, "")) ?? Buffer.alloc(0);
     await client.hset(bucket, "", Buffer.alloc(8, 7));
     assert.deepEqual(await problemsOf(prefix, "badges"), [
-      "1 of 4 buckets is of another epoch: rows are lost",
+      `1 of 4 buckets is of another epoch: rows are lost; ${after}`,
     ]);
     await client.hset(bucket, "", epoch);
     const shard = keys.shard("badges", example.badges.fingerprint, 1);
     await client.hset(shard, "", Buffer.concat([epoch, Buffer.alloc(12)]));
     assert.deepEqual(await problemsOf(prefix, "badges"), [
-      "1 of 4 buckets is older than the last commit: rows are lost",
+      `1 of 4 buckets is older than the last commit: rows are lost; ${after}`,
     ]);
     await client.hdel(keys.pointers("badges"), `namespace:${example.badges.fingerprint}`);
     assert.deepEqual(await problemsOf(prefix, "badges"), [
-      "intervals are committed, but the online store has no rows of them",
+      `intervals are committed, but the online store has no rows of them; ${after}`,
     ]);
     await client.hset(
       keys.pointers("badges"),

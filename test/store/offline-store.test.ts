@@ -210,6 +210,7 @@ describe("offline store", () => {
     const blocked = createOfflineStore({ root: path.join(store.root, part) });
     const write = await failureOf(() => blocked.writeJson(partition, "a.json", 1));
     assert.deepEqual([write.code, write.details.errno], ["OFFLINE_UNAVAILABLE", "ENOTDIR"]);
+    assert.match(write.message, /ENOTDIR.*\. See to that disk, or correct ONCEFLOW_OFFLINE\.$/);
 
     const missing = await failureOf(() => store.readPart(partition, { file: 5, chunk: 0 }));
     assert.match(missing.message, /cannot read .*part-00005-000\.parquet: ENOENT/);
