@@ -67,7 +67,7 @@ export async function* benchOnline(
 }
 
 /**
- * Writes entities "0", "1" and on as the product, the bare route and the naive one read them.
+ * Writes entities "0", "1" and on as the product and the routes beside it read them.
  *
  * @returns bytes of an entity's row
  */

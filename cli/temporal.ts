@@ -1,5 +1,5 @@
 /** Starts and follows runs on Temporal, for the CLI and the demo. */
-import { setTimeout } from "node:timers/promises";
+import { setTimeout as pause } from "node:timers/promises";
 import {
   Client,
   Connection,
@@ -123,9 +123,9 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
           build !== undefined &&
           isUnroutable(error) &&
           Date.now() < deadline &&
-          (await hasPolled(client, namespace, build));
+          (await hasPolled(client, namespace, build).catch(() => false));
         if (!isSoon) throw error;
-        await setTimeout(retryMs);
+        await pause(retryMs);
       }
   };
   return {

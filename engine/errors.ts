@@ -325,10 +325,11 @@ export function messageOf(thrown: unknown): string {
 
 /**
  * The same, to stand within a sentence: what it was caused by, where that is known, with its code,
- * and without a full stop at the end. Of `fetch` the message alone says nothing.
+ * and without a full stop at the end. Of `fetch` the message alone says nothing; ours say it all.
  */
 export function reasonOf(thrown: unknown): string {
-  const cause = thrown instanceof Error && thrown.cause instanceof Error ? thrown.cause : thrown;
+  const hasOwnWords = thrown instanceof OnceflowError || !(thrown instanceof Error);
+  const cause = !hasOwnWords && thrown.cause instanceof Error ? thrown.cause : thrown;
   const message = messageOf(cause).replace(/\.$/, "");
   const code = (cause as { readonly code?: unknown } | null | undefined)?.code;
   if (typeof code !== "string" || message.includes(code)) return message;

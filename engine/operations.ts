@@ -1,7 +1,8 @@
 /**
  * The table of operations: one row each, with its dtype rule, its null and NaN rule, and its two
- * translations (`row` for JavaScript, `batch` for polars); `code` is `row` once more, for a few. A new operation is a new row in the
- * family it belongs to; without one of its translations it does not compile.
+ * translations (`row` for JavaScript, `batch` for polars); for a few `code` is `row` once more. A
+ * new operation is a new row in the family it belongs to; without one of its translations it does
+ * not compile.
  *
  * `docs/semantics.md` is tested against this table, and the parity suite runs every row of it in
  * both translations.

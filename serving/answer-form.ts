@@ -21,7 +21,7 @@ export type AnswerForm = "rows" | "columns";
 export function answerInRows(table: AnswerTable): FeatureAnswer {
   const { head, names, dtypes, entities, values } = table;
   const width = names.length;
-  const { createRecord } = piecesOf(names);
+  const { createRecord } = labelsOf(names);
   const timeOf = timeFormat(table);
   /** What is said of the row before, which rows read together often have in common. */
   let rest: Pick<FeatureRow, "statuses" | "event_times" | "ages"> | undefined;
@@ -138,17 +138,17 @@ function headText(head: AnswerHead): string {
 }
 
 /** What is made once for a list of features. */
-interface Pieces {
+interface Labels {
   /** `"name":` of each feature, with a comma before all but the first. */
   readonly labels: readonly string[];
   /** An object with all features as members, in order; to fill one is faster than to build it. */
   readonly createRecord: <T>() => Record<string, T>;
 }
 
-const pieces = new WeakMap<readonly string[], Pieces>();
+const knownLabels = new WeakMap<readonly string[], Labels>();
 
-function piecesOf(names: readonly string[]): Pieces {
-  let made = pieces.get(names);
+function labelsOf(names: readonly string[]): Labels {
+  let made = knownLabels.get(names);
   if (made === undefined) {
     // Names come from the catalogue, which refuses those that objects inherit.
     const empty = Object.fromEntries(names.map((name) => [name, null]));
@@ -156,7 +156,7 @@ function piecesOf(names: readonly string[]): Pieces {
       labels: names.map((name, place) => `${place === 0 ? "" : ","}${jsonText(name)}:`),
       createRecord: <T>() => ({ ...empty }) as Record<string, T>,
     };
-    pieces.set(names, made);
+    knownLabels.set(names, made);
   }
   return made;
 }
@@ -169,7 +169,7 @@ function piecesOf(names: readonly string[]): Pieces {
 function addRows(pieces: string[], table: AnswerTable): void {
   const { names, dtypes, entities, values, statuses: codes } = table;
   const width = names.length;
-  const { labels } = piecesOf(names);
+  const { labels } = labelsOf(names);
   const timeOf = timeFormat(table);
   const members = (textOf: (place: number) => string): string => {
     const list = new Array<string>(2 * width);

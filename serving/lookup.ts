@@ -9,6 +9,7 @@ import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
 import type { OnlineForm } from "../engine/compile/online.ts";
 import type { Value } from "../engine/dtypes.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
+import type { Plan } from "../engine/planner.ts";
 import { createLedger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis.ts";
@@ -272,18 +273,17 @@ function requireViews(catalogue: Catalogue, { byView }: MaxAge): void {
     }
 }
 
-/** Made once for a set of snapshots, which is of one plan and stays the same for many requests. */
-const heads = new WeakMap<SnapshotSet, AnswerHead>();
+/** Made once for a plan and a set of snapshots, since both stay the same for many requests. */
+const heads = new WeakMap<SnapshotSet, readonly [of: Plan, head: AnswerHead]>();
 
 function headOf({ service, plan }: Planned, used: SnapshotSet): AnswerHead {
-  let head = heads.get(used);
-  if (head === undefined) {
-    head = {
-      ...(service === undefined ? {} : { service }),
-      fingerprint: plan.fingerprint,
-      snapshot: Object.fromEntries([...used].map(([view, { id }]) => [view.name, id])),
-    };
-    heads.set(used, head);
-  }
+  const [of, known] = heads.get(used) ?? [];
+  if (of === plan && known !== undefined) return known;
+  const head = {
+    ...(service === undefined ? {} : { service }),
+    fingerprint: plan.fingerprint,
+    snapshot: Object.fromEntries([...used].map(([view, { id }]) => [view.name, id])),
+  };
+  heads.set(used, [plan, head]);
   return head;
 }

@@ -37,7 +37,7 @@ export interface PointerCache {
    * The newest set. Where none has been read yet it waits for the first read, but not for those
    * that follow one that failed.
    *
-   * @throws STORE_UNAVAILABLE
+   * @throws what that read threw: STORE_UNAVAILABLE, CONFIG_INVALID, STORE_LOST
    */
   readonly current: () => Promise<PointerSet>;
   /**

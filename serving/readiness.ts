@@ -27,7 +27,7 @@ export function createFilling(
 ): Filling {
   const filled = new Set<View>();
 
-  async function reasonOf(view: View, { head }: ViewPointers): Promise<readonly string[]> {
+  async function lacksOf(view: View, { head }: ViewPointers): Promise<readonly string[]> {
     if (options.rule === "store" || filled.has(view)) return [];
     const { intervals, snapshot } = await readLacking(redis, options, view);
     const lacks = [
@@ -51,7 +51,7 @@ export function createFilling(
   return {
     isFilled: (view) => filled.has(view),
     async reasons({ views }) {
-      const all = await Promise.all([...views].map(([view, each]) => reasonOf(view, each)));
+      const all = await Promise.all([...views].map(([view, each]) => lacksOf(view, each)));
       return all.flat();
     },
   };

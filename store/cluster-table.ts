@@ -68,7 +68,7 @@ export function openClusterTable(
       onClose() {
         if (nodes.get(at) !== node || !isLoaded || closing.signal.aborted) return;
         if (slots.includes(at)) refreshSoon();
-        else drop(at, node);
+        else retire(at, node);
       },
     });
     return node;
@@ -116,10 +116,10 @@ export function openClusterTable(
     owners();
     isLoaded = true;
     // A seed may be another name of a master, or a replica.
-    if (fromSeeds) for (const seed of seeds) if (!slots.includes(seed)) drop(seed, nodeAt(seed));
+    if (fromSeeds) for (const seed of seeds) if (!slots.includes(seed)) retire(seed, nodeAt(seed));
   }
 
-  function drop(at: string, node: RedisNode): void {
+  function retire(at: string, node: RedisNode): void {
     nodes.delete(at);
     void node.close();
   }

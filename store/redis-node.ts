@@ -1,6 +1,7 @@
 /** One Redis process: a client that reconnects by itself, its deadlines, and the Lua scripts. */
 import { readFileSync } from "node:fs";
 import { Command, Redis } from "ioredis";
+import { createDeadlines } from "../engine/deadlines.ts";
 import { asError, messageOf, OnceflowError } from "../engine/errors.ts";
 import type { RedisCommand, RedisDeadlines, RedisMaster, RedisReply, RedisRole } from "./redis.ts";
 import { mapRedisError } from "./redis-errors.ts";
@@ -114,8 +115,8 @@ export function openNode(
   /** Costs a third of a pipeline of the client, which is for scripts: it loads what is missing. */
   function sendPlain(commands: readonly RedisCommand[], settle: Settle): void {
     inFlight += commands.length;
-    // A command that is alone has nobody to wait for.
-    if (inFlight > 1) writeTogether();
+    // What is alone has nobody to wait for.
+    if (inFlight > commands.length) writeTogether();
     const joined = commands.length > 1 ? joinWrites(client) : undefined;
     try {
       for (const [place, [name, ...args]] of commands.entries()) {
@@ -136,30 +137,34 @@ export function openNode(
 
   async function sendScripts(commands: readonly RedisCommand[], settle: Settle): Promise<void> {
     let outcomes: [error: Error | null, reply: unknown][] = [];
-    let failure = new Error("Connection is closed");
+    let unsent = closed;
     try {
       const sent = commands.map(([name, ...args]) => [`${name}Buffer`, ...args]);
       outcomes = (await client.pipeline(sent).exec()) ?? [];
     } catch (error) {
-      failure = asError(error);
+      unsent = asError(error);
     }
     for (const place of commands.keys()) {
-      const [error, reply] = outcomes[place] ?? [failure, null];
+      const [error, reply] = outcomes[place] ?? [unsent, null];
       settle(place, error ?? (reply as RedisReply));
     }
   }
 
-  /** One timer for all: the client would set one for each command. */
+  /** Of commands that wait for replies, those sent together at once: what gives them up. */
+  const deadlines = createDeadlines<() => void>(limits.commandTimeoutMs, (giveUp) => giveUp());
+
   const exec: RedisNode["exec"] = (commands) =>
     new Promise((resolve) => {
       const outcomes = new Array<RedisReply | Error>(commands.length).fill(timedOut);
       let missing = commands.length;
       if (missing === 0) return resolve(outcomes);
-      const timer = setTimeout(() => resolve([...outcomes]), limits.commandTimeoutMs);
+      // Replies that come later are for nobody.
+      const giveUp = (): void => resolve([...outcomes]);
+      deadlines.watch(giveUp);
       const settle: Settle = (place, outcome) => {
         outcomes[place] = misplaced ?? outcome;
         if (--missing > 0) return;
-        clearTimeout(timer);
+        deadlines.forget(giveUp);
         resolve(outcomes);
       };
       if (commands.some(([name]) => name in scriptKeys)) void sendScripts(commands, settle);
@@ -181,7 +186,8 @@ export function openNode(
       const deadline = Date.now() + limits.connectTimeoutMs;
       while (client.status !== "ready") {
         const remaining = deadline - Date.now();
-        if (remaining <= 0 || client.status === "end")
+        if (client.status === "end") throw mapRedisError(closed, address, "connect");
+        if (remaining <= 0)
           throw mapRedisError(new Error("connect ETIMEDOUT"), address, "connect", failure);
         await nextEvent(client, ["ready", "error", "end"], remaining);
         const refused = failure && mapRedisError(failure, address, "connect");
@@ -197,6 +203,7 @@ export function openNode(
 }
 
 const timedOut = new Error("Command timed out");
+const closed = new Error("Connection is closed");
 
 type CommandStream = NonNullable<Parameters<Redis["sendCommand"]>[1]>;
 
@@ -221,7 +228,13 @@ function joinWrites(client: Redis) {
       isOpen = false;
       if (pieces.length === 0) return;
       const isText = pieces.every((piece) => typeof piece === "string");
-      client.stream.write(isText ? pieces.join("") : Buffer.concat(pieces.map(bytesOf)));
+      try {
+        client.stream.write(isText ? pieces.join("") : Buffer.concat(pieces.map(bytesOf)));
+      } catch {
+        // Too much for one piece. The client waits for replies to what was never sent, and would
+        // take those of later commands for them.
+        client.disconnect(true);
+      }
     },
   };
 }

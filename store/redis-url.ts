@@ -87,9 +87,11 @@ function addressOf(url: string, defaultPort = "6379"): string {
   } catch {
     throw invalid("cannot be parsed (percent-encode what a user or password holds of @ : / ? # %)");
   }
-  const { protocol, hostname, port, pathname, username, password } = parsed;
+  const { protocol, hostname, port, pathname, search, username, password } = parsed;
   if (protocol !== "redis:" && protocol !== "rediss:") throw invalid(`begins with ${protocol}//`);
   if (!/^\/?\d*$/.test(pathname)) throw invalid("ends with a path that is no database number");
+  // The client would take them for settings of its own, such as a prefix of keys or no check of TLS.
+  if (search !== "") throw invalid("has options after a ?, of which there are none");
   decoded(username + password, "a user or password");
   return `${hostname || "localhost"}:${port || defaultPort}`;
 }

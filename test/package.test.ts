@@ -189,7 +189,7 @@ describe("the package", function () {
 
   it("answers the examples of the docs by its own server, and in the process", async () => {
     const server = startServer(
-      { REDIS_URL: redis.url },
+      { REDIS_URL: redis.url, ONCEFLOW_METRICS_PORT: "0" },
       { command: join(project, "node_modules/.bin/onceflow-server"), args: [], cwd: project },
     );
     try {
@@ -206,6 +206,11 @@ describe("the package", function () {
           file,
         );
       }
+      const [, metrics = ""] = /metrics at (\S+)/.exec(server.out()) ?? [];
+      const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as {
+        version: string;
+      };
+      assert.ok((await (await fetch(metrics)).text()).includes(`version="${version}"`), metrics);
     } finally {
       await server.kill();
     }

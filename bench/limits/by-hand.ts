@@ -1,6 +1,6 @@
 /**
- * `model_x` served by hand, with what the service does besides: who asks, how often, metrics, and
- * of each value its status, event time and age. `node by-hand.js REDIS_URL API_KEY`.
+ * `model_x` by hand, with a key, a rate, metrics, and of each value a status, time and age; without
+ * checks of the body, TTL, deadline or limit on load. `node by-hand.js REDIS_URL API_KEY`.
  */
 import { hash, timingSafeEqual } from "node:crypto";
 import { fastify } from "fastify";

@@ -1,4 +1,4 @@
-/** What the naive route reads: a hash of twenty numbers for each entity. */
+/** What the routes by hand and the naive one read: a hash of twenty numbers for each entity. */
 import { Redis } from "ioredis";
 
 const script = `

@@ -3,8 +3,8 @@
  *
  * Generated code comes only from the checked tree: it names steps by number, holds numbers and
  * operators, and takes functions and other constants as arrays, so no text of a user's is ever in
- * it. Where code generation is refused
- * (`--disallow-code-generation-from-strings`) closures run the same steps.
+ * it. Where code generation is refused (`--disallow-code-generation-from-strings`) closures run the
+ * same steps.
  */
 import type { Value } from "../dtypes.ts";
 import type { Node } from "../node.ts";
@@ -74,22 +74,31 @@ interface Operand {
 function generate(program: Program): RowProgram {
   const calls: Call[] = [];
   const constants: Value[] = [];
-  const outer = program.steps.flatMap((step, place) => {
-    if (step.kind === "call")
-      return `const f${place} = calls[${calls.push(step.call as Call) - 1}];`;
-    if (step.kind !== "constant" || literalOf(step.value) !== undefined) return [];
-    return `const v${place} = constants[${constants.push(step.value) - 1}];`;
-  });
-  const slots = program.steps.flatMap((step, place) => (step.kind === "slot" ? `v${place}` : []));
-  const isNull = slots.map((name) => `${name} === null`).join(" || ");
+  const [outer, reads, nulls]: [string[], string[], string[]] = [[], [], []];
+  for (const [place, step] of program.steps.entries())
+    switch (step.kind) {
+      case "slot":
+        reads.push(`const v${place} = slots[${step.slot}];`);
+        nulls.push(`v${place} === null`);
+        break;
+      case "constant":
+        if (literalOf(step.value) === undefined)
+          outer.push(`const v${place} = constants[${constants.push(step.value) - 1}];`);
+        break;
+      case "call":
+        outer.push(`const f${place} = calls[${calls.push(step.call as Call) - 1}];`);
+    }
   const source = [
     '"use strict";',
     ...outer,
-    ...(slots.length === 0
-      ? []
-      : ["const withNulls = (slots) => {", ...bodyOf(program, true), "};"]),
+    "const withNulls = (slots) => {",
+    ...reads,
+    ...bodyOf(program, { hasNulls: true }),
+    "};",
     "return (slots) => {",
-    ...bodyOf(program, false, slots.length === 0 ? "" : `if (${isNull}) return withNulls(slots);`),
+    ...reads,
+    `if (${nulls.join(" || ") || "false"}) return withNulls(slots);`,
+    ...bodyOf(program, { hasNulls: false }),
     "};",
   ].join("\n");
   // The one place where code is made; see the header for why it is safe.
@@ -100,13 +109,10 @@ function generate(program: Program): RowProgram {
   return build(calls, constants);
 }
 
-/** The statements of a function over slots. */
-function bodyOf({ steps, outputs }: Program, hasNulls: boolean, first = ""): string[] {
+/** What a function does with the slots that it has read, and whether any of these may be null. */
+function bodyOf({ steps, outputs }: Program, { hasNulls }: { hasNulls: boolean }): string[] {
   const operands: Operand[] = [];
   const lines: string[] = [];
-  const inputs = steps.flatMap((step, place) =>
-    step.kind === "slot" ? `const v${place} = slots[${step.slot}];` : [],
-  );
   for (const [place, step] of steps.entries()) {
     const text = `v${place}`;
     switch (step.kind) {
@@ -132,12 +138,8 @@ function bodyOf({ steps, outputs }: Program, hasNulls: boolean, first = ""): str
       }
     }
   }
-  return [
-    ...inputs,
-    first,
-    ...lines,
-    `return [${outputs.map((place) => operands[place]?.text).join(", ")}];`,
-  ];
+  lines.push(`return [${outputs.map((place) => operands[place]?.text).join(", ")}];`);
+  return lines;
 }
 
 /** Numbers and bools as text, which the engine computes with ahead; undefined for all else. */

@@ -19,7 +19,10 @@ export interface BatchContext {
 /** A function of JavaScript values; a row with `propagates` is never called with null. */
 export type RowFunction = (...values: never[]) => Value;
 
-/** A JavaScript expression over the texts of inputs, which are names or literals. */
+/**
+ * A JavaScript expression over the texts of inputs, which are names or literals. It stands alone
+ * after `=`, or as the last branch of `… ? null : …`.
+ */
 export type RowCode = (...inputs: readonly string[]) => string;
 
 /** A dtype, or in words what the operation would have taken. */

@@ -14,9 +14,7 @@ import type { Catalogue } from "../../engine/catalogue.ts";
 import { type ErrorCode, OnceflowError } from "../../engine/errors.ts";
 import { type Access, asksWho } from "../auth/access.ts";
 import { describeCatalogue, describeService, describeServices } from "../describe.ts";
-import { createDocs } from "./docs-page.ts";
-import { headerLimits, registerGuards } from "./guards.ts";
-import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
+import type { Lookup } from "../lookup.ts";
 import {
   createLogger,
   type Logger,
@@ -24,13 +22,15 @@ import {
   registerRequestLog,
   requestIdOf,
 } from "../telemetry/logging.ts";
-import type { Lookup } from "../lookup.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
+import { createDocs } from "./docs-page.ts";
+import { headerLimits, registerGuards } from "./guards.ts";
+import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
 import { type OperationId, operations, urlOf } from "./operations.ts";
 import { createLoadLimiter, type LoadLimits } from "./overload.ts";
 import { type Problem, problemOf, problemType } from "./problem.ts";
 import { createRequestLogger } from "./request-logger.ts";
-import type { Tracing } from "../telemetry/tracing.ts";
 
 /** How long a client may take. */
 export interface HttpDeadlines {

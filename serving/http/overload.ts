@@ -4,6 +4,7 @@
  * deadline, and one whose caller has gone is given up.
  */
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
+import { createDeadlines } from "../../engine/deadlines.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import { cancelled, type IsUnwanted } from "../cancellation.ts";
 
@@ -49,8 +50,6 @@ const retryAfterSeconds = 1;
 interface Job {
   readonly begin: () => void;
   readonly reject: (error: unknown) => void;
-  /** When its deadline passes, by `performance.now()`. */
-  readonly dueMs: number;
   isLate: boolean;
 }
 
@@ -58,8 +57,8 @@ interface Job {
 export function createLoadLimiter(limits: Partial<LoadLimits> = {}): LoadLimiter {
   const { concurrency, deadlineMs } = { ...defaultLoadLimits, ...limits };
   const counters: LoadCounters = { running: 0, waiting: 0, refused: 0, late: 0, cancelled: 0 };
-  /** Those that have not been answered and those that wait, each in the order of arrival. */
-  const [open, waiting] = [new Set<Job>(), new Set<Job>()];
+  /** In the order of arrival. */
+  const waiting = new Set<Job>();
 
   // Made once: under overload there is no time for stacks.
   const overloaded = new OnceflowError(
@@ -80,23 +79,12 @@ export function createLoadLimiter(limits: Partial<LoadLimits> = {}): LoadLimiter
     return isWaiting;
   }
 
-  let watch: NodeJS.Timeout | undefined;
-  /** All deadlines are equally long, so the oldest request has the next: one timer is enough. */
-  function watchDeadlines(): void {
-    watch = undefined;
-    const nowMs = performance.now();
-    for (const job of open) {
-      if (job.dueMs > nowMs) {
-        watch = setTimeout(watchDeadlines, Math.ceil(job.dueMs - nowMs)).unref();
-        return;
-      }
-      open.delete(job);
-      leave(job);
-      job.isLate = true;
-      counters.late++;
-      job.reject(late(deadlineMs));
-    }
-  }
+  const deadlines = createDeadlines<Job>(deadlineMs, (job) => {
+    leave(job);
+    job.isLate = true;
+    counters.late++;
+    job.reject(late(deadlineMs));
+  });
 
   function beginNext(): void {
     const [next] = waiting;
@@ -119,7 +107,7 @@ export function createLoadLimiter(limits: Partial<LoadLimits> = {}): LoadLimiter
         const begin = (): void => {
           counters.running++;
           const end = <R>(settle: (outcome: R) => void, outcome: R): void => {
-            open.delete(job);
+            deadlines.forget(job);
             counters.running--;
             beginNext();
             settle(outcome);
@@ -129,15 +117,14 @@ export function createLoadLimiter(limits: Partial<LoadLimits> = {}): LoadLimiter
             (error: unknown) => end(reject, error),
           );
         };
-        const job: Job = { begin, reject, dueMs: performance.now() + deadlineMs, isLate: false };
-        open.add(job);
-        watch ??= setTimeout(watchDeadlines, deadlineMs).unref();
+        const job: Job = { begin, reject, isLate: false };
+        deadlines.watch(job);
         if (counters.running < concurrency) return begin();
         waiting.add(job);
         counters.waiting = waiting.size;
         reply.raw.once("close", () => {
           if (!leave(job)) return;
-          open.delete(job);
+          deadlines.forget(job);
           counters.cancelled++;
           reject(cancelled());
         });

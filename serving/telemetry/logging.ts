@@ -6,7 +6,7 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { type Logger, pino } from "pino";
 import { type ErrorCode, errorRegistry } from "../../engine/errors.ts";
 import type { Problem } from "../http/problem.ts";
-import { whenEnded } from "../http/when-ended.ts";
+import { whenEnded } from "./when-ended.ts";
 
 declare module "fastify" {
   interface FastifyReply {

@@ -16,7 +16,7 @@ import type { Lookup } from "../lookup.ts";
 import type { LookupObserver } from "../observer.ts";
 import type { LoadCounters } from "../http/overload.ts";
 import type { ViewPointers } from "../pointers.ts";
-import { whenEnded } from "../http/when-ended.ts";
+import { whenEnded } from "./when-ended.ts";
 
 /** Features that have series of their own; the values of all others count as `_other`. */
 export const featureLimit = 1000;
@@ -151,7 +151,7 @@ export function processMetrics(catalogue: Catalogue): Registry {
 
 /** Where package.json is depends on whether the sources run or what was built from them. */
 function readVersion(): string {
-  for (const path of ["../package.json", "../../package.json"])
+  for (const path of ["../../package.json", "../../../package.json"])
     try {
       const text = readFileSync(new URL(path, import.meta.url), "utf8");
       return (JSON.parse(text) as { version: string }).version;

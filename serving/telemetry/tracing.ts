@@ -7,7 +7,7 @@ import type { Context, DiagAPI, Span, TextMapGetter } from "@opentelemetry/api";
 import type { FastifyInstance } from "fastify";
 import { codeOf, type Logger } from "./logging.ts";
 import type { LookupObserver } from "../observer.ts";
-import { whenEnded } from "../http/when-ended.ts";
+import { whenEnded } from "./when-ended.ts";
 
 declare module "fastify" {
   interface FastifyRequest {

@@ -96,7 +96,8 @@ describe("generated code", () => {
       dtype: "float64",
       shape: "column",
     }));
-    const program = compileOnline(outputs, ({ kind }) => (kind === "column" ? 0 : undefined));
+    const slotOf = ({ kind }: Node) => (kind === "column" ? 0 : undefined);
+    const program = compileOnline(outputs, slotOf, "generated");
     for (const x of [-0, 0, 1.5])
       assert.deepStrictEqual(
         program([x]),

@@ -124,6 +124,40 @@ describe("redis connection", () => {
     assert.deepEqual(await connection.pipeline([]), []);
   });
 
+  it("gives each command its own reply, whether sent at once or queued, as text or as bytes", async () => {
+    const values = ["a", "b", "c", "d"];
+    for (const value of values) await admin.set(`own:${value}`, value);
+    const commands = values.map((value, i): [string, string | Buffer] => [
+      "get",
+      i % 2 === 0 ? `own:${value}` : Buffer.from(`own:${value}`),
+    ]);
+    const connection = connect();
+    const ask = async () =>
+      (await connection.pipeline([...commands, ["get", "own:none"]])).map((reply) =>
+        reply === null ? null : String(reply),
+      );
+    // The first are sent before the client has connected.
+    const early = [ask(), connection.send(["get", "own:c"]).then(String), ask()];
+    const expected = [...values, null];
+    assert.deepEqual(await Promise.all(early), [expected, "c", expected]);
+    await connection.ready();
+    const many = Array.from({ length: 50 }, (_, i) =>
+      i % 3 === 0
+        ? writeOne(connection, `${i}`).then(({ written }) => written)
+        : i % 3 === 1
+          ? ask()
+          : connection.send(["get", "own:d"]).then(String),
+    );
+    for (const [i, reply] of (await Promise.all(many)).entries())
+      if (i % 3 > 0) assert.deepEqual(reply, i % 3 === 1 ? expected : "d");
+    // Commands that were under way fail, and none of those after them gets their replies.
+    const lost = Array.from({ length: 20 }, () => ask().catch(() => expected));
+    await admin.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+    assert.deepEqual(await Promise.all(lost), new Array(20).fill(expected));
+    await untilDone("it is connected again", ask);
+    assert.deepEqual(await ask(), expected);
+  });
+
   it("says CONFIG_INVALID for a database that is not there, before anything is answered", async () => {
     const connection = connect("writing", `${server.url}/99`);
     for (const sent of [connection.send(["ping"]), connection.pipeline([["get", "x"]])])
@@ -135,6 +169,11 @@ describe("redis connection", () => {
     for (const [url, why] of [
       ["redis://127.0.0.1:6379/abc", /no database number/],
       ["redis://u:hunter2%ZZ@127.0.0.1", /percent-encoded/],
+      [
+        "redis://u:hunter2@127.0.0.1?keyPrefix=shop:",
+        /options after a \?, of which there are none/,
+      ],
+      ["rediss://u:hunter2@127.0.0.1?tls[rejectUnauthorized]=false", /options after a \?/],
       ["redis+cluster://u:hunter2%ZZ@a:1", /percent-encoded/],
       ["redis+cluster://a:1/1", /no database number and no options/],
       ["redis+cluster://a:1?db=1", /no database number and no options/],
