@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,6 +10,7 @@ import { childOf } from "./support/child-of.ts";
 import { until } from "./support/until.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
+const started = new Set<ChildProcess>();
 
 /** Runs the demo with its own folder for temporary files; resolves with its exit code. */
 function startDemo(
@@ -22,6 +23,8 @@ function startDemo(
     env: { ...env, TMPDIR: temporary },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  started.add(child);
+  child.once("exit", () => started.delete(child));
   let output = "";
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
@@ -37,7 +40,11 @@ describe("The demo", function () {
   this.timeout(120_000);
   let folder: string;
   beforeEach(() => (folder = mkdtempSync(join(tmpdir(), "onceflow-demo-test-"))));
-  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+  afterEach(() => {
+    // Where a test failed; it stops what it has started.
+    for (const child of started) child.kill("SIGINT");
+    rmSync(folder, { recursive: true, force: true });
+  });
 
   it("does the main job on a given file, with equal values online and offline", async () => {
     const data = writeAbsences(join(folder, "in"), 150, 7);

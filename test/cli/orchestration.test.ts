@@ -4,6 +4,7 @@ import { writeBadges } from "../../dev/example-data.ts";
 import { runCli } from "../../cli/program.ts";
 import { buildCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import { featureView } from "../../engine/index.ts";
+import { invocation } from "../../engine/invocation.ts";
 import * as badges from "../../features/badges.ts";
 import { type BackfillInput, idsOf } from "../../workflows/contract.ts";
 import { type Deployment, startDeployment } from "../support/deployment.ts";
@@ -152,6 +153,25 @@ describe("The CLI over schedules", function () {
 
     const runs = await cli(["runs", "badges", "--kind", "materialize"], env);
     assert.equal(runs.out.split("\n").filter((line) => line.includes("completed")).length, 6);
+  });
+
+  it("fills a Redis that was emptied by what the status prints, and is healthy then", async () => {
+    const settings = { ...deployment.withPrefix(), offlineDir: deployment.settings.offlineDir };
+    const worker = await deployment.startWorker(settings);
+    try {
+      const own = toEnvironment(settings);
+      type Status = { views: { problems: { fix: string }[] }[] };
+      const fixes = async () =>
+        (await cliJson<Status>(["status", "badges"], own)).views[0]?.problems.map(({ fix }) => fix);
+      const [fix = "", ...others] = (await fixes()) ?? [];
+      assert.deepEqual(others, []);
+      assert.match(fix, / backfill badges --from 2026-01-01 --to 2026-01-06 --reprocess failed$/);
+      const filled = await cli(fix.slice(`${invocation} `.length).split(" "), own);
+      assert.equal(filled.code, 0, filled.err);
+      assert.deepEqual(await fixes(), []);
+    } finally {
+      await worker.stop();
+    }
   });
 
   it("shows what is under way, and why it is tried again", async () => {
