@@ -66,7 +66,7 @@ export function createSnapshots(catalogue: Catalogue, ledger: Ledger): FindSnaps
     if (latest === null || lacks(use, latest))
       throw new OnceflowError(
         "NO_SNAPSHOT",
-        `view "${view.name}" has no aggregate snapshot for this build, so ${features.join(", ")} ${features.length === 1 ? "has" : "have"} no value. Run: ${invocation} materialize ${view.name}`,
+        `view "${view.name}" has no aggregate snapshot for this build, so ${features.join(", ")} ${features.length === 1 ? "has" : "have"} no value. What fills it says: ${invocation} status ${view.name}`,
         { view: view.name, features },
       );
     return latest;

@@ -10,7 +10,7 @@ import type {
   preSerializationHookHandler,
 } from "fastify";
 import type { Catalogue } from "../../engine/catalogue.ts";
-import { OnceflowError } from "../../engine/errors.ts";
+import { type ErrorCode, errorCodeOf, OnceflowError } from "../../engine/errors.ts";
 import { type Access, asksWho, type Caller, type Unrecognized } from "../auth/access.ts";
 import { callerOfAddress, createRateLimit, type RateLimit } from "../auth/rate-limit.ts";
 import { type Action, createReadCheck, forbidden } from "../auth/scopes.ts";
@@ -51,7 +51,8 @@ export function registerGuards(app: FastifyInstance, options: GuardOptions): voi
   app.decorateRequest("caller", null);
   const settings = access?.settings;
   const addressRate = settings?.addressRate && createRateLimit(settings.addressRate);
-  const admit = access && asksWho(access.settings) ? createAdmission(app, access) : undefined;
+  const report = createReport(app);
+  const admit = access && asksWho(access.settings) ? createAdmission(access, report) : undefined;
 
   app.addHook("onRequest", (request, reply, done) => {
     try {
@@ -76,6 +77,8 @@ export function registerGuards(app: FastifyInstance, options: GuardOptions): voi
       if (actionOf(request) === "read") checkRead(request.caller, request.body);
       done();
     } catch (error) {
+      if (errorCodeOf(error) === "FORBIDDEN")
+        report(request, "FORBIDDEN", { caller: request.caller?.id });
       done(error as Error);
     }
   });
@@ -94,10 +97,9 @@ const hideReadiness: preSerializationHookHandler<unknown> = (request, reply, pay
 /** Lets a request pass, or throws; a promise where a token must be checked. */
 type Admission = (request: FastifyRequest, reply: FastifyReply) => Promise<void> | undefined;
 
-function createAdmission(app: FastifyInstance, access: Access): Admission {
+function createAdmission(access: Access, report: Report): Admission {
   const { callerRate } = access.settings;
   const rate = callerRate && createRateLimit(callerRate);
-  const report = createReport(app);
 
   function settle(
     request: FastifyRequest,
@@ -137,11 +139,14 @@ function createAdmission(app: FastifyInstance, access: Access): Admission {
 /** Lines a second, at most, about callers that are refused: they must not fill the disk. */
 const reportRate = { perSecond: 5, burst: 20 };
 
-/** Logs who was refused and why; what there is no room for is counted. */
-function createReport(app: FastifyInstance) {
+/** Logs who was refused and why. */
+type Report = (request: FastifyRequest, code: ErrorCode, facts: object) => void;
+
+/** What there is no room for is counted. */
+function createReport(app: FastifyInstance): Report {
   const room = createRateLimit(reportRate);
   let left = 0;
-  return ({ ip, method, routeOptions }: FastifyRequest, code: string, facts: object): void => {
+  return ({ ip, method, routeOptions }, code, facts) => {
     if (room("") > 0) return void left++;
     const line = { audit: "refused", code, ...facts, address: ip, method };
     app.log.warn({ ...line, route: routeOptions.url ?? null, left_out: left }, "caller refused");

@@ -376,6 +376,21 @@ describe("access over HTTP", () => {
       assert.doesNotMatch(log.join(""), /secret/);
     });
 
+    it("has a line for each that asks for features it may not read", async () => {
+      const own = await open();
+      const payload = { features: ["has_pet"], entities: [{ id: "11" }] };
+      await own.inject(as("this service", { method: "POST", url: "/v1/features", payload }));
+      assert.deepEqual(
+        lines().map(({ audit, code, caller, route }) => [audit, code, caller, route]),
+        [
+          [
+            ...["refused", "FORBIDDEN", `key ${keyOf.get("this service")?.split("_")[1]}`],
+            "/v1/features",
+          ],
+        ],
+      );
+    });
+
     it("is not filled by a flood, and counts what it leaves out", async () => {
       const own = await open();
       for (let i = 0; i < 500; i++) await own.inject({ url: "/v1/services" });

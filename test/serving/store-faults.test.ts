@@ -71,7 +71,7 @@ describe("lookup while the store fails", () => {
     await assert.rejects(lookup.answer({ service: "model_x", entities: [{ id: "11" }] }), {
       code: "NO_SNAPSHOT",
       message:
-        'view "absences" has no aggregate snapshot for this build, so age_zero_mean_unit_variance has no value. Run: npm run --silent cli -- materialize absences',
+        'view "absences" has no aggregate snapshot for this build, so age_zero_mean_unit_variance has no value. What fills it says: npm run --silent cli -- status absences',
     });
     const { ready, views } = await lookup.ready();
     assert.equal(ready, true);
