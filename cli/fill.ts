@@ -9,6 +9,7 @@ import {
   formatInterval,
   type Interval,
   joinIntervals,
+  overlaps,
   parseInterval,
   type Span,
 } from "../engine/interval.ts";
@@ -152,7 +153,5 @@ function wantedIntervals(view: View, committed: readonly Interval[]): Interval[]
   const from = Math.min(...committed.map(({ startMs }) => startMs));
   const range = { from: new Date(from).toISOString(), to: new Date(newest.endMs).toISOString() };
   const grid = backfillIntervals(view, range, Date.now());
-  return grid.filter((own) =>
-    committed.some(({ startMs, endMs }) => startMs < own.endMs && endMs > own.startMs),
-  );
+  return grid.filter((own) => committed.some((each) => overlaps(each, own)));
 }

@@ -36,7 +36,7 @@ type Coverage = LedgerEntry["coverage"];
  * @param offlineDir - root of the offline store, which may not be there
  * @throws STORE_UNAVAILABLE; an offline store that cannot be read is `unknown`
  */
-export async function readLacking(
+export async function compareWithOffline(
   view: View,
   coverage: Coverage,
   ledger: Pick<Ledger, "readCoverage">,

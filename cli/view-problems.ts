@@ -51,8 +51,7 @@ export interface ViewFacts {
 }
 
 /** Gaps, and failed intervals, that have a line of their own. */
-const gapsShown = 3;
-const failuresShown = 3;
+const shownAlone = 3;
 /** A bucket with more rows than this is no longer a compact hash. */
 const crowdedBucket = 512;
 
@@ -111,25 +110,31 @@ function gapsOf(view: View, { coverage, holes, lacking }: ViewFacts): Finding[] 
       : holesOf([...coverage.keys(), ...lost]).gaps.filter((gap) =>
           holes.gaps.some((wider) => contains(rangeOf(wider), rangeOf(gap))),
         );
-  const more = gaps.slice(gapsShown);
-  const { fix, rest } = chainOf(
-    view.name,
-    more.map((gap) => stretchLine(view, gap)),
-  );
-  return [
-    ...gaps.slice(0, gapsShown).map((gap) => ({
-      problem: `nothing is committed for ${showSpan(gap)}, which lies between committed intervals`,
-      fix: stretchLine(view, gap),
-    })),
-    ...(more.length === 0
-      ? []
-      : [
-          {
-            problem: `${countOf(more.length, "more gap")} between committed intervals${rest}`,
-            fix,
-          },
-        ]),
-  ];
+  return firstOf(view, gaps, {
+    problem: (gap) =>
+      `nothing is committed for ${showSpan(gap)}, which lies between committed intervals`,
+    fix: (gap) => stretchLine(view, gap),
+    more: (count) => `${countOf(count, "more gap")} between committed intervals`,
+  });
+}
+
+/** A line for each of the first of a kind, and one for all others. */
+function firstOf<T>(
+  view: View,
+  found: readonly T[],
+  words: {
+    readonly problem: (one: T) => string;
+    readonly fix: (one: T) => string;
+    readonly more: (count: number) => string;
+  },
+): Finding[] {
+  const findings = found
+    .slice(0, shownAlone)
+    .map((one): Finding => ({ problem: words.problem(one), fix: words.fix(one) }));
+  const others = found.slice(shownAlone);
+  if (others.length === 0) return findings;
+  const { fix, rest } = chainOf(view.name, others.map(words.fix));
+  return [...findings, { problem: `${words.more(others.length)}${rest}`, fix }];
 }
 
 function rangeOf({ start, end }: Span) {
@@ -211,22 +216,12 @@ function failuresOf(view: View, { coverage, runs }: ViewFacts): Finding[] {
   // One that had been committed before is not run again by itself.
   const lineOf = ({ interval }: RunRecord) =>
     `${materializeLine(view, endsOf(interval))}${coverage.has(interval) ? " --reprocess" : ""}`;
-  const more = failed.slice(failuresShown);
-  const { fix, rest } = chainOf(view.name, more.map(lineOf));
-  return [
-    ...failed.slice(0, failuresShown).map((run) => ({
-      problem: `the last run of ${showSpan(endsOf(run.interval))} failed: ${reasonOf(run) ?? "no reason was recorded"}`,
-      fix: lineOf(run),
-    })),
-    ...(more.length === 0
-      ? []
-      : [
-          {
-            problem: `the last runs of ${countOf(more.length, "more interval")} failed${rest}`,
-            fix,
-          },
-        ]),
-  ];
+  return firstOf(view, failed, {
+    problem: (run) =>
+      `the last run of ${showSpan(endsOf(run.interval))} failed: ${reasonOf(run) ?? "no reason was recorded"}`,
+    fix: lineOf,
+    more: (count) => `the last runs of ${countOf(count, "more interval")} failed`,
+  });
 }
 
 /** Whether the interval could be committed at all: off the grid of a schedule none can. */

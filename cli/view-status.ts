@@ -14,7 +14,7 @@ import type { Ledger, RunRecord } from "../store/ledger.ts";
 import type { NamespaceReport } from "../store/namespace.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import { type Finding, resetLine } from "./findings.ts";
-import { readLacking } from "./lost-intervals.ts";
+import { compareWithOffline } from "./lost-intervals.ts";
 import type { RunLine } from "./runs.ts";
 import { withoutEnded } from "./under-way.ts";
 import { judgeView, reasonOf, type ViewFacts } from "./view-problems.ts";
@@ -179,7 +179,7 @@ async function readFacts(
     lost,
     coverage,
     holes: isFullRefresh(view.source) ? { gaps: [], overlaps: [] } : holesOf([...coverage.keys()]),
-    lacking: entry === null ? null : await readLacking(view, coverage, ledger, offlineDir),
+    lacking: entry === null ? null : await compareWithOffline(view, coverage, ledger, offlineDir),
     states,
     head,
     freshnessSeconds: head === null ? null : Math.max(0, nowMs - head.endMs) / 1000,

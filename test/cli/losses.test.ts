@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { judgeLacking, readLacking } from "../../cli/lost-intervals.ts";
+import { judgeLacking, compareWithOffline } from "../../cli/lost-intervals.ts";
 import type { ViewStatus } from "../../cli/view-status.ts";
 import type { View } from "../../engine/catalogue.ts";
 import { createLedger } from "../../store/ledger.ts";
@@ -68,7 +68,7 @@ describe("status beside the offline store", () => {
     const view: View = { ...example.badges, schedule: undefined };
     const ledger = createLedger(example.writing, { prefix });
     const coverage = await ledger.readCoverage("badges", view.fingerprint);
-    const lacking = await readLacking(view, coverage, ledger, folder);
+    const lacking = await compareWithOffline(view, coverage, ledger, folder);
     const { problems } = judgeLacking(view, lacking, coverage.size === 0, folder, ms("2026-03-01"));
     for (const { fix } of problems) assertRuns(fix);
     return problems;
@@ -107,7 +107,12 @@ describe("status beside the offline store", () => {
     const file = join(folder, "file");
     await writeFile(file, "");
     const { badges, writing } = example;
-    const lacking = await readLacking(badges, new Map(), createLedger(writing, { prefix }), file);
+    const lacking = await compareWithOffline(
+      badges,
+      new Map(),
+      createLedger(writing, { prefix }),
+      file,
+    );
     const { problems } = judgeLacking(badges, lacking, true, file, ms("2025-12-01"));
     assert.match(
       problems[0]?.problem ?? "",

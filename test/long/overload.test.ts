@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
-import { outcomesOf, quantileMs, startLoad } from "../support/load.ts";
+import { loadFor, outcomesOf, quantileMs } from "../support/load.ts";
 import { ownRedis } from "../support/redis.ts";
 import { startServer } from "../support/server-process.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
-import { until } from "../support/until.ts";
 
 /** The strict bounds: for a machine that does nothing else. */
 describe("overload", function () {
@@ -29,11 +28,8 @@ describe("overload", function () {
     try {
       const address = await server.listening();
       const body = { features: ["has_children"], entities: [{ id: "11" }] };
-      const during = async (perSecond: number, ms: number) => {
-        const load = startLoad({ perSecond, body, origin: () => address });
-        await until(`${ms} ms are over`, () => load.elapsedMs() >= ms);
-        return load.stop();
-      };
+      const during = (perSecond: number, ms: number) =>
+        loadFor(ms, { perSecond, body, origin: () => address });
       await during(150, 3_000);
       const calm = await during(150, 15_000);
       const capacity = outcomesOf(await during(1_000, 5_000))["200"] ?? 0;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import type { ExampleStore } from "../support/example-store.ts";
 import { fillExampleStore } from "../support/example-store.ts";
-import { outcomesOf, quantileMs, startLoad } from "../support/load.ts";
+import { loadFor, outcomesOf, quantileMs } from "../support/load.ts";
 import { startServer } from "../support/server-process.ts";
 import { until } from "../support/until.ts";
 
@@ -27,11 +27,7 @@ describe("slow clients", function () {
     try {
       const address = await server.listening();
       const body = { service: "model_x", entities: [{ id: "11" }] };
-      const during = async (ms: number) => {
-        const load = startLoad({ perSecond: 200, body, origin: () => address });
-        await until(`${ms} ms are over`, () => load.elapsedMs() >= ms);
-        return load.stop();
-      };
+      const during = (ms: number) => loadFor(ms, { perSecond: 200, body, origin: () => address });
       await during(3_000);
       const calm = await during(15_000);
       const startMs = performance.now();

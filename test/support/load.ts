@@ -3,6 +3,7 @@
  * and a latency counts from the time when its request was due.
  */
 import { Agent, request } from "node:http";
+import { until } from "./until.ts";
 import { percentile } from "../../bench/load.ts";
 
 /** What became of one request. */
@@ -98,6 +99,13 @@ export function startLoad(options: LoadOptions): Load {
       return samples;
     },
   };
+}
+
+/** What a load met that lasted so many milliseconds. */
+export async function loadFor(ms: number, options: LoadOptions): Promise<readonly Sample[]> {
+  const load = startLoad(options);
+  await until(`${ms} ms are over`, () => load.elapsedMs() >= ms);
+  return load.stop();
 }
 
 /** The latency that the fraction `q` of them does not exceed, ms; NaN where there are none. */
