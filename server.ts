@@ -17,7 +17,7 @@ import {
   readAccess,
 } from "./serving/auth/settings.ts";
 import { createFailureLog } from "./serving/telemetry/failure-log.ts";
-import { environmentOf } from "./serving/environment.ts";
+import { environmentOf } from "./environment.ts";
 import { createLogger } from "./serving/telemetry/logging.ts";
 import { createLookup } from "./serving/lookup.ts";
 import { createMetrics } from "./serving/telemetry/metrics.ts";
@@ -39,7 +39,7 @@ import {
   readSettings,
   type Settings,
 } from "./settings.ts";
-import { connectRedis } from "./store/redis.ts";
+import { connectRedis } from "./store/redis/connection.ts";
 
 const help = `Usage: ${commandLine("server", `[--processes N] [${insecureFlag}]`)}
 

@@ -1,7 +1,7 @@
 /** What the composition roots read from the environment, in one place. */
 import { resolve } from "node:path";
 import { OnceflowError } from "./engine/errors.ts";
-import { type Environment, environmentOf } from "./serving/environment.ts";
+import { type Environment, environmentOf } from "./environment.ts";
 import { type ReadyRule, readyRules } from "./serving/readiness.ts";
 
 /** How much the processes log: lines of this level and of those after it. */

@@ -28,7 +28,7 @@ import {
   settingsHelp,
   versioningOf,
 } from "./settings.ts";
-import { connectRedis, type RedisConnection } from "./store/redis.ts";
+import { connectRedis, type RedisConnection } from "./store/redis/connection.ts";
 import { queuesOf } from "./workflows/contract.ts";
 
 const help = `Usage: ${commandLine("worker", "[--queue offline|online]")}
@@ -104,7 +104,7 @@ function sdkTelemetry(port: number) {
 }
 
 async function offlineOptions(settings: Settings, redis: RedisConnection) {
-  const { requirePolars } = await import("./store/polars.ts");
+  const { requirePolars } = await import("./engine/compile/polars.ts");
   await requirePolars();
   const [{ createOfflineActivities }, { tasks }, { heartbeatMs }, workflows] = await Promise.all([
     import("./activities/offline.ts"),

@@ -14,7 +14,7 @@ import type { Frame } from "../engine/compile/batch.ts";
 import { heightOf } from "../engine/compile/frame.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { hash } from "../engine/fingerprint.ts";
-import { formatInterval } from "../engine/interval.ts";
+import { formatInterval } from "../engine/calendar/interval.ts";
 import {
   decodeState,
   encodeSnapshot,
@@ -24,17 +24,17 @@ import {
 } from "../engine/snapshot.ts";
 import type { CoveredFiles, Ledger } from "../store/ledger.ts";
 import { chooseBuckets } from "../store/namespace.ts";
-import type { OfflineStore, PartRef } from "../store/offline-store.ts";
+import type { OfflineStore, PartRef } from "../store/offline/offline-store.ts";
 import type { OnlineStore } from "../store/online-store.ts";
-import type { RedisConnection } from "../store/redis.ts";
-import { isSameRun, readRunId } from "../store/run-id.ts";
-import { readChunks } from "../store/scan.ts";
+import type { RedisConnection } from "../store/redis/connection.ts";
+import { isSameRun, readRunId } from "../store/redis/run-id.ts";
+import { readChunks } from "../sources/scan.ts";
 import {
   assertUnchanged,
   listSourceFiles,
   type SourceConfig,
   type SourceFile,
-} from "../store/source-files.ts";
+} from "../sources/files.ts";
 import {
   type OpenedStore,
   type Ready,
@@ -47,11 +47,11 @@ import {
   slicesOf,
   type Waiting,
 } from "../workflows/contract.ts";
-import { createCommittedViews } from "./committed-views.ts";
-import { judge, sumViolations } from "./judge.ts";
-import { overlap } from "./overlap.ts";
+import { createCommittedViews } from "../filling/committed-views.ts";
+import { judge, sumViolations } from "../filling/judge.ts";
+import { overlap } from "../filling/overlap.ts";
 import type { createReadiness } from "./readiness.ts";
-import { rowColumnsOf, toRowBatch } from "./rows.ts";
+import { rowColumnsOf, toRowBatch } from "../filling/rows.ts";
 import { assertWanted } from "./run-context.ts";
 import type { Task, TaskFolders } from "./tasks/task.ts";
 import { createRunEnd } from "./run-end.ts";
@@ -62,9 +62,9 @@ import {
   required,
   type SliceFacts,
   viewOfRun,
-} from "./runs.ts";
+} from "../filling/run-facts.ts";
 import type { Webhook } from "./webhooks.ts";
-import { compileView, type Violation, type ViewProgram } from "./view-program.ts";
+import { compileView, type Violation, type ViewProgram } from "../filling/view-program.ts";
 import {
   aggregateFingerprints,
   assertNoOverlap,
@@ -73,7 +73,7 @@ import {
   statesOfRun,
   storedView,
   valuesByFormula,
-} from "./view-states.ts";
+} from "../filling/view-states.ts";
 
 /** What the offline activities work with. */
 export interface OfflineDependencies {

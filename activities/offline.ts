@@ -1,7 +1,7 @@
 /** The activities of the offline queue: a factory over a connection and what settings say. */
 import { OnceflowError } from "../engine/errors.ts";
 import { createLedger } from "../store/ledger.ts";
-import { createOfflineStore } from "../store/offline-store.ts";
+import { createOfflineStore } from "../store/offline/offline-store.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import { withFailures } from "./failure.ts";
 import { createMaterialization, type OfflineDependencies } from "./materialization.ts";

@@ -13,12 +13,12 @@ import {
 } from "@temporalio/common";
 import { type View } from "../engine/catalogue.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
-import type { Outcome } from "../engine/grid.ts";
-import { endsOf, interval as intervalOf } from "../engine/interval.ts";
-import type { Interval } from "../engine/interval.ts";
-import type { Schedule, Sensor } from "../engine/schedule.ts";
-import { dependentIntervals } from "../engine/slots.ts";
-import { readGrid, readUpstream, upstreamKeys } from "../store/grid.ts";
+import type { Outcome } from "../engine/calendar/grid.ts";
+import { endsOf, interval as intervalOf } from "../engine/calendar/interval.ts";
+import type { Interval } from "../engine/calendar/interval.ts";
+import type { Schedule, Sensor } from "../engine/calendar/schedule.ts";
+import { dependentIntervals } from "../engine/calendar/slots.ts";
+import { readGrid, readUpstream, upstreamKeys } from "../status/grid.ts";
 import { attributesOf } from "../workflows/attributes.ts";
 import {
   idsOf,
@@ -30,8 +30,8 @@ import {
 } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./materialization.ts";
 import { untilCancelled } from "./run-context.ts";
-import { viewOfRun } from "./runs.ts";
-import { termsOf } from "./terms.ts";
+import { viewOfRun } from "../filling/run-facts.ts";
+import { termsOf } from "../filling/terms.ts";
 
 /** A file counts as complete once it has not changed for this long. */
 const settledMs = 10_000;

@@ -1,13 +1,20 @@
 /** The end of a run: what it leaves behind, and who is told. */
 import type { View } from "../engine/catalogue.ts";
-import type { Outcome } from "../engine/grid.ts";
-import { formatInterval, interval as intervalOf } from "../engine/interval.ts";
+import type { Outcome } from "../engine/calendar/grid.ts";
+import { formatInterval, interval as intervalOf } from "../engine/calendar/interval.ts";
 import type { RunCounts, RunRef } from "../workflows/contract.ts";
-import type { createCommittedViews } from "./committed-views.ts";
+import type { createCommittedViews } from "../filling/committed-views.ts";
 import type { OfflineDependencies } from "./materialization.ts";
 import type { createReadiness } from "./readiness.ts";
-import { factsOf, intervalOfRun, knownView, partitionOf, required, viewOfRun } from "./runs.ts";
-import { pointerRequest } from "./view-states.ts";
+import {
+  factsOf,
+  intervalOfRun,
+  knownView,
+  partitionOf,
+  required,
+  viewOfRun,
+} from "../filling/run-facts.ts";
+import { pointerRequest } from "../filling/view-states.ts";
 
 /** Makes the last activities of a run. */
 export function createRunEnd(

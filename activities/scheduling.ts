@@ -7,11 +7,11 @@ import { Context, getClient } from "@temporalio/activity";
 import { ApplicationFailure, ApplicationFailureCategory } from "@temporalio/common";
 import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
 import { messageOf } from "../engine/errors.ts";
-import { type Cell, isDue } from "../engine/grid.ts";
-import { endsOf, type Interval, parseInstant } from "../engine/interval.ts";
-import type { Schedule } from "../engine/schedule.ts";
-import { isSlot, newestInterval } from "../engine/slots.ts";
-import { readGrid } from "../store/grid.ts";
+import { type Cell, isDue } from "../engine/calendar/grid.ts";
+import { endsOf, type Interval, parseInstant } from "../engine/calendar/interval.ts";
+import type { Schedule } from "../engine/calendar/schedule.ts";
+import { isSlot, newestInterval } from "../engine/calendar/slots.ts";
+import { readGrid } from "../status/grid.ts";
 import type {
   BackfillInput,
   BackfillPage,
@@ -20,11 +20,11 @@ import type {
   SlotPlan,
   SlotRun,
 } from "../workflows/contract.ts";
-import { checkBackfill } from "./backfill-input.ts";
-import { backfillIntervals, scheduleOf } from "./backfill-range.ts";
+import { checkBackfill } from "../filling/backfill-input.ts";
+import { backfillIntervals, scheduleOf } from "../filling/backfill-range.ts";
 import type { OfflineDependencies } from "./materialization.ts";
-import { viewOfRun } from "./runs.ts";
-import { termsOf } from "./terms.ts";
+import { viewOfRun } from "../filling/run-facts.ts";
+import { termsOf } from "../filling/terms.ts";
 
 /** Intervals of a page, so that its payload stays small. */
 const pageSize = 200;

@@ -2,20 +2,20 @@
 import pl from "nodejs-polars";
 import { type Service, serviceNamed, type View } from "../engine/catalogue.ts";
 import { type BatchProgram, compileBatch, type Frame } from "../engine/compile/batch.ts";
-import { isFullRefresh } from "../engine/definitions.ts";
+import { isFullRefresh } from "../engine/language/definitions.ts";
 import { heightOf } from "../engine/compile/frame.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { hash } from "../engine/fingerprint.ts";
-import { interval } from "../engine/interval.ts";
-import { restsOnAggregate } from "../engine/node.ts";
+import { interval } from "../engine/calendar/interval.ts";
+import { restsOnAggregate } from "../engine/language/node.ts";
 import { decodeSnapshot, type Snapshot } from "../engine/snapshot.ts";
-import { readChunks } from "../store/scan.ts";
-import { assertUnchanged, listSourceFiles } from "../store/source-files.ts";
+import { readChunks } from "../sources/scan.ts";
+import { assertUnchanged, listSourceFiles } from "../sources/files.ts";
 import type { TrainingSetInput, TrainingSetResult } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./materialization.ts";
-import { overlap } from "./overlap.ts";
+import { overlap } from "../filling/overlap.ts";
 import { assertWanted } from "./run-context.ts";
-import { pointerRequest, valuesByFormula } from "./view-states.ts";
+import { pointerRequest, valuesByFormula } from "../filling/view-states.ts";
 
 /** Makes the activity of `trainingSet`. */
 export function createTrainingSets(dependencies: OfflineDependencies) {

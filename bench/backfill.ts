@@ -10,7 +10,7 @@ import { buildCatalogue } from "../engine/catalogue.ts";
 import { count, entity, featureView, int64, source, string, timestamp } from "../engine/index.ts";
 import type { Settings } from "../settings.ts";
 import { idsOf, queuesOf } from "../workflows/contract.ts";
-import { activitiesOf, type Environment, startWorker } from "./environment.ts";
+import { activitiesOf, type Environment, startWorker } from "./own-store.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
 

@@ -1,18 +1,18 @@
 /** `batch`: scan and compute of features, and pass 1 of a materialization, against polars by hand. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { overlap } from "../activities/overlap.ts";
+import { overlap } from "../filling/overlap.ts";
 import type { Progress } from "../cli/progress.ts";
 import { type Catalogue, serviceNamed, viewNamed } from "../engine/catalogue.ts";
 import { type AggregateValues, compileBatch, type Frame } from "../engine/compile/batch.ts";
 import { heightOf } from "../engine/compile/frame.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
-import { interval } from "../engine/interval.ts";
-import { readChunks } from "../store/scan.ts";
-import { listSourceFiles } from "../store/source-files.ts";
+import { interval } from "../engine/calendar/interval.ts";
+import { readChunks } from "../sources/scan.ts";
+import { listSourceFiles } from "../sources/files.ts";
 import { example } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";
-import { activitiesOf, call, type Environment, planRun } from "./environment.ts";
+import { activitiesOf, call, type Environment, planRun } from "./own-store.ts";
 import { featuresByHand } from "./limits/polars-features.ts";
 import { passOneByHand } from "./limits/polars-pass-one.ts";
 import { type BenchOptions, measurePairs, secondsOf } from "./pairs.ts";

@@ -27,9 +27,9 @@ const programs = [
   "client.ts",
   "server.ts",
   "worker.ts",
-  "bench/online-features.ts",
-  "bench/embedded-once.ts",
-  "bench/write-again.ts",
+  "bench/online/features.ts",
+  "bench/online/embedded-once.ts",
+  "bench/online/write-again.ts",
   "bench/limits/*.ts",
 ];
 

@@ -2,9 +2,9 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
 import { readSettings } from "../settings.ts";
-import { connectRedis } from "../store/redis.ts";
+import { connectRedis } from "../store/redis/connection.ts";
 import { example } from "./catalogues.ts";
-import { materializeDirectly } from "./environment.ts";
+import { materializeDirectly } from "./own-store.ts";
 
 const [redisUrl = "", offlineDir = "", pattern = ""] = process.argv.slice(2);
 const settings = { ...readSettings({}), redisUrl, offlineDir, prefix: "bench" };

@@ -3,7 +3,7 @@ import type { Progress } from "../cli/progress.ts";
 import { viewNamed } from "../engine/catalogue.ts";
 import { example } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";
-import { type Environment, materializeDirectly, valueBytes } from "./environment.ts";
+import { type Environment, materializeDirectly, valueBytes } from "./own-store.ts";
 import { setsPerSecond } from "./limits/redis-benchmark.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";

@@ -3,7 +3,7 @@
  * measured it, of the service and of the bare route.
  */
 import { readFileSync } from "node:fs";
-import type { CurvePoint } from "./online-load.ts";
+import type { CurvePoint } from "./online/raise-load.ts";
 import type { Sides } from "./pairs.ts";
 import type { Line } from "./report.ts";
 

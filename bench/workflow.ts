@@ -4,7 +4,7 @@ import { viewNamed } from "../engine/catalogue.ts";
 import { queuesOf } from "../workflows/contract.ts";
 import { example } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";
-import { activitiesOf, type Environment, materializeDirectly, startWorker } from "./environment.ts";
+import { activitiesOf, type Environment, materializeDirectly, startWorker } from "./own-store.ts";
 import { type BenchOptions, measurePairs, secondsOf } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
 

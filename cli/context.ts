@@ -5,7 +5,7 @@ import type { Catalogue } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { invocation } from "../engine/invocation.ts";
 import { readSettings, type Settings } from "../settings.ts";
-import type { RedisConnection } from "../store/redis.ts";
+import type { RedisConnection } from "../store/redis/connection.ts";
 import type { Runs } from "./temporal.ts";
 import { type Paint, paintOf, type Terminal } from "./terminal.ts";
 
@@ -105,7 +105,7 @@ export async function withRedis<T>(
   role: "serving" | "writing",
   work: (redis: RedisConnection) => Promise<T>,
 ): Promise<T> {
-  const { connectRedis } = await import("../store/redis.ts");
+  const { connectRedis } = await import("../store/redis/connection.ts");
   const redis = connectRedis(redisUrl, role, { connectTimeoutMs: 5_000 });
   try {
     await redis.ready();

@@ -1,8 +1,8 @@
 /** `apply --fill`: what other definitions of a view have committed and those of this build lack. */
-import { backfillIntervals } from "../activities/backfill-range.ts";
-import { termsOf } from "../activities/terms.ts";
+import { backfillIntervals } from "../filling/backfill-range.ts";
+import { termsOf } from "../filling/terms.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
-import { isFullRefresh } from "../engine/definitions.ts";
+import { isFullRefresh } from "../engine/language/definitions.ts";
 import {
   contains,
   endsOf,
@@ -12,11 +12,11 @@ import {
   overlaps,
   parseInterval,
   type Span,
-} from "../engine/interval.ts";
-import { ledgerInterval, readGrid } from "../store/grid.ts";
+} from "../engine/calendar/interval.ts";
+import { ledgerInterval, readGrid } from "../status/grid.ts";
 import { type CoveredFiles, createLedger, type Ledger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
-import type { RedisConnection } from "../store/redis.ts";
+import type { RedisConnection } from "../store/redis/connection.ts";
 import type { Settings } from "../settings.ts";
 import type { Run, Runs } from "./temporal.ts";
 

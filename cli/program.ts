@@ -3,10 +3,10 @@ import { Command, CommanderError } from "commander";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { invocation } from "../engine/invocation.ts";
 import { settingsHelp } from "../settings.ts";
-import { addApply, addPlan } from "./apply.ts";
-import { addBackfill, addScale } from "./backfill.ts";
-import { addCancel } from "./cancel.ts";
-import { addCatalogue } from "./catalogue.ts";
+import { addApply, addPlan } from "./commands/apply.ts";
+import { addBackfill, addScale } from "./commands/backfill.ts";
+import { addCancel } from "./commands/cancel.ts";
+import { addCatalogue } from "./commands/catalogue.ts";
 import {
   type CliOptions,
   type Context,
@@ -15,20 +15,20 @@ import {
   exitCodes,
   usageOf,
 } from "./context.ts";
-import { addExplain } from "./explain.ts";
-import { addGet } from "./get.ts";
-import { addKeys } from "./keys.ts";
-import { addLineage } from "./lineage.ts";
-import { addMaterialize, addRerun } from "./materialize.ts";
-import { addPartitions } from "./partitions.ts";
-import { addReset } from "./reset.ts";
-import { addRuns } from "./runs.ts";
-import { addScheduleCommands } from "./schedule-commands.ts";
-import { addStatus } from "./status.ts";
-import { addSweep } from "./sweep.ts";
-import { addTrainingSet } from "./training-set.ts";
-import { addTypes } from "./types.ts";
-import { addWait } from "./wait.ts";
+import { addExplain } from "./commands/explain.ts";
+import { addGet } from "./commands/get.ts";
+import { addKeys } from "./commands/keys.ts";
+import { addLineage } from "./commands/lineage.ts";
+import { addMaterialize, addRerun } from "./commands/materialize.ts";
+import { addPartitions } from "./commands/partitions.ts";
+import { addReset } from "./commands/reset.ts";
+import { addRuns } from "./commands/runs.ts";
+import { addScheduleCommands } from "./commands/schedule.ts";
+import { addStatus } from "./commands/status.ts";
+import { addSweep } from "./commands/sweep.ts";
+import { addTrainingSet } from "./commands/training-set.ts";
+import { addTypes } from "./commands/types.ts";
+import { addWait } from "./commands/wait.ts";
 
 const rules = `
 Output:

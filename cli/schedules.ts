@@ -3,7 +3,7 @@ import type { Client, ScheduleOptions } from "@temporalio/client";
 import { ScheduleAlreadyRunning, ScheduleNotFoundError } from "@temporalio/client";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { hash } from "../engine/fingerprint.ts";
-import type { Schedule } from "../engine/schedule.ts";
+import type { Schedule } from "../engine/calendar/schedule.ts";
 import type { Settings } from "../settings.ts";
 import { attributesOf } from "../workflows/attributes.ts";
 import { idsOf, queuesOf, type ScheduledInput } from "../workflows/contract.ts";

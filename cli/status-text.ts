@@ -1,8 +1,10 @@
 /** The state of a view as text. */
-import { clean, countOf, fields, formatSpan, indent, table } from "./table.ts";
+import { clean, fields, indent, table } from "./table.ts";
 import type { Paint } from "./terminal.ts";
-import type { ViewStatus } from "./view-status.ts";
-import { showSpan, showTime } from "./views.ts";
+import type { ViewStatus } from "../status/view-status.ts";
+import { showSpan, showTime } from "../status/views.ts";
+import { countOf } from "../engine/words.ts";
+import { formatSpan } from "../engine/calendar/duration.ts";
 
 const underWayShown = 5;
 

@@ -49,30 +49,6 @@ export function indent(text: string, by = 2): string {
   return text.replace(/^(?=.)/gm, " ".repeat(by));
 }
 
-/** `1 row`, `2 rows`. */
-export function countOf(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
-}
-
-/** A span of time in its two largest units: `2 d 3 h`, `5 min 20 s`, `0 s`. */
-export function formatSpan(seconds: number): string {
-  if (seconds < 0) return `-${formatSpan(-seconds)}`;
-  const whole = Math.floor(seconds);
-  const parts = [
-    [Math.floor(whole / 86_400), "d"],
-    [Math.floor(whole / 3600) % 24, "h"],
-    [Math.floor(whole / 60) % 60, "min"],
-    [whole % 60, "s"],
-  ] as const;
-  const first = parts.findIndex(([count]) => count > 0);
-  if (first === -1) return "0 s";
-  return parts
-    .slice(first, first + 2)
-    .filter(([count]) => count > 0)
-    .map(([count, unit]) => `${count} ${unit}`)
-    .join(" ");
-}
-
 function widthOf(text: string): number {
   return [...stripVTControlCharacters(text)].length;
 }

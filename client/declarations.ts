@@ -1,6 +1,6 @@
 /** Writes the types of a catalogue as TypeScript that stands for itself: it imports nothing. */
 import type { Catalogue, Service } from "../engine/catalogue.ts";
-import type { Dtype } from "../engine/dtypes.ts";
+import type { Dtype } from "../engine/language/dtypes.ts";
 import { plan, type RequiredInput } from "../engine/planner.ts";
 import { inputNames } from "../serving/describe.ts";
 

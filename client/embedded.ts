@@ -4,7 +4,7 @@
  */
 import { loadCatalogue } from "../engine/catalogue.ts";
 import { createLookup } from "../serving/lookup.ts";
-import { connectRedis } from "../store/redis.ts";
+import { connectRedis } from "../store/redis/connection.ts";
 import { withDeadline } from "./deadline.ts";
 import type { AnyCatalogue, CatalogueTypes, FeatureClient } from "./typed.ts";
 import { typedClient } from "./typed.ts";

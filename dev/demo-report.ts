@@ -5,7 +5,7 @@ import { join } from "node:path";
 import pl from "nodejs-polars";
 import { type Catalogue, serviceNamed } from "../engine/catalogue.ts";
 import type { Settings } from "../settings.ts";
-import { connectRedis } from "../store/redis.ts";
+import { connectRedis } from "../store/redis/connection.ts";
 import { type Compared, countSkewed, type measureLatency } from "./scenarios.ts";
 
 /** The services of the examples that the demo asks for, and builds a training set of. */

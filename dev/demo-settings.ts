@@ -2,7 +2,7 @@
 import { join, resolve } from "node:path";
 import type { Progress } from "../cli/progress.ts";
 import { readSettings, type Settings } from "../settings.ts";
-import { connectRedis } from "../store/redis.ts";
+import { connectRedis } from "../store/redis/connection.ts";
 import { own } from "./owned.ts";
 import type { Services } from "./services.ts";
 

@@ -6,9 +6,9 @@ import { openProgress } from "../cli/progress.ts";
 import { connectRuns } from "../cli/temporal.ts";
 import { loadCatalogue, serviceNamed, viewNamed } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
-import { interval } from "../engine/interval.ts";
+import { interval } from "../engine/calendar/interval.ts";
 import { plan } from "../engine/planner.ts";
-import { listSourceFiles } from "../store/source-files.ts";
+import { listSourceFiles } from "../sources/files.ts";
 import { startApplication } from "./application.ts";
 import { runCommand, toCount } from "./command.ts";
 import {

@@ -6,11 +6,11 @@ import type { Runs } from "../cli/temporal.ts";
 import type { Service, View } from "../engine/catalogue.ts";
 import { heightOf, toColumns, valueAt } from "../engine/compile/frame.ts";
 import { OnceflowError } from "../engine/errors.ts";
-import { interval } from "../engine/interval.ts";
+import { interval } from "../engine/calendar/interval.ts";
 import { type Json, toJson } from "../engine/wire.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
-import { readChunks } from "../store/scan.ts";
-import { listSourceFiles, type SourceConfig } from "../store/source-files.ts";
+import { readChunks } from "../sources/scan.ts";
+import { listSourceFiles, type SourceConfig } from "../sources/files.ts";
 
 /** A row as JSON, by column or feature. */
 export type JsonRow = Readonly<Record<string, Json>>;

@@ -7,9 +7,9 @@
  * Variance keeps (n, mean, M2) and merges by the pairwise update of Chan, Golub and LeVeque
  * (1979), never a sum of squares.
  */
-import type { Dtype, Int64, Value } from "./dtypes.ts";
-import { addInt64, toInt64 } from "./int64.ts";
-import type { DtypeRule, Polars, PolarsExpr } from "./operations.ts";
+import type { Dtype, Int64, Value } from "./language/dtypes.ts";
+import { addInt64, toInt64 } from "./language/int64.ts";
+import type { DtypeRule, Polars, PolarsExpr } from "./operations/table.ts";
 
 /** Parts of a state, in the order and of the dtypes of `parts`. */
 export type State = readonly Value[];

@@ -3,13 +3,19 @@
  * follows (planning, compiling, lineage, serving) reads definitions through it.
  */
 import { checkDefinitions, type Definitions, findCycle } from "./checks.ts";
-import type { Entity, Fallback, FeatureService, FeatureView, Source } from "./definitions.ts";
-import type { Dtype } from "./dtypes.ts";
+import type {
+  Entity,
+  Fallback,
+  FeatureService,
+  FeatureView,
+  Source,
+} from "./language/definitions.ts";
+import type { Dtype } from "./language/dtypes.ts";
 import { didYouMean, messageOf, OnceflowError } from "./errors.ts";
-import { type Expr, type FeatureNotes, isExpr } from "./expression.ts";
+import { type Expr, type FeatureNotes, isExpr } from "./language/expression.ts";
 import { fingerprintOf, hash } from "./fingerprint.ts";
-import { type AggregateNode, type Node, restsOnAggregate, visit } from "./node.ts";
-import { resolveSchedule, type Schedule } from "./schedule.ts";
+import { type AggregateNode, type Node, restsOnAggregate, visit } from "./language/node.ts";
+import { resolveSchedule, type Schedule } from "./calendar/schedule.ts";
 
 /** A named expression: what a module exports. */
 export interface Feature {

@@ -1,7 +1,12 @@
 /** What is checked when the catalogue is built: every problem is found, none is thrown alone. */
-import { fallbacks, type FeatureService, type FeatureView, type Source } from "./definitions.ts";
+import {
+  fallbacks,
+  type FeatureService,
+  type FeatureView,
+  type Source,
+} from "./language/definitions.ts";
 import { didYouMean } from "./errors.ts";
-import type { Expr } from "./expression.ts";
+import type { Expr } from "./language/expression.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import {
   type ColumnNode,
@@ -10,9 +15,9 @@ import {
   type Node,
   restsOnAggregate,
   visit,
-} from "./node.ts";
-import { operationOf } from "./operations.ts";
-import { scheduleProblems, upstreamsOf } from "./schedule.ts";
+} from "./language/node.ts";
+import { operationOf } from "./operations/table.ts";
+import { scheduleProblems, upstreamsOf } from "./calendar/schedule.ts";
 
 /** What the modules of features/ export, by kind. */
 export interface Definitions {

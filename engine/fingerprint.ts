@@ -3,7 +3,7 @@
  * none, so that a rename of what is computed at read moves nothing.
  */
 import { createHash } from "node:crypto";
-import { inputsOf, type Node } from "./node.ts";
+import { inputsOf, type Node } from "./language/node.ts";
 import { toJson } from "./wire.ts";
 
 /** Hex characters of a fingerprint: 128 bits. */

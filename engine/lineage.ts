@@ -2,7 +2,7 @@
 import type { Catalogue } from "./catalogue.ts";
 import { OnceflowError, didYouMean } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { inputsOf, type Node, visit } from "./node.ts";
+import { inputsOf, type Node, visit } from "./language/node.ts";
 
 export type LineageKind = "column" | "feature" | "aggregate" | "service";
 

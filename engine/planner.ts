@@ -11,13 +11,13 @@
 import type { Catalogue, Output, View } from "./catalogue.ts";
 import { outputNamed, serviceNamed } from "./catalogue.ts";
 import { compileOnline, type OnlineForm, type RowProgram } from "./compile/online.ts";
-import type { Dtype, Value } from "./dtypes.ts";
+import type { Dtype, Value } from "./language/dtypes.ts";
 import { didYouMean, OnceflowError } from "./errors.ts";
-import type { Expectation } from "./expectations.ts";
+import type { Expectation } from "./language/expectations.ts";
 import { fingerprintOf, hash } from "./fingerprint.ts";
 import { createLru } from "./lru.ts";
-import type { ColumnNode, Node } from "./node.ts";
-import { inputsOf, visit } from "./node.ts";
+import type { ColumnNode, Node } from "./language/node.ts";
+import { inputsOf, visit } from "./language/node.ts";
 
 /** What a plan is for: a service, or outputs by name, in order. */
 export type Asked = { readonly service: string } | { readonly features: readonly string[] };

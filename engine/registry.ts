@@ -3,9 +3,9 @@
  * `apply` keeps that of the build which was applied last, and `plan` compares with it.
  */
 import type { Catalogue, Service, View } from "./catalogue.ts";
-import type { Dtype } from "./dtypes.ts";
+import type { Dtype } from "./language/dtypes.ts";
 import { fingerprintOf, hash } from "./fingerprint.ts";
-import { type Node, visit } from "./node.ts";
+import { type Node, visit } from "./language/node.ts";
 
 /** The views and services of a build, by name. */
 export interface Registry {

@@ -4,9 +4,9 @@
  */
 import { aggregateOf, type State } from "./aggregates.ts";
 import type { ViewAggregate } from "./catalogue.ts";
-import type { Value } from "./dtypes.ts";
+import type { Value } from "./language/dtypes.ts";
 import { hash } from "./fingerprint.ts";
-import { formatInterval, type Interval } from "./interval.ts";
+import { formatInterval, type Interval } from "./calendar/interval.ts";
 import { fromJson, type Json, toJson } from "./wire.ts";
 
 /** The state of one aggregate over one committed interval, as the ledger keeps it. */

@@ -12,10 +12,10 @@
  *
  * The dtype of the definition, not the look of the value, decides how an input is read.
  */
-import type { Dtype, Int64, Value } from "./dtypes.ts";
+import type { Dtype, Int64, Value } from "./language/dtypes.ts";
 import { OnceflowError } from "./errors.ts";
-import { parseInt64, toInt64 } from "./int64.ts";
-import { toTimestamp } from "./scalar.ts";
+import { parseInt64, toInt64 } from "./language/int64.ts";
+import { toTimestamp } from "./operations/scalar.ts";
 
 export type Json =
   null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };

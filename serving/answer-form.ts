@@ -3,7 +3,7 @@
  * HTTP. JSON is put together from pieces that are made once for a list of features, since
  * `JSON.stringify` over an object of so many members takes most of a request's time.
  */
-import type { Dtype, Int64, Value } from "../engine/dtypes.ts";
+import type { Dtype, Int64, Value } from "../engine/language/dtypes.ts";
 import { formatTimestamp, type Json, toJson } from "../engine/wire.ts";
 import type {
   AnswerHead,

@@ -1,5 +1,5 @@
 /** The form of an answer, the same over HTTP and as a Temporal payload. */
-import type { Dtype, Int64, Value } from "../engine/dtypes.ts";
+import type { Dtype, Int64, Value } from "../engine/language/dtypes.ts";
 import type { Json } from "../engine/wire.ts";
 
 /**

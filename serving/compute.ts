@@ -1,10 +1,10 @@
 /** Computes the values of rows from what was read, into the table of an answer. */
 import type { View } from "../engine/catalogue.ts";
-import type { Int64, Value } from "../engine/dtypes.ts";
+import type { Int64, Value } from "../engine/language/dtypes.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import type { BoundOutput, BoundPlan, RequestRead } from "../engine/planner.ts";
 import { formatTimestamp } from "../engine/wire.ts";
-import { readEventTime, versionBytes } from "../store/version.ts";
+import { readEventTime, versionBytes } from "../store/rows/version.ts";
 import type { AnswerTable } from "./answer.ts";
 import { statusCode } from "./answer.ts";
 import type { Gathered } from "./gather.ts";

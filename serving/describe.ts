@@ -1,7 +1,7 @@
 /** The catalogue as JSON, for people and tools that call the service. */
 import type { Catalogue, Feature, Output, Service, View } from "../engine/catalogue.ts";
 import { kindOf, serviceNamed } from "../engine/catalogue.ts";
-import type { Dtype } from "../engine/dtypes.ts";
+import type { Dtype } from "../engine/language/dtypes.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
 import { type InputOrigin, plan, type RequiredInput } from "../engine/planner.ts";
 import type { Json } from "../engine/wire.ts";

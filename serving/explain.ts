@@ -1,8 +1,8 @@
 /** Where each output comes from, as plain data. */
-import type { Dtype } from "../engine/dtypes.ts";
+import type { Dtype } from "../engine/language/dtypes.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
-import type { Node } from "../engine/node.ts";
-import { inputsOf } from "../engine/node.ts";
+import type { Node } from "../engine/language/node.ts";
+import { inputsOf } from "../engine/language/node.ts";
 import type { BoundPlan, Plan } from "../engine/planner.ts";
 
 /** One output, and all that its value rests on. */

@@ -1,8 +1,8 @@
 /** Reads all that an answer rests on: stored rows and aggregate snapshots, at one time. */
-import { isFullRefresh } from "../engine/definitions.ts";
+import { isFullRefresh } from "../engine/language/definitions.ts";
 import { type ErrorCode, OnceflowError } from "../engine/errors.ts";
 import type { OnlineStore } from "../store/online-store.ts";
-import type { ReadResult, RowRead } from "../store/row-reader.ts";
+import type { ReadResult, RowRead } from "../store/rows/reader.ts";
 import type { LastRows } from "./last-rows.ts";
 import type { PartRead, Planned } from "./planned.ts";
 import { lostView, type PointerCache, type PointerSet } from "./pointers.ts";

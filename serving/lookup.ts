@@ -7,12 +7,12 @@
  */
 import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
 import type { OnlineForm } from "../engine/compile/online.ts";
-import type { Value } from "../engine/dtypes.ts";
+import type { Value } from "../engine/language/dtypes.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import type { Plan } from "../engine/planner.ts";
 import { createLedger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
-import type { RedisConnection } from "../store/redis.ts";
+import type { RedisConnection } from "../store/redis/connection.ts";
 import type { AnswerHead, AnswerTable, ColumnAnswer, FeatureAnswer } from "./answer.ts";
 import { type AnswerForm, answerInColumns, answerInRows, answerJson } from "./answer-form.ts";
 import { cancelled, type IsUnwanted } from "./cancellation.ts";

@@ -2,13 +2,13 @@
 import type { Catalogue, Output, View } from "../engine/catalogue.ts";
 import { aggregateFingerprint, outputNamed } from "../engine/catalogue.ts";
 import type { OnlineForm } from "../engine/compile/online.ts";
-import type { Dtype } from "../engine/dtypes.ts";
+import type { Dtype } from "../engine/language/dtypes.ts";
 import { createLru } from "../engine/lru.ts";
-import { visit } from "../engine/node.ts";
+import { visit } from "../engine/language/node.ts";
 import type { Asked, BoundPlan, Plan, StoreRead } from "../engine/planner.ts";
 import { plan } from "../engine/planner.ts";
-import type { RowCodec, RowDecoder } from "../store/row-codec.ts";
-import { createRowCodec } from "../store/row-codec.ts";
+import type { RowCodec, RowDecoder } from "../store/rows/codec.ts";
+import { createRowCodec } from "../store/rows/codec.ts";
 import { atPath } from "./request.ts";
 import type { RowShape } from "./rows.ts";
 

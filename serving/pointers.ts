@@ -8,8 +8,8 @@ import type { Snapshot } from "../engine/snapshot.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
 import type { LatestSnapshot, Ledger } from "../store/ledger.ts";
 import type { Namespace } from "../store/namespace.ts";
-import type { RedisConnection } from "../store/redis.ts";
-import type { Mark } from "../store/version.ts";
+import type { RedisConnection } from "../store/redis/connection.ts";
+import type { Mark } from "../store/rows/version.ts";
 import { createPoller } from "./poller.ts";
 
 /** What is current for one view. */

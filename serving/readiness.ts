@@ -1,8 +1,8 @@
 /** What a process waits for before it takes traffic: that the views of its build are filled. */
 import type { View } from "../engine/catalogue.ts";
 import { invocation } from "../engine/invocation.ts";
-import { readLacking } from "../store/filled.ts";
-import type { RedisConnection } from "../store/redis.ts";
+import { readLacking } from "../status/filled.ts";
+import type { RedisConnection } from "../store/redis/connection.ts";
 import type { PointerSet, ViewPointers } from "./pointers.ts";
 
 /**

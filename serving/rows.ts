@@ -1,9 +1,9 @@
 /** Reads the rows of a request by the definitions: which columns they carry, and their values. */
-import type { Value } from "../engine/dtypes.ts";
+import type { Value } from "../engine/language/dtypes.ts";
 import { didYouMean, OnceflowError } from "../engine/errors.ts";
 import type { BoundPlan, RequestRead, RequiredInput } from "../engine/planner.ts";
 import { fromJson, keyFromJson, readJson, readKey } from "../engine/wire.ts";
-import { encodeEntityKey } from "../store/entity-key.ts";
+import { encodeEntityKey } from "../store/rows/entity-key.ts";
 import type { Part, Planned } from "./planned.ts";
 import type { Members, ParsedRequest, RawRow } from "./request.ts";
 import { atPath, invalid, pathTo, requestLimits } from "./request.ts";

@@ -6,8 +6,8 @@
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
 import { createKeys } from "./keys.ts";
-import { type RedisConnection, type RedisReply, textOf } from "./redis.ts";
-import { pairsOf, wholeHash } from "./redis-pairs.ts";
+import { type RedisConnection, type RedisReply, textOf } from "./redis/connection.ts";
+import { pairsOf, wholeHash } from "./redis/pairs.ts";
 
 type Prefixed = { readonly prefix?: string | undefined };
 

@@ -6,18 +6,18 @@
  * end in the same bytes; those facts are in the run log, apart.
  */
 import { OnceflowError } from "../engine/errors.ts";
-import type { Outcome } from "../engine/grid.ts";
-import type { Interval } from "../engine/interval.ts";
-import { formatInterval } from "../engine/interval.ts";
+import type { Outcome } from "../engine/calendar/grid.ts";
+import type { Interval } from "../engine/calendar/interval.ts";
+import { formatInterval } from "../engine/calendar/interval.ts";
 import type { StoreKeys } from "./keys.ts";
 import { createKeys, pointerFields, requireNames } from "./keys.ts";
 import type { Namespace } from "./namespace.ts";
 import { randomId, readyNamespace } from "./namespace.ts";
-import type { RedisArgument, RedisConnection, RedisReply } from "./redis.ts";
-import { textOf } from "./redis.ts";
-import { pairsOf, wholeHash } from "./redis-pairs.ts";
-import type { Mark } from "./version.ts";
-import { decodeMark, encodeMark } from "./version.ts";
+import type { RedisArgument, RedisConnection, RedisReply } from "./redis/connection.ts";
+import { textOf } from "./redis/connection.ts";
+import { pairsOf, wholeHash } from "./redis/pairs.ts";
+import type { Mark } from "./rows/version.ts";
+import { decodeMark, encodeMark } from "./rows/version.ts";
 
 /** A run over one interval of one storage fingerprint. */
 export interface RunIdentity {

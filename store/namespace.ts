@@ -9,14 +9,14 @@
  */
 import { randomBytes } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
-import type { StoredView } from "./column-data.ts";
+import type { StoredView } from "./rows/column-data.ts";
 import type { StoreKeys } from "./keys.ts";
 import { pointerFields, requireNames } from "./keys.ts";
-import type { RedisCommand, RedisConnection, RedisReply } from "./redis.ts";
-import { textOf } from "./redis.ts";
-import { pairsOf } from "./redis-pairs.ts";
-import type { Mark } from "./version.ts";
-import { encodeMark, markBytes, zeroMark } from "./version.ts";
+import type { RedisCommand, RedisConnection, RedisReply } from "./redis/connection.ts";
+import { textOf } from "./redis/connection.ts";
+import { pairsOf } from "./redis/pairs.ts";
+import type { Mark } from "./rows/version.ts";
+import { encodeMark, markBytes, zeroMark } from "./rows/version.ts";
 
 /** Where rows of one view and storage fingerprint live; plain JSON. */
 export interface Namespace {

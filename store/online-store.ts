@@ -5,7 +5,7 @@
  * shards with a hash tag each. A bucket carries the namespace's epoch, so a bucket that was lost,
  * or that another store left, is noticed by whoever reads or writes it.
  */
-import type { StoredView } from "./column-data.ts";
+import type { StoredView } from "./rows/column-data.ts";
 import { createKeys } from "./keys.ts";
 import type { Namespace, NamespaceReport, NamespaceReset } from "./namespace.ts";
 import {
@@ -15,12 +15,12 @@ import {
   sealNamespace,
   verifyNamespace,
 } from "./namespace.ts";
-import type { RedisConnection } from "./redis.ts";
-import type { ReadResult, RowRead } from "./row-reader.ts";
-import { readRows } from "./row-reader.ts";
-import type { RowBatch, WriteCounts } from "./row-writer.ts";
-import { writeRows, writeTombstones } from "./row-writer.ts";
-import type { Mark, Version } from "./version.ts";
+import type { RedisConnection } from "./redis/connection.ts";
+import type { ReadResult, RowRead } from "./rows/reader.ts";
+import { readRows } from "./rows/reader.ts";
+import type { RowBatch, WriteCounts } from "./rows/writer.ts";
+import { writeRows, writeTombstones } from "./rows/writer.ts";
+import type { Mark, Version } from "./rows/version.ts";
 
 export interface OnlineStore {
   /**

@@ -2,7 +2,7 @@
 import { OnceflowError } from "../engine/errors.ts";
 import { emptyRegistry, type Registry } from "../engine/registry.ts";
 import { createKeys } from "./keys.ts";
-import { type RedisConnection, textOf } from "./redis.ts";
+import { type RedisConnection, textOf } from "./redis/connection.ts";
 
 type Prefixed = { readonly prefix?: string | undefined };
 

@@ -3,13 +3,13 @@
  * states. Generations stay, and so do the snapshots of a view that is still there, since a request
  * may pin one.
  */
-import { endsOf } from "../engine/interval.ts";
+import { endsOf } from "../engine/calendar/interval.ts";
 import type { Registry } from "../engine/registry.ts";
 import { createKeys, pointerFields } from "./keys.ts";
 import { createLedger } from "./ledger.ts";
 import { randomId } from "./namespace.ts";
-import { type RedisConnection, type RedisReply, textOf } from "./redis.ts";
-import { pairsOf } from "./redis-pairs.ts";
+import { type RedisConnection, type RedisReply, textOf } from "./redis/connection.ts";
+import { pairsOf } from "./redis/pairs.ts";
 
 /** What a view has left of one storage fingerprint. */
 export interface Leftover {

@@ -11,9 +11,9 @@ import type { OwnedProcess } from "../dev/processes.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
 import { createLookup } from "../serving/lookup.ts";
 import { readSettings, type Settings } from "../settings.ts";
-import { testTemporal } from "./support/deployment.ts";
-import { type ExampleStore, fillExampleStore } from "./support/example-store.ts";
-import { withoutAges } from "./support/without-ages.ts";
+import { testTemporal } from "./support/temporal/deployment.ts";
+import { type ExampleStore, fillExampleStore } from "./support/http/example-store.ts";
+import { withoutAges } from "./support/http/without-ages.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 

@@ -9,12 +9,12 @@ import { toJson } from "../engine/wire.ts";
 import { writeAbsences } from "../dev/example-data.ts";
 import * as features from "../features/index.ts";
 import { createLookup } from "../serving/lookup.ts";
-import { connectRedis } from "../store/redis.ts";
-import { readChunks } from "../store/scan.ts";
-import { listSourceFiles } from "../store/source-files.ts";
-import { interval } from "../engine/interval.ts";
-import { compareFeatures, outputsOf } from "./support/feature-parity.ts";
-import { type Deployment, startDeployment } from "./support/deployment.ts";
+import { connectRedis } from "../store/redis/connection.ts";
+import { readChunks } from "../sources/scan.ts";
+import { listSourceFiles } from "../sources/files.ts";
+import { interval } from "../engine/calendar/interval.ts";
+import { compareFeatures, outputsOf } from "./support/engine/feature-parity.ts";
+import { type Deployment, startDeployment } from "./support/temporal/deployment.ts";
 
 /** The one export that a user adds; its name is the key in the modules below. */
 function addedFeature() {

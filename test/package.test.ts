@@ -7,8 +7,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { bundleWorkflowCode, DefaultLogger } from "@temporalio/worker";
-import { type TestRedis, testRedis } from "./support/redis.ts";
-import { startServer } from "./support/server-process.ts";
+import { type TestRedis, testRedis } from "./support/redis/server.ts";
+import { startServer } from "./support/http/server-process.ts";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../", import.meta.url));

@@ -11,11 +11,11 @@ import { featureView, valueColumns } from "../engine/index.ts";
 import * as features from "../features/index.ts";
 import { buildApp } from "../serving/http/app.ts";
 import { createLookup } from "../serving/lookup.ts";
-import { connectRedis } from "../store/redis.ts";
+import { connectRedis } from "../store/redis/connection.ts";
 import { evaluateOnline, type Features } from "../testing/evaluate.ts";
 import { hideHashes } from "./support/hide-hashes.ts";
-import { createMaterializer } from "./support/materializer.ts";
-import { testRedis } from "./support/redis.ts";
+import { createMaterializer } from "./support/temporal/materializer.ts";
+import { testRedis } from "./support/redis/server.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 

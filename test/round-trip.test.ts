@@ -4,8 +4,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import type { FastifyInstance } from "fastify";
 import { buildCatalogue } from "../engine/catalogue.ts";
-import type { Source } from "../engine/definitions.ts";
-import type { Dtype, Value } from "../engine/dtypes.ts";
+import type { Source } from "../engine/language/definitions.ts";
+import type { Dtype, Value } from "../engine/language/dtypes.ts";
 import {
   bool,
   entity,
@@ -21,17 +21,17 @@ import {
   timestamp,
   valueColumns,
 } from "../engine/index.ts";
-import { INT64_MAX, INT64_MIN } from "../engine/int64.ts";
-import { timestampMax, timestampMin } from "../engine/scalar.ts";
+import { INT64_MAX, INT64_MIN } from "../engine/language/int64.ts";
+import { timestampMax, timestampMin } from "../engine/operations/scalar.ts";
 import { buildApp } from "../serving/http/app.ts";
 import { createLookup, type Lookup } from "../serving/lookup.ts";
-import { connectRedis, type RedisConnection } from "../store/redis.ts";
-import { anyValueOf, awkward } from "./support/arbitrary.ts";
-import { createMaterializer } from "./support/materializer.ts";
+import { connectRedis, type RedisConnection } from "../store/redis/connection.ts";
+import { anyValueOf, awkward } from "./support/engine/arbitrary.ts";
+import { createMaterializer } from "./support/temporal/materializer.ts";
 import { propertyScale, propertySeed } from "./support/property.ts";
-import { type TestRedis, testRedis } from "./support/redis.ts";
-import { temporaryFolder } from "./support/source-files.ts";
-import { csvOf, type TableColumn, writeParquet } from "./support/tables.ts";
+import { type TestRedis, testRedis } from "./support/redis/server.ts";
+import { temporaryFolder } from "./support/files/source-files.ts";
+import { csvOf, type TableColumn, writeParquet } from "./support/files/tables.ts";
 
 const place = entity("place", { key: ["region", "id"] });
 const scalars = {

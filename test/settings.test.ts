@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import type { OnceflowError } from "../engine/errors.ts";
-import { environmentOf } from "../serving/environment.ts";
+import { environmentOf } from "../environment.ts";
 import { readSettings } from "../settings.ts";
 import { downEnv } from "./support/run-cli.ts";
 

@@ -5,13 +5,13 @@
 import type { State } from "../engine/aggregates.ts";
 import { aggregateOf } from "../engine/aggregates.ts";
 import { compileOnline } from "../engine/compile/online.ts";
-import { sourceColumns } from "../engine/definitions.ts";
-import type { Dtype, Value } from "../engine/dtypes.ts";
+import { sourceColumns } from "../engine/language/definitions.ts";
+import type { Dtype, Value } from "../engine/language/dtypes.ts";
 import { didYouMean, OnceflowError } from "../engine/errors.ts";
-import type { Expr } from "../engine/expression.ts";
+import type { Expr } from "../engine/language/expression.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
-import { type AggregateNode, type ColumnNode, type Node, visit } from "../engine/node.ts";
-import type { Shape } from "../engine/node.ts";
+import { type AggregateNode, type ColumnNode, type Node, visit } from "../engine/language/node.ts";
+import type { Shape } from "../engine/language/node.ts";
 import { fromJson, type Json, toJson } from "../engine/wire.ts";
 
 /** Features by any name. */
@@ -59,7 +59,7 @@ export async function evaluateBatch<F extends Features>(
   rows: readonly Row[],
   { aggregatesOf = rows }: { readonly aggregatesOf?: readonly Row[] } = {},
 ): Promise<Evaluated<F>[]> {
-  const { requirePolars } = await import("../store/polars.ts");
+  const { requirePolars } = await import("../engine/compile/polars.ts");
   await requirePolars();
   const { runBatch } = await import("./batch.ts");
   const parts = partsOf(features);

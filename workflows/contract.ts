@@ -2,7 +2,7 @@
  * The wire contract of the workflows: names, inputs and outputs as JSON. Times are ISO 8601 in
  * UTC, intervals half-open.
  */
-import type { Reprocess } from "../engine/grid.ts";
+import type { Reprocess } from "../engine/calendar/grid.ts";
 
 /** Task queues of a deployment; their base name also begins every workflow id. */
 export function queuesOf(base: string) {

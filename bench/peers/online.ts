@@ -5,9 +5,9 @@
  */
 import { openProgress } from "../../cli/progress.ts";
 import { buildProduct, createKey, startService } from "../built.ts";
-import { openEnvironment } from "../environment.ts";
+import { openEnvironment } from "../own-store.ts";
 import { closedLoop, percentile, post, type Target } from "../load.ts";
-import { fill } from "../online.ts";
+import { fill } from "../online/online.ts";
 import { measurePairs } from "../pairs.ts";
 import { createRandom } from "../random.ts";
 import { lineOf, median, rounded } from "../report.ts";

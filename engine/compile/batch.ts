@@ -7,11 +7,11 @@
  */
 import pl from "nodejs-polars";
 import { type AggregateName, aggregateOf, type State } from "../aggregates.ts";
-import type { Dtype, Value } from "../dtypes.ts";
+import type { Dtype, Value } from "../language/dtypes.ts";
 import { fingerprintOf } from "../fingerprint.ts";
-import { toInt64 } from "../int64.ts";
-import { type MapNode, type Node, visit } from "../node.ts";
-import { operationOf, type PolarsExpr } from "../operations.ts";
+import { toInt64 } from "../language/int64.ts";
+import { type MapNode, type Node, visit } from "../language/node.ts";
+import { operationOf, type PolarsExpr } from "../operations/table.ts";
 import {
   columnNamed,
   heightOf,

@@ -6,9 +6,9 @@
  * nulls are filled, beside a mask.
  */
 import pl from "nodejs-polars";
-import type { Dtype, Int64, Value } from "../dtypes.ts";
+import type { Dtype, Int64, Value } from "../language/dtypes.ts";
 import { OnceflowError } from "../errors.ts";
-import { INT64_MAX, INT64_MIN, int64FromWords } from "../int64.ts";
+import { INT64_MAX, INT64_MIN, int64FromWords } from "../language/int64.ts";
 
 /** The dtype that polars stores each of our dtypes as. */
 const polarsTypes = {

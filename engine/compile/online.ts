@@ -6,8 +6,8 @@
  * it. Where code generation is refused (`--disallow-code-generation-from-strings`) closures run the
  * same steps.
  */
-import type { Value } from "../dtypes.ts";
-import type { Node } from "../node.ts";
+import type { Value } from "../language/dtypes.ts";
+import type { Node } from "../language/node.ts";
 import { linearize, type Program, type Step } from "./program.ts";
 
 /** Computes all outputs of one row from the values of its slots. Cost: no lookup by name. */

@@ -2,12 +2,12 @@
  * Expressions as a straight list of steps, each node once: what both forms of the online compiler
  * (closures, generated code) run.
  */
-import type { Dtype, Value } from "../dtypes.ts";
+import type { Dtype, Value } from "../language/dtypes.ts";
 import { messageOf, OnceflowError } from "../errors.ts";
 import { fingerprintOf } from "../fingerprint.ts";
-import { toInt64 } from "../int64.ts";
-import type { MapNode, Node } from "../node.ts";
-import { operationOf, type RowCode, type RowFunction } from "../operations.ts";
+import { toInt64 } from "../language/int64.ts";
+import type { MapNode, Node } from "../language/node.ts";
+import { operationOf, type RowCode, type RowFunction } from "../operations/table.ts";
 import { showValue } from "../wire.ts";
 
 /** One step; the place of a step in the list is the place of its value. */

@@ -1,6 +1,6 @@
 /** Arithmetic on int64 and float64. int64 never wraps: what does not fit is null. */
-import type { Dtype, Int64 } from "../dtypes.ts";
-import * as exact from "../int64.ts";
+import type { Dtype, Int64 } from "../language/dtypes.ts";
+import * as exact from "../language/int64.ts";
 import {
   type BatchContext,
   type DtypeRule,

@@ -1,7 +1,7 @@
 /** Casts: one row for each target dtype. */
-import type { Dtype, Int64, Value } from "../dtypes.ts";
-import * as exact from "../int64.ts";
-import * as scalar from "../scalar.ts";
+import type { Dtype, Int64, Value } from "../language/dtypes.ts";
+import * as exact from "../language/int64.ts";
+import * as scalar from "./scalar.ts";
 import { type DtypeRule, type Operation } from "./operation.ts";
 
 const ofCast = {

@@ -1,6 +1,6 @@
 /** Equality and order, the same total order of floats in every compiler. */
-import type { Dtype, Int64, Value } from "../dtypes.ts";
-import * as scalar from "../scalar.ts";
+import type { Dtype, Int64, Value } from "../language/dtypes.ts";
+import * as scalar from "./scalar.ts";
 import { type DtypeRule, type Operation, type RowCode, type RowFunction } from "./operation.ts";
 
 const isOrdered = (dtype: Dtype | undefined): boolean => dtype !== "list_float64";

@@ -1,5 +1,5 @@
 /** Functions of float64: rounding, and the transcendental ones. */
-import * as scalar from "../scalar.ts";
+import * as scalar from "./scalar.ts";
 import { type Operation, rule } from "./operation.ts";
 
 const unaryFloat = {

@@ -1,5 +1,5 @@
 /** Boolean logic, nulls and choice. */
-import type { Value } from "../dtypes.ts";
+import type { Value } from "../language/dtypes.ts";
 import { type Operation, rule, sameRule } from "./operation.ts";
 
 const logic = {

@@ -1,6 +1,6 @@
 /** What a row of the operation table is. */
 import type * as polars from "nodejs-polars";
-import type { Dtype, Value } from "../dtypes.ts";
+import type { Dtype, Value } from "../language/dtypes.ts";
 
 export type Polars = typeof polars.default;
 export type PolarsExpr = polars.Expr;

@@ -1,5 +1,5 @@
 /** Operations on strings. */
-import * as scalar from "../scalar.ts";
+import * as scalar from "./scalar.ts";
 import { type Operation, rule } from "./operation.ts";
 
 const ofStrings = {

@@ -1,5 +1,5 @@
 /** Parts of timestamps, in UTC. */
-import * as scalar from "../scalar.ts";
+import * as scalar from "./scalar.ts";
 import { type Operation, rule } from "./operation.ts";
 
 const ofTimestamp = {

@@ -1,7 +1,7 @@
 /** Who asks: an API key or a token, as `Authorization: Bearer …` has it. */
 import { OnceflowError } from "../../engine/errors.ts";
 import { apiKeyPrefix } from "../../store/api-keys.ts";
-import type { RedisConnection } from "../../store/redis.ts";
+import type { RedisConnection } from "../../store/redis/connection.ts";
 import { createKnownKeys } from "./known-keys.ts";
 import type { Grants } from "./scopes.ts";
 import type { AccessSettings } from "./settings.ts";

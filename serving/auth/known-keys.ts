@@ -11,7 +11,7 @@ import {
   isApiKey,
   readApiKeys,
 } from "../../store/api-keys.ts";
-import type { RedisConnection } from "../../store/redis.ts";
+import type { RedisConnection } from "../../store/redis/connection.ts";
 import { createPoller } from "../poller.ts";
 import { type Grants, grantsOf } from "./scopes.ts";
 

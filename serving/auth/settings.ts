@@ -4,7 +4,7 @@
  */
 import { isIP, isIPv4 } from "node:net";
 import { invocation } from "../../engine/invocation.ts";
-import { type Environment, environmentOf } from "../environment.ts";
+import { type Environment, environmentOf } from "../../environment.ts";
 import type { Rate } from "./rate-limit.ts";
 import { tokenAlgorithms, type TokenSettings } from "./tokens.ts";
 

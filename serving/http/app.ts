@@ -27,7 +27,7 @@ import type { Tracing } from "../telemetry/tracing.ts";
 import { createDocs } from "./docs-page.ts";
 import { headerLimits, registerGuards } from "./guards.ts";
 import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
-import { type OperationId, operations, urlOf } from "./operations.ts";
+import { type OperationId, operations, urlOf } from "./routes.ts";
 import { createLoadLimiter, type LoadLimits } from "./overload.ts";
 import { type Problem, problemOf, problemType } from "./problem.ts";
 import { createRequestLogger } from "./request-logger.ts";

@@ -9,7 +9,7 @@ import type { Json } from "../../engine/wire.ts";
 import { describeService } from "../describe.ts";
 import type { OpenApiDocument, ServiceTerms } from "./openapi.ts";
 import { describeApi, exampleName } from "./openapi.ts";
-import { operations } from "./operations.ts";
+import { operations } from "./routes.ts";
 import type { Schema } from "./schemas.ts";
 
 /** Markup that is safe to put into a page. */

@@ -14,7 +14,7 @@ import { type ErrorCode, errorCodeOf, OnceflowError } from "../../engine/errors.
 import { type Access, asksWho, type Caller, type Unrecognized } from "../auth/access.ts";
 import { callerOfAddress, createRateLimit, type RateLimit } from "../auth/rate-limit.ts";
 import { type Action, createReadCheck, forbidden } from "../auth/scopes.ts";
-import { operations, urlOf } from "./operations.ts";
+import { operations, urlOf } from "./routes.ts";
 
 const actions = new Map(operations.map((operation) => [urlOf(operation), operation.action]));
 

@@ -4,7 +4,7 @@ import type { ErrorCode } from "../../engine/errors.ts";
 import type { Json } from "../../engine/wire.ts";
 import { describeService } from "../describe.ts";
 import { bodyLimitBytes, depthLimit } from "./json-body.ts";
-import { type Operation, operations } from "./operations.ts";
+import { type Operation, operations } from "./routes.ts";
 import type { FeatureRequest } from "../request.ts";
 import { requestLimits } from "../request.ts";
 import {

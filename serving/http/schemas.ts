@@ -3,7 +3,7 @@
  * docs/http.md says the same for people; real answers are held to them by a test.
  */
 import type { Catalogue, Service } from "../../engine/catalogue.ts";
-import { type Dtype, dtypes } from "../../engine/dtypes.ts";
+import { type Dtype, dtypes } from "../../engine/language/dtypes.ts";
 import { type ErrorCode, errorRegistry } from "../../engine/errors.ts";
 import { expected, type Json } from "../../engine/wire.ts";
 import { statuses } from "../answer.ts";

@@ -6,8 +6,8 @@ import { ApplicationFailure } from "@temporalio/common";
 import fc from "fast-check";
 import { Redis } from "ioredis";
 import { buildCatalogue } from "../../engine/catalogue.ts";
-import type { Source } from "../../engine/definitions.ts";
-import type { ColumnType, Value } from "../../engine/dtypes.ts";
+import type { Source } from "../../engine/language/definitions.ts";
+import type { ColumnType, Value } from "../../engine/language/dtypes.ts";
 import {
   bool,
   count,
@@ -28,15 +28,15 @@ import {
 } from "../../engine/index.ts";
 import { toJson } from "../../engine/wire.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import { connectRedis, type RedisConnection } from "../../store/redis.ts";
+import { connectRedis, type RedisConnection } from "../../store/redis/connection.ts";
 import type { OpenedStore } from "../../workflows/contract.ts";
-import { anyValueOf } from "../support/arbitrary.ts";
-import { dumpStore } from "../support/dump-store.ts";
-import { createMaterializer } from "../support/materializer.ts";
+import { anyValueOf } from "../support/engine/arbitrary.ts";
+import { dumpStore } from "../support/redis/dump-store.ts";
+import { createMaterializer } from "../support/temporal/materializer.ts";
 import { runsOf } from "../support/property.ts";
-import { randomPrefix, type TestRedis, testRedis } from "../support/redis.ts";
-import { temporaryFolder } from "../support/source-files.ts";
-import { csvOf, writeParquet } from "../support/tables.ts";
+import { randomPrefix, type TestRedis, testRedis } from "../support/redis/server.ts";
+import { temporaryFolder } from "../support/files/source-files.ts";
+import { csvOf, writeParquet } from "../support/files/tables.ts";
 
 const events = source("events", {
   files: "events-*.*",

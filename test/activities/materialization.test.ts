@@ -6,7 +6,7 @@ import { MockActivityEnvironment } from "@temporalio/testing";
 import { createReadiness } from "../../activities/readiness.ts";
 import { createMaterialization } from "../../activities/materialization.ts";
 import { withHeartbeats } from "../../activities/run-context.ts";
-import { partitionOf } from "../../activities/runs.ts";
+import { partitionOf } from "../../filling/run-facts.ts";
 import { createTrainingSets } from "../../activities/training-set.ts";
 import { buildCatalogue, type Catalogue, viewNamed } from "../../engine/catalogue.ts";
 import {
@@ -21,11 +21,11 @@ import {
   timestamp,
 } from "../../engine/index.ts";
 import { createLedger } from "../../store/ledger.ts";
-import { createOfflineStore } from "../../store/offline-store.ts";
+import { createOfflineStore } from "../../store/offline/offline-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import { connectRedis, type RedisConnection } from "../../store/redis.ts";
+import { connectRedis, type RedisConnection } from "../../store/redis/connection.ts";
 import { type OpenedStore, type RunRef, slicesOf } from "../../workflows/contract.ts";
-import { randomPrefix, type RedisServer, startRedis } from "../support/redis.ts";
+import { randomPrefix, type RedisServer, startRedis } from "../support/redis/server.ts";
 import { failsWith } from "../support/fails-with.ts";
 
 const thing = entity("thing", { key: "id" });

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { createScheduling } from "../../activities/scheduling.ts";
 import { buildCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import { entity, featureView, float64, source, string, timestamp } from "../../engine/index.ts";
-import { interval } from "../../engine/interval.ts";
-import type { ScheduleOptions } from "../../engine/schedule.ts";
+import { interval } from "../../engine/calendar/interval.ts";
+import type { ScheduleOptions } from "../../engine/calendar/schedule.ts";
 import { createLedger, type Ledger } from "../../store/ledger.ts";
-import { connectRedis, type RedisConnection } from "../../store/redis.ts";
-import { type TestRedis, testRedis } from "../support/redis.ts";
+import { connectRedis, type RedisConnection } from "../../store/redis/connection.ts";
+import { type TestRedis, testRedis } from "../support/redis/server.ts";
 
 /** A daily view from 2026-01-01, two hours after midnight. */
 function catalogueOf(options: Partial<ScheduleOptions>) {

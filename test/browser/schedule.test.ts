@@ -12,7 +12,7 @@ import { idsOf } from "../../workflows/contract.ts";
 import type { Settings } from "../../settings.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { launchChromium } from "../support/chromium.ts";
-import { type Deployment, startDeployment } from "../support/deployment.ts";
+import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { cli, cliJson } from "../support/run-cli.ts";
 import { until } from "../support/until.ts";
 

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { lineage } from "../../cli/lineage.ts";
+import { lineage } from "../../cli/commands/lineage.ts";
 import { paintOf } from "../../cli/terminal.ts";
 import { buildCatalogue } from "../../engine/catalogue.ts";
 import { entity, featureView, int64, map, source, string } from "../../engine/index.ts";
 import { plan } from "../../engine/planner.ts";
 import { explainPlan } from "../../serving/explain.ts";
-import { planText } from "../../cli/explain.ts";
+import { planText } from "../../cli/commands/explain.ts";
 import { cli, cliJson } from "../support/run-cli.ts";
 
 const plain = paintOf({ colours: false });

@@ -20,8 +20,8 @@ import type { Breaking } from "../../engine/registry.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { deploymentOf, type Settings } from "../../settings.ts";
 import { idsOf, type ScheduledInput } from "../../workflows/contract.ts";
-import { type Deployment, startDeployment } from "../support/deployment.ts";
-import { startOwnWorker } from "../support/own-worker.ts";
+import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
+import { startOwnWorker } from "../support/temporal/own-worker.ts";
 import { createTerminal } from "../support/run-cli.ts";
 import { until } from "../support/until.ts";
 

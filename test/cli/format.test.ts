@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { plainOf } from "../../cli/follow.ts";
-import { chooseSpan } from "../../cli/materialize.ts";
+import { chooseSpan } from "../../cli/commands/materialize.ts";
 import { parseEntity, parseValue } from "../../cli/request.ts";
-import { clean, countOf, fields, formatSpan, table } from "../../cli/table.ts";
+import { clean, fields, table } from "../../cli/table.ts";
 import { paintOf, terminalOf } from "../../cli/terminal.ts";
-import { holesOf, showSpan, showTime } from "../../cli/views.ts";
+import { holesOf, showSpan, showTime } from "../../status/views.ts";
 import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
+import { countOf } from "../../engine/words.ts";
+import { formatSpan } from "../../engine/calendar/duration.ts";
 
 const plain = paintOf({ colours: false });
 

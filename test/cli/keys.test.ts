@@ -5,15 +5,15 @@ import { loadCatalogue } from "../../engine/catalogue.ts";
 import { buildApp } from "../../serving/http/app.ts";
 import { openAccess } from "../../serving/auth/access.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import { accessSettings } from "../support/access.ts";
+import { accessSettings } from "../support/http/access.ts";
 import type { ApiKeyChange } from "../../store/api-keys.ts";
 import type { KnownKeys } from "../../serving/auth/known-keys.ts";
 import { createKnownKeys } from "../../serving/auth/known-keys.ts";
-import type { RedisConnection } from "../../store/redis.ts";
-import { connectRedis } from "../../store/redis.ts";
-import { dumpStore } from "../support/dump-store.ts";
-import type { TestRedis } from "../support/redis.ts";
-import { testRedis } from "../support/redis.ts";
+import type { RedisConnection } from "../../store/redis/connection.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
+import { dumpStore } from "../support/redis/dump-store.ts";
+import type { TestRedis } from "../support/redis/server.ts";
+import { testRedis } from "../support/redis/server.ts";
 import { cli, cliJson, downEnv } from "../support/run-cli.ts";
 
 interface Key {

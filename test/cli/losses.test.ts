@@ -4,15 +4,19 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { judgeLacking, compareWithOffline } from "../../cli/lost-intervals.ts";
-import type { ViewStatus } from "../../cli/view-status.ts";
+import { judgeLacking, compareWithOffline } from "../../status/lost-intervals.ts";
+import type { ViewStatus } from "../../status/view-status.ts";
 import type { View } from "../../engine/catalogue.ts";
 import { createLedger } from "../../store/ledger.ts";
-import { createOfflineStore } from "../../store/offline-store.ts";
+import { createOfflineStore } from "../../store/offline/offline-store.ts";
 import { assertRuns } from "../support/command-lines.ts";
-import { aggregateValues, type ExampleStore, fillExampleStore } from "../support/example-store.ts";
-import { fillView } from "../support/fill.ts";
-import { randomPrefix } from "../support/redis.ts";
+import {
+  aggregateValues,
+  type ExampleStore,
+  fillExampleStore,
+} from "../support/http/example-store.ts";
+import { fillView } from "../support/redis/fill.ts";
+import { randomPrefix } from "../support/redis/server.ts";
 import { cli, cliJson, downEnv } from "../support/run-cli.ts";
 
 describe("status beside the offline store", () => {

@@ -7,7 +7,7 @@ import { featureView } from "../../engine/index.ts";
 import { invocation } from "../../engine/invocation.ts";
 import * as badges from "../../features/badges.ts";
 import { type BackfillInput, idsOf } from "../../workflows/contract.ts";
-import { type Deployment, startDeployment } from "../support/deployment.ts";
+import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { cli, cliJson, createTerminal } from "../support/run-cli.ts";
 import { until } from "../support/until.ts";
 

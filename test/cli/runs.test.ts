@@ -8,10 +8,10 @@ import type { OwnedProcess } from "../../dev/processes.ts";
 import { loadCatalogue } from "../../engine/catalogue.ts";
 import type { FeatureAnswer } from "../../serving/answer.ts";
 import type { Settings } from "../../settings.ts";
-import { type Deployment, startDeployment } from "../support/deployment.ts";
+import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { cli, cliJson, createTerminal } from "../support/run-cli.ts";
 import { until } from "../support/until.ts";
-import { withoutAges } from "../support/without-ages.ts";
+import { withoutAges } from "../support/http/without-ages.ts";
 
 interface Ran {
   readonly outcome: string;

@@ -3,21 +3,25 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { inspectView, type ViewStatus } from "../../cli/view-status.ts";
+import { inspectView, type ViewStatus } from "../../status/view-status.ts";
 import type { View } from "../../engine/catalogue.ts";
-import { interval } from "../../engine/interval.ts";
+import { interval } from "../../engine/calendar/interval.ts";
 import { buildApp } from "../../serving/http/app.ts";
 import type { FeatureAnswer } from "../../serving/answer.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { createKeys } from "../../store/keys.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import { aggregateValues, type ExampleStore, fillExampleStore } from "../support/example-store.ts";
-import { fillView } from "../support/fill.ts";
+import {
+  aggregateValues,
+  type ExampleStore,
+  fillExampleStore,
+} from "../support/http/example-store.ts";
+import { fillView } from "../support/redis/fill.ts";
 import { assertRuns } from "../support/command-lines.ts";
-import { randomPrefix } from "../support/redis.ts";
+import { randomPrefix } from "../support/redis/server.ts";
 import { cli, cliJson, downEnv } from "../support/run-cli.ts";
-import { withoutAges } from "../support/without-ages.ts";
+import { withoutAges } from "../support/http/without-ages.ts";
 
 let example: ExampleStore;
 let client: Redis;

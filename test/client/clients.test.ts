@@ -13,12 +13,12 @@ import type { FeatureRow } from "../../serving/answer.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import type { FeatureRequest } from "../../serving/request.ts";
-import type { ExampleStore } from "../support/example-store.ts";
-import { fillExampleStore } from "../support/example-store.ts";
+import type { ExampleStore } from "../support/http/example-store.ts";
+import { fillExampleStore } from "../support/http/example-store.ts";
 import { failsWith } from "../support/fails-with.ts";
-import { freePort, startRedis } from "../support/redis.ts";
-import { startServer } from "../support/server-process.ts";
-import { withoutAges } from "../support/without-ages.ts";
+import { freePort, startRedis } from "../support/redis/server.ts";
+import { startServer } from "../support/http/server-process.ts";
+import { withoutAges } from "../support/http/without-ages.ts";
 import type { Catalogue } from "./fixtures/example-types.ts";
 
 const features = () => import("../../features/index.ts");

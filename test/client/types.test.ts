@@ -11,7 +11,7 @@ import { format } from "prettier";
 import { declareCatalogue } from "../../client/declarations.ts";
 import { columnOf, createClient } from "../../client/http.ts";
 import { loadCatalogue } from "../../engine/catalogue.ts";
-import { hostileCatalogue } from "../support/hostile-catalogue.ts";
+import { hostileCatalogue } from "../support/engine/hostile-catalogue.ts";
 import { assertReviewed } from "../support/reviewed.ts";
 import { cli, cliJson } from "../support/run-cli.ts";
 import type { Catalogue as Example } from "./fixtures/example-types.ts";

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { aggregateOf, type State } from "../../engine/aggregates.ts";
 import type { ViewAggregate } from "../../engine/catalogue.ts";
-import type { Dtype, Value } from "../../engine/dtypes.ts";
+import type { Dtype, Value } from "../../engine/language/dtypes.ts";
 import { fingerprintOf } from "../../engine/fingerprint.ts";
-import { INT64_MAX, INT64_MIN } from "../../engine/int64.ts";
-import { formatInterval, type Interval } from "../../engine/interval.ts";
+import { INT64_MAX, INT64_MIN } from "../../engine/language/int64.ts";
+import { formatInterval, type Interval } from "../../engine/calendar/interval.ts";
 import {
   type CommittedState,
   decodeSnapshot,
@@ -15,15 +15,15 @@ import {
   createSnapshotMerge,
   mergeStates,
 } from "../../engine/snapshot.ts";
-import { valueOf } from "../support/arbitrary.ts";
-import { columnNode } from "../support/parity.ts";
+import { valueOf } from "../support/engine/arbitrary.ts";
+import { columnNode } from "../support/engine/parity.ts";
 import {
   type AggregateCase,
   aggregateCases,
   foldState,
   polarsStates,
   valueOfState,
-} from "../support/states.ts";
+} from "../support/redis/states.ts";
 
 const runs = 25;
 /** How far states made in different ways may lie apart, relative to the greatest value. */

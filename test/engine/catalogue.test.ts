@@ -10,7 +10,7 @@ import {
   viewNamed,
 } from "../../engine/catalogue.ts";
 import { OnceflowError } from "../../engine/errors.ts";
-import { Expr } from "../../engine/expression.ts";
+import { Expr } from "../../engine/language/expression.ts";
 import {
   between,
   bool,
@@ -29,7 +29,7 @@ import {
   timestamp,
   when,
 } from "../../engine/index.ts";
-import type { Node, OperationNode } from "../../engine/node.ts";
+import type { Node, OperationNode } from "../../engine/language/node.ts";
 
 const item = entity("item", { key: "id" });
 const columns = { id: string, n: int64, x: float64, name: string, ok: bool, at: timestamp };

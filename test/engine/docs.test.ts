@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { aggregateOf } from "../../engine/aggregates.ts";
-import { type Dtype, dtypes } from "../../engine/dtypes.ts";
+import { type Dtype, dtypes } from "../../engine/language/dtypes.ts";
 import { errorRegistry } from "../../engine/errors.ts";
-import { operationNode } from "../../engine/build.ts";
-import { type OperationName, operationOf } from "../../engine/operations.ts";
-import { columnsOf, combinationsOf, operationNames, requiredLiterals } from "../support/cases.ts";
+import { operationNode } from "../../engine/language/build.ts";
+import { type OperationName, operationOf } from "../../engine/operations/table.ts";
+import {
+  columnsOf,
+  combinationsOf,
+  operationNames,
+  requiredLiterals,
+} from "../support/engine/cases.ts";
 import { assertReviewed, replaceMarked, toTable } from "../support/reviewed.ts";
-import { aggregateCases, aggregateNames } from "../support/states.ts";
+import { aggregateCases, aggregateNames } from "../support/redis/states.ts";
 
 const semantics = new URL("../../docs/semantics.md", import.meta.url);
 const errors = new URL("../../docs/errors.md", import.meta.url);

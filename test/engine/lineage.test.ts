@@ -18,7 +18,7 @@ import {
   lineageOf,
   toMermaid,
 } from "../../engine/lineage.ts";
-import { deepSharing } from "../support/deep-sharing.ts";
+import { deepSharing } from "../support/engine/deep-sharing.ts";
 
 const points = source("points", {
   files: "points.parquet",

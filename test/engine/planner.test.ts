@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { buildCatalogue, type Catalogue } from "../../engine/catalogue.ts";
-import type { Value } from "../../engine/dtypes.ts";
+import type { Value } from "../../engine/language/dtypes.ts";
 import { type ErrorCode, OnceflowError } from "../../engine/errors.ts";
 import {
   between,
@@ -17,7 +17,7 @@ import {
 } from "../../engine/index.ts";
 import { type BoundPlan, plan } from "../../engine/planner.ts";
 import * as example from "../../features/index.ts";
-import { deepSharing } from "../support/deep-sharing.ts";
+import { deepSharing } from "../support/engine/deep-sharing.ts";
 
 const catalogue = buildCatalogue(example);
 const modelX = plan(catalogue, { service: "model_x" });

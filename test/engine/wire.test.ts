@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Dtype, dtypes, type Value } from "../../engine/dtypes.ts";
+import { type Dtype, dtypes, type Value } from "../../engine/language/dtypes.ts";
 import { OnceflowError } from "../../engine/errors.ts";
-import { INT64_MAX, INT64_MIN } from "../../engine/int64.ts";
-import { timestampMax, timestampMin } from "../../engine/scalar.ts";
+import { INT64_MAX, INT64_MIN } from "../../engine/language/int64.ts";
+import { timestampMax, timestampMin } from "../../engine/operations/scalar.ts";
 import {
   formatTimestamp,
   fromJson,
@@ -12,7 +12,7 @@ import {
   showValue,
   toJson,
 } from "../../engine/wire.ts";
-import { anyValueOf, awkward } from "../support/arbitrary.ts";
+import { anyValueOf, awkward } from "../support/engine/arbitrary.ts";
 
 function assertRefused(read: () => unknown, said: RegExp): void {
   assert.throws(

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { defaultLoadLimits } from "../../serving/http/overload.ts";
-import { failovers, redisFaults } from "../support/faults.ts";
+import { failovers, redisFaults } from "../support/http/faults.ts";
 
 /** The strict bounds: for a machine that does nothing else. */
 describe("a server at 500 requests/s while Redis fails", function () {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import type { ExampleStore } from "../support/example-store.ts";
-import { fillExampleStore } from "../support/example-store.ts";
-import { loadFor, outcomesOf, quantileMs } from "../support/load.ts";
-import { ownRedis } from "../support/redis.ts";
-import { startServer } from "../support/server-process.ts";
-import { startTcpProxy } from "../support/tcp-proxy.ts";
+import type { ExampleStore } from "../support/http/example-store.ts";
+import { fillExampleStore } from "../support/http/example-store.ts";
+import { loadFor, outcomesOf, quantileMs } from "../support/http/load.ts";
+import { ownRedis } from "../support/redis/server.ts";
+import { startServer } from "../support/http/server-process.ts";
+import { startTcpProxy } from "../support/redis/tcp-proxy.ts";
 
 /** The strict bounds: for a machine that does nothing else. */
 describe("overload", function () {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
-import type { ExampleStore } from "../support/example-store.ts";
-import { fillExampleStore } from "../support/example-store.ts";
-import { loadFor, outcomesOf, quantileMs } from "../support/load.ts";
-import { startServer } from "../support/server-process.ts";
+import type { ExampleStore } from "../support/http/example-store.ts";
+import { fillExampleStore } from "../support/http/example-store.ts";
+import { loadFor, outcomesOf, quantileMs } from "../support/http/load.ts";
+import { startServer } from "../support/http/server-process.ts";
 import { until } from "../support/until.ts";
 
 const slowClients = 500;

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import { dtypes } from "../../engine/dtypes.ts";
+import { dtypes } from "../../engine/language/dtypes.ts";
 import type { AnswerTable } from "../../serving/answer.ts";
 import { statuses } from "../../serving/answer.ts";
 import { answerInColumns, answerInRows, answerJson } from "../../serving/answer-form.ts";
-import { anyValueOf } from "../support/arbitrary.ts";
+import { anyValueOf } from "../support/engine/arbitrary.ts";
 import { runsOf } from "../support/property.ts";
 
 const times = fc.option(fc.constantFrom(0, 1, 1.7e15, 1.7e15 + 1));

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { explainPlan } from "../../serving/explain.ts";
-import { deepSharing } from "../support/deep-sharing.ts";
+import { deepSharing } from "../support/engine/deep-sharing.ts";
 
 describe("the explanation of a plan", () => {
   it("names once what a formula uses over and over", () => {

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { type Catalogue, buildCatalogue, viewNamed } from "../../engine/catalogue.ts";
-import { type Fallback, fallbacks } from "../../engine/definitions.ts";
+import { type Fallback, fallbacks } from "../../engine/language/definitions.ts";
 import { entity, featureView, int64, source, string, timestamp } from "../../engine/index.ts";
 import { createLastRows } from "../../serving/last-rows.ts";
 import { createLookup, type Lookup } from "../../serving/lookup.ts";
 import type { FeatureRequest } from "../../serving/request.ts";
-import { connectRedis, type RedisConnection } from "../../store/redis.ts";
-import { fillView } from "../support/fill.ts";
-import { type RedisServer, startRedis } from "../support/redis.ts";
+import { connectRedis, type RedisConnection } from "../../store/redis/connection.ts";
+import { fillView } from "../support/redis/fill.ts";
+import { type RedisServer, startRedis } from "../support/redis/server.ts";
 import { until } from "../support/until.ts";
 
 const prefix = "onceflow";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { defaultLoadLimits } from "../../serving/http/overload.ts";
-import type { FaultReport } from "../support/faults.ts";
-import { failovers, redisFaults } from "../support/faults.ts";
+import type { FaultReport } from "../support/http/faults.ts";
+import { failovers, redisFaults } from "../support/http/faults.ts";
 
 /** What a server may answer while its Redis fails. */
 const outcomes = [

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import { connectRedis } from "../../store/redis.ts";
-import { aggregateValues } from "../support/example-store.ts";
-import { fillView } from "../support/fill.ts";
-import { testRedis } from "../support/redis.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
+import { aggregateValues } from "../support/http/example-store.ts";
+import { fillView } from "../support/redis/fill.ts";
+import { testRedis } from "../support/redis/server.ts";
 
 describe("A lookup that runs before anything is materialized", () => {
   it("answers as soon as the first snapshot is committed, whatever its refresh time", async () => {

@@ -4,15 +4,15 @@ import { formatTimestamp } from "../../engine/wire.ts";
 import type { FeatureRequest } from "../../serving/request.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import { bucketOf, encodeEntityKey } from "../../store/entity-key.ts";
+import { bucketOf, encodeEntityKey } from "../../store/rows/entity-key.ts";
 import { createKeys } from "../../store/keys.ts";
-import type { RedisConnection } from "../../store/redis.ts";
-import { createRowCodec } from "../../store/row-codec.ts";
-import { encodeRow } from "../support/encode-row.ts";
-import { versionBytes } from "../../store/version.ts";
-import type { ExampleStore } from "../support/example-store.ts";
-import { aggregateValues, badgeTimeUs, fillExampleStore } from "../support/example-store.ts";
-import { fillView } from "../support/fill.ts";
+import type { RedisConnection } from "../../store/redis/connection.ts";
+import { createRowCodec } from "../../store/rows/codec.ts";
+import { encodeRow } from "../support/redis/encode-row.ts";
+import { versionBytes } from "../../store/rows/version.ts";
+import type { ExampleStore } from "../support/http/example-store.ts";
+import { aggregateValues, badgeTimeUs, fillExampleStore } from "../support/http/example-store.ts";
+import { fillView } from "../support/redis/fill.ts";
 
 /** The same connection; tells of each round trip. */
 function counted(redis: RedisConnection, onTrip: () => void): RedisConnection {

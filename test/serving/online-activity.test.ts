@@ -7,8 +7,8 @@ import { OnceflowError } from "../../engine/errors.ts";
 import type { FeatureRequest } from "../../serving/request.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import type { ExampleStore } from "../support/example-store.ts";
-import { fillExampleStore } from "../support/example-store.ts";
+import type { ExampleStore } from "../support/http/example-store.ts";
+import { fillExampleStore } from "../support/http/example-store.ts";
 
 describe("online activity", () => {
   let example: ExampleStore;

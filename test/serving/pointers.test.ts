@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { createPointerCache, type RefreshCounters } from "../../serving/pointers.ts";
 import { createLedger } from "../../store/ledger.ts";
-import type { ExampleStore } from "../support/example-store.ts";
-import { fillExampleStore } from "../support/example-store.ts";
-import { fillView } from "../support/fill.ts";
+import type { ExampleStore } from "../support/http/example-store.ts";
+import { fillExampleStore } from "../support/http/example-store.ts";
+import { fillView } from "../support/redis/fill.ts";
 
 describe("what is current in the store", () => {
   let example: ExampleStore;

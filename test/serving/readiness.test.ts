@@ -1,22 +1,22 @@
 import assert from "node:assert/strict";
 import type { Catalogue, View } from "../../engine/catalogue.ts";
 import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
-import { interval } from "../../engine/interval.ts";
+import { interval } from "../../engine/calendar/interval.ts";
 import { emptyRegistry, registryOf } from "../../engine/registry.ts";
 import { createKnownKeys } from "../../serving/auth/known-keys.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import type { ReadyRule } from "../../serving/readiness.ts";
 import { createLedger } from "../../store/ledger.ts";
-import type { RedisConnection } from "../../store/redis.ts";
-import { connectRedis } from "../../store/redis.ts";
+import type { RedisConnection } from "../../store/redis/connection.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
 import { writeRegistry } from "../../store/registry.ts";
-import { addKey, revokeKey } from "../support/access.ts";
-import { aggregateValues } from "../support/example-store.ts";
+import { addKey, revokeKey } from "../support/http/access.ts";
+import { aggregateValues } from "../support/http/example-store.ts";
 import { failsWith } from "../support/fails-with.ts";
-import { fillView } from "../support/fill.ts";
-import type { TestRedis } from "../support/redis.ts";
-import { ownRedis, readingUser } from "../support/redis.ts";
+import { fillView } from "../support/redis/fill.ts";
+import type { TestRedis } from "../support/redis/server.ts";
+import { ownRedis, readingUser } from "../support/redis/server.ts";
 
 describe("readiness of a build", () => {
   let redis: TestRedis;

@@ -7,12 +7,12 @@ import { buildApp } from "../../serving/http/app.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import type { RedisConnection } from "../../store/redis.ts";
-import { connectRedis } from "../../store/redis.ts";
-import { aggregateValues } from "../support/example-store.ts";
-import { fillView, storedView } from "../support/fill.ts";
-import type { RedisServer } from "../support/redis.ts";
-import { startRedis } from "../support/redis.ts";
+import type { RedisConnection } from "../../store/redis/connection.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
+import { aggregateValues } from "../support/http/example-store.ts";
+import { fillView, storedView } from "../support/redis/fill.ts";
+import type { RedisServer } from "../support/redis/server.ts";
+import { startRedis } from "../support/redis/server.ts";
 import { until } from "../support/until.ts";
 
 const prefix = "onceflow";

@@ -8,11 +8,11 @@ import {
   readApiKeyChanges,
   readApiKeys,
 } from "../../store/api-keys.ts";
-import type { RedisConnection } from "../../store/redis.ts";
-import { connectRedis } from "../../store/redis.ts";
-import { addKey, putKey } from "../support/access.ts";
-import type { TestRedis } from "../support/redis.ts";
-import { randomPrefix, testRedis } from "../support/redis.ts";
+import type { RedisConnection } from "../../store/redis/connection.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
+import { addKey, putKey } from "../support/http/access.ts";
+import type { TestRedis } from "../support/redis/server.ts";
+import { randomPrefix, testRedis } from "../support/redis/server.ts";
 
 describe("API keys", () => {
   it("have 256 random bits, a prefix and an id that is no secret", () => {

@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import fc from "fast-check";
 import { OnceflowError } from "../../engine/errors.ts";
-import { bucketOf, decodeEntityKey, encodeEntityKey, hashKey } from "../../store/entity-key.ts";
+import {
+  bucketOf,
+  decodeEntityKey,
+  encodeEntityKey,
+  hashKey,
+} from "../../store/rows/entity-key.ts";
 import { createKeys } from "../../store/keys.ts";
 
 // The slot function of the Redis client; the package has no types.

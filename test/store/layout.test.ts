@@ -1,19 +1,19 @@
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { Redis } from "ioredis";
-import { interval } from "../../engine/interval.ts";
-import type { Column } from "../../store/column-data.ts";
-import { columnsOfRows } from "../../store/column-data.ts";
-import { encodeEntityKey } from "../../store/entity-key.ts";
+import { interval } from "../../engine/calendar/interval.ts";
+import type { Column } from "../../store/rows/column-data.ts";
+import { columnsOfRows } from "../../store/rows/column-data.ts";
+import { encodeEntityKey } from "../../store/rows/entity-key.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import type { RedisConnection } from "../../store/redis.ts";
-import { connectRedis } from "../../store/redis.ts";
-import { createRowCodec } from "../../store/row-codec.ts";
-import { putKey } from "../support/access.ts";
-import { dumpStore } from "../support/dump-store.ts";
-import type { TestRedis } from "../support/redis.ts";
-import { testRedis } from "../support/redis.ts";
+import type { RedisConnection } from "../../store/redis/connection.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
+import { createRowCodec } from "../../store/rows/codec.ts";
+import { putKey } from "../support/http/access.ts";
+import { dumpStore } from "../support/redis/dump-store.ts";
+import type { TestRedis } from "../support/redis/server.ts";
+import { testRedis } from "../support/redis/server.ts";
 
 const reviewed = new URL("./layout.snapshot.txt", import.meta.url);
 

@@ -1,22 +1,22 @@
 import assert from "node:assert/strict";
 import { Redis } from "ioredis";
-import type { Value } from "../../engine/dtypes.ts";
-import type { Column, StoredView } from "../../store/column-data.ts";
-import { columnsOfRows, utf8OfTexts } from "../../store/column-data.ts";
-import { encodeEntityKey } from "../../store/entity-key.ts";
+import type { Value } from "../../engine/language/dtypes.ts";
+import type { Column, StoredView } from "../../store/rows/column-data.ts";
+import { columnsOfRows, utf8OfTexts } from "../../store/rows/column-data.ts";
+import { encodeEntityKey } from "../../store/rows/entity-key.ts";
 import { createKeys } from "../../store/keys.ts";
 import type { Namespace } from "../../store/namespace.ts";
 import { chooseBuckets } from "../../store/namespace.ts";
 import type { OnlineStore } from "../../store/online-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import type { RedisConnection } from "../../store/redis.ts";
-import { connectRedis } from "../../store/redis.ts";
-import { createRowCodec } from "../../store/row-codec.ts";
-import type { WriteCounts } from "../../store/row-writer.ts";
-import type { Mark, Version } from "../../store/version.ts";
-import type { TestRedis } from "../support/redis.ts";
-import { randomPrefix, scanKeys, testRedis } from "../support/redis.ts";
-import { readDecoded } from "../support/read-rows.ts";
+import type { RedisConnection } from "../../store/redis/connection.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
+import { createRowCodec } from "../../store/rows/codec.ts";
+import type { WriteCounts } from "../../store/rows/writer.ts";
+import type { Mark, Version } from "../../store/rows/version.ts";
+import type { TestRedis } from "../support/redis/server.ts";
+import { randomPrefix, scanKeys, testRedis } from "../support/redis/server.ts";
+import { readDecoded } from "../support/redis/read-rows.ts";
 
 const columns: Column[] = [
   { name: "text", dtype: "string" },

@@ -4,7 +4,7 @@ import { releaseAll } from "../../dev/owned.ts";
 import { openProgress } from "../../cli/progress.ts";
 import { findRedisServer } from "../../dev/redis.ts";
 import { findTemporal } from "../../dev/temporal.ts";
-import { stopTestTemporal } from "./deployment.ts";
+import { stopTestTemporal } from "./temporal/deployment.ts";
 
 /**
  * What somebody has exported for a product of their own, which every process that a test starts

@@ -7,14 +7,14 @@ import { writeBadges } from "../../dev/example-data.ts";
 import { type Catalogue, loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import type { Settings } from "../../settings.ts";
 import { createLedger, type Ledger } from "../../store/ledger.ts";
-import { connectRedis, type RedisConnection } from "../../store/redis.ts";
+import { connectRedis, type RedisConnection } from "../../store/redis/connection.ts";
 import {
   type BackfillInput,
   type BackfillResult,
   idsOf,
   queuesOf,
 } from "../../workflows/contract.ts";
-import { type Deployment, startDeployment } from "../support/deployment.ts";
+import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { until } from "../support/until.ts";
 

@@ -4,9 +4,14 @@ import { fileURLToPath } from "node:url";
 import { applyBuild } from "../../cli/builds.ts";
 import type { Settings } from "../../settings.ts";
 import { type BackfillInput, type BackfillResult, poolMessages } from "../../workflows/contract.ts";
-import { buildDependent, iso, writeOrder, writeTotals } from "../support/dependent-views.ts";
-import { type Deployment, startDeployment } from "../support/deployment.ts";
-import { startOwnWorker } from "../support/own-worker.ts";
+import {
+  buildDependent,
+  iso,
+  writeOrder,
+  writeTotals,
+} from "../support/temporal/dependent-views.ts";
+import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
+import { startOwnWorker } from "../support/temporal/own-worker.ts";
 import { until } from "../support/until.ts";
 
 /** Workflows that cannot go on with what the present ones have begun. */

@@ -5,9 +5,14 @@ import { utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Task } from "../../activities/tasks/task.ts";
 import { tasks as exampleTasks } from "../../activities/tasks/index.ts";
-import { buildDependent, buildPipeline, day, writeBadgesOf } from "../support/dependent-views.ts";
-import { type Deployment, startDeployment } from "../support/deployment.ts";
-import { type WithWorker, workersOf } from "../support/interval-tools.ts";
+import {
+  buildDependent,
+  buildPipeline,
+  day,
+  writeBadgesOf,
+} from "../support/temporal/dependent-views.ts";
+import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
+import { type WithWorker, workersOf } from "../support/temporal/interval-tools.ts";
 import { heartbeatMs } from "../../activities/run-context.ts";
 import { until } from "../support/until.ts";
 

@@ -11,9 +11,9 @@ import { startTemporal } from "../../dev/temporal.ts";
 import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import type { Settings } from "../../settings.ts";
 import { createLedger } from "../../store/ledger.ts";
-import { type Deployment, startDeployment } from "../support/deployment.ts";
-import { dumpStore } from "../support/dump-store.ts";
-import { type RedisServer, startRedis } from "../support/redis.ts";
+import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
+import { dumpStore } from "../support/redis/dump-store.ts";
+import { type RedisServer, startRedis } from "../support/redis/server.ts";
 import { until } from "../support/until.ts";
 
 const msPerDay = 86_400_000;

@@ -7,10 +7,10 @@ import { type Catalogue, loadCatalogue, viewNamed } from "../../engine/catalogue
 import { createLookup } from "../../serving/lookup.ts";
 import type { Settings } from "../../settings.ts";
 import { createLedger } from "../../store/ledger.ts";
-import { connectRedis } from "../../store/redis.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
 import type { MaterializeResult } from "../../workflows/contract.ts";
 import { connectRuns } from "../../cli/temporal.ts";
-import { type Deployment, startDeployment } from "../support/deployment.ts";
+import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { until } from "../support/until.ts";
 

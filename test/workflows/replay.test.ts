@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   bundleWorkflowCode,
@@ -14,13 +15,14 @@ import * as changed from "./fixtures/changed/index.ts";
 import { historyFromJson } from "./fixtures/history-json.ts";
 import {
   fileOf,
+  historiesFolder,
   mapPayloads,
   outcomeNames,
   problemsOf,
   type RecordedHistory,
 } from "./fixtures/outcomes.ts";
 
-const again = "record them: node --import tsx test/support/record-histories.ts";
+const again = "record them: node --import tsx test/support/temporal/record-histories.ts";
 const eventsLimit = 4000;
 const payloadLimit = 32 * 1024;
 
@@ -55,8 +57,10 @@ describe("Recorded histories", function () {
   }
 
   it("are there for every workflow and outcome, and none is left over", () => {
-    const files = readdirSync(new URL("./histories/", import.meta.url));
-    assert.deepEqual(files.sort(), outcomeNames.map((name) => `${name}.json`).sort(), again);
+    const files = readdirSync(historiesFolder, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".json"))
+      .map((name) => join(historiesFolder, name));
+    assert.deepEqual(files.sort(), outcomeNames.map(fileOf).sort(), again);
     const recorded = new Set(outcomeNames.map((name) => name.split(".")[0]));
     assert.deepEqual([...recorded].sort(), Object.keys(workflows).sort());
   });

@@ -6,11 +6,11 @@ import { withRedis } from "../../cli/context.ts";
 import { buildCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import { entity, featureView, int64, source, string, sum } from "../../engine/index.ts";
 import { decodeSnapshot } from "../../engine/snapshot.ts";
-import { pointerRequest } from "../../activities/view-states.ts";
+import { pointerRequest } from "../../filling/view-states.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { slicesOf } from "../../workflows/contract.ts";
-import { type Deployment, startDeployment } from "../support/deployment.ts";
-import { startOwnWorker } from "../support/own-worker.ts";
+import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
+import { startOwnWorker } from "../support/temporal/own-worker.ts";
 
 const shards = source("shards", {
   files: "shards/*.csv",

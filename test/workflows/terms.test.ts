@@ -9,9 +9,13 @@ import { setTimeout as pause } from "node:timers/promises";
 import { tasks as exampleTasks } from "../../activities/tasks/index.ts";
 import { viewNamed } from "../../engine/catalogue.ts";
 import { idsOf, poolMessages, type PoolState } from "../../workflows/contract.ts";
-import { buildDependent, buildPipeline, writeBadgesOf } from "../support/dependent-views.ts";
-import { type Deployment, startDeployment } from "../support/deployment.ts";
-import { type WithWorker, workersOf } from "../support/interval-tools.ts";
+import {
+  buildDependent,
+  buildPipeline,
+  writeBadgesOf,
+} from "../support/temporal/dependent-views.ts";
+import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
+import { type WithWorker, workersOf } from "../support/temporal/interval-tools.ts";
 import { until } from "../support/until.ts";
 
 const secret = `whsec_${Buffer.from("twenty-four bytes of key").toString("base64")}`;

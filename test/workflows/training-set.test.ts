@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { writeAbsences, writeBadges } from "../../dev/example-data.ts";
 import { type Catalogue, loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import type { TrainingSetInput } from "../../workflows/contract.ts";
-import { type Deployment, startDeployment } from "../support/deployment.ts";
+import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { until } from "../support/until.ts";
 

@@ -1,0 +1,103 @@
+/** `catalogue`: every view, feature and service of this build. */
+import { isFullRefresh } from "../../engine/language/definitions.ts";
+import type { Command } from "commander";
+import { type Catalogue, viewNamed } from "../../engine/catalogue.ts";
+import { describeCatalogue } from "../../serving/describe.ts";
+import { type Context, finishCommand, type JsonOption } from "../context.ts";
+import { fields, indent, table } from "../table.ts";
+import type { Paint } from "../terminal.ts";
+import { formatSpan } from "../../engine/calendar/duration.ts";
+
+/** Adds the command. */
+export function addCatalogue(program: Command, context: Context): void {
+  const command = program
+    .command("catalogue")
+    .summary("list views, features and services")
+    .description(
+      "Lists the views, features and services of this build, checked as a whole, with their " +
+        "fingerprints and what deserves a second look. Reads no store.",
+    )
+    .action((options: JsonOption) =>
+      context.answer(options, async () => {
+        const data = describe(await context.catalogue());
+        return { data, text: () => catalogueText(data, context.paint) };
+      }),
+    );
+  finishCommand(command, ["catalogue", "catalogue --json | jq '.features[].name'"]);
+}
+
+/** The catalogue as the HTTP service describes it, and how each view is materialized. */
+export function describe(catalogue: Catalogue) {
+  const described = describeCatalogue(catalogue);
+  return {
+    ...described,
+    views: described.views.map((view) => {
+      const full = viewNamed(catalogue, view.name);
+      return {
+        ...view,
+        files: full.source.files,
+        materialized_by: isFullRefresh(full.source)
+          ? ("full refresh" as const)
+          : ("interval" as const),
+      };
+    }),
+    warnings: catalogue.warnings,
+  };
+}
+
+type Description = ReturnType<typeof describe>;
+
+function catalogueText({ views, features, services, warnings }: Description, paint: Paint) {
+  const parts = [
+    paint("bold", "Views"),
+    ...views.map((view) => indent(viewText(view, paint))),
+    paint("bold", "Features"),
+    indent(
+      table(
+        ["feature", "view", "kind", "dtype", "expects", "tags", "description"],
+        features.map((feature) => [
+          feature.name,
+          feature.view,
+          feature.kind ?? "",
+          feature.dtype,
+          feature.expectations.join(", "),
+          Object.entries(feature.tags)
+            .map(([tag, value]) => `${tag}=${value}`)
+            .join(", "),
+          feature.description ?? "",
+        ]),
+        paint,
+      ),
+    ),
+    paint("bold", "Services"),
+    ...services.map(({ name, description, fingerprint, features: names }) =>
+      indent(
+        `${paint("bold", name)}${description === null ? "" : `  ${description}`}\n${fields([
+          ["fingerprint", fingerprint],
+          ["features", names.join(", ")],
+        ])}`,
+      ),
+    ),
+  ];
+  if (warnings.length > 0)
+    parts.push(
+      paint("yellow", "Warnings"),
+      indent(warnings.map((warning) => `- ${warning}`).join("\n")),
+    );
+  return parts.join("\n\n");
+}
+
+function viewText(view: Description["views"][number], paint: Paint): string {
+  const { ttl_seconds: ttl, event_time: eventTime } = view;
+  return [
+    `${paint("bold", view.name)}${view.description === null ? "" : `  ${view.description}`}`,
+    fields([
+      ["source", `${view.source}, ${view.files}`],
+      ["entity", `${view.entity} (${view.entity_keys.join(", ")})`],
+      ["filled by", `${view.materialized_by}${eventTime === null ? "" : ` of ${eventTime}`}`],
+      ["stores", view.stores.map((column) => column.name).join(", ")],
+      ["ttl", ttl === null ? "none" : formatSpan(ttl)],
+      ["fingerprint", view.fingerprint],
+    ]),
+  ].join("\n");
+}

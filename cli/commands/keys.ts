@@ -1,0 +1,319 @@
+/** `keys`: makes, lists, rotates and revokes the API keys of the HTTP service. */
+import { hostname, userInfo } from "node:os";
+import type { Command } from "commander";
+import type { Catalogue } from "../../engine/catalogue.ts";
+import { serviceNamed, viewNamed } from "../../engine/catalogue.ts";
+import { parseSpan } from "../../engine/calendar/duration.ts";
+import { didYouMean, OnceflowError } from "../../engine/errors.ts";
+import { parseScope, scopeForms } from "../../serving/auth/scopes.ts";
+import {
+  type ApiKeyChange,
+  type ApiKeyRecord,
+  changeApiKeys,
+  endOf,
+  mintApiKey,
+  readApiKeyChanges,
+  readApiKeys,
+} from "../../store/api-keys.ts";
+import {
+  type Context,
+  finishCommand,
+  type JsonOption,
+  type Reply,
+  usageError,
+  withRedis,
+} from "../context.ts";
+import { clean, table } from "../table.ts";
+import type { Paint } from "../terminal.ts";
+import { showTime } from "../../status/views.ts";
+
+const longestMs = 3_653 * 86_400_000;
+
+interface CreateOptions extends JsonOption {
+  readonly scope: readonly string[];
+  readonly expires: string;
+}
+
+interface RotateOptions extends JsonOption {
+  readonly overlap: string;
+  readonly expires: string;
+}
+
+/** Adds the group of commands. */
+export function addKeys(program: Command, context: Context): void {
+  const keys = program
+    .command("keys")
+    .summary("make, list, rotate and revoke API keys of the HTTP service")
+    .description(
+      "API keys of the HTTP service, which asks for them with ONCEFLOW_AUTH=keys. Of a key only a " +
+        "hash is kept, in Redis; servers learn of a change within a second or two.",
+    )
+    .usage("COMMAND [options]");
+
+  const expires = "how long the new key works, or never";
+  finishCommand(
+    keys
+      .command("create")
+      .argument("<name>", "whose key it is")
+      .summary("make a key and show it, once")
+      .description(
+        "Makes a key and shows it: it cannot be shown again. A scope is one of " +
+          `${scopeForms}. Repeat --scope to give several.`,
+      )
+      .requiredOption("--scope <scope>", "what the key allows", (each: string, all?: string[]) => [
+        ...(all ?? []),
+        each,
+      ])
+      .option("--expires <span>", expires, "90 days")
+      .action((name: string, options: CreateOptions) =>
+        context.answer(options, () => create(context, name, options)),
+      ),
+    [
+      "keys create shop --scope read:service:model_x",
+      "keys create dashboard --scope describe --expires never --json",
+    ],
+  );
+  finishCommand(
+    keys
+      .command("list")
+      .summary("list the keys")
+      .description(
+        "Lists the keys, the newest first; those that ended stay listed for 90 days. With --json " +
+          "also the last 1000 changes: who made which key, or revoked it, and when.",
+      )
+      .action((options: JsonOption) => context.answer(options, () => list(context))),
+    ["keys list", "keys list --json"],
+  );
+  finishCommand(
+    keys
+      .command("rotate")
+      .argument("<id>", "id of the key to be replaced")
+      .summary("replace a key; both work for a while")
+      .description(
+        "Makes a new key with the name and scopes of an old one and shows it, once. The old one " +
+          "goes on to work for the time of --overlap, so that its users can change over.",
+      )
+      .option("--overlap <span>", "how long the old key still works, or 0", "1 day")
+      .option("--expires <span>", expires, "90 days")
+      .action((id: string, options: RotateOptions) =>
+        context.answer(options, () => rotate(context, id, options)),
+      ),
+    ["keys rotate 0123456789abcdef", 'keys rotate 0123456789abcdef --overlap "2 hours" --json'],
+  );
+  finishCommand(
+    keys
+      .command("revoke")
+      .argument("<id>", "id of the key")
+      .summary("end a key at once")
+      .description("Ends a key: servers that reach Redis refuse it within five seconds.")
+      .action((id: string, options: JsonOption) =>
+        context.answer(options, () => revoke(context, id)),
+      ),
+    ["keys revoke 0123456789abcdef", "keys revoke 0123456789abcdef --json"],
+  );
+}
+
+async function create(
+  context: Context,
+  name: string,
+  { scope, expires }: CreateOptions,
+): Promise<Reply> {
+  if (!/^[\p{L}\p{N}][\p{L}\p{N} ._@:/-]{0,63}$/u.test(name))
+    throw usageError(`"${clean(name)}" is no name of a key; give up to 64 letters and digits.`);
+  const scopes = [...new Set(scope)];
+  const catalogue = await context.catalogue();
+  for (const each of scopes) checkScope(catalogue, each);
+  const record = newRecord(name, scopes, expires);
+  const settings = context.settings();
+  await withRedis(settings, "writing", (redis) =>
+    changeApiKeys(
+      redis,
+      () => ({ put: [record.kept], change: changeOf("create", record.kept) }),
+      settings,
+    ),
+  );
+  return shown(record);
+}
+
+async function list(context: Context): Promise<Reply> {
+  const settings = context.settings();
+  const { records, changes } = await withRedis(settings, "writing", async (redis) => ({
+    records: (await readApiKeys(redis, settings))?.records ?? new Map<string, ApiKeyRecord>(),
+    changes: await readApiKeyChanges(redis, settings),
+  }));
+  const keys = [...records.values()]
+    .sort((a, b) => (a.created_at < b.created_at ? 1 : -1))
+    .map(publicOf);
+  return {
+    data: { keys, changes },
+    text: () => (keys.length === 0 ? "There is no API key yet." : keyTable(keys, context.paint)),
+  };
+}
+
+async function rotate(
+  context: Context,
+  id: string,
+  { overlap, expires }: RotateOptions,
+): Promise<Reply> {
+  const overlapMs = lifeOf("--overlap", overlap, { leastMs: 0, or: "0" });
+  const settings = context.settings();
+  const { made } = await withRedis(settings, "writing", (redis) =>
+    changeApiKeys(
+      redis,
+      (records) => {
+        const old = liveKey(records, id);
+        const made = newRecord(old.name, old.scopes, expires, id);
+        const until = new Date(Date.parse(made.kept.created_at) + overlapMs).toISOString();
+        const ends = old.expires_at !== null && old.expires_at < until ? old.expires_at : until;
+        const replaced = { ...old, expires_at: ends, replaced_by: made.kept.id };
+        return { made, put: [replaced, made.kept], change: changeOf("rotate", made.kept) };
+      },
+      settings,
+    ),
+  );
+  return shown(made);
+}
+
+async function revoke(context: Context, id: string): Promise<Reply> {
+  const settings = context.settings();
+  const { put } = await withRedis(settings, "writing", (redis) =>
+    changeApiKeys(
+      redis,
+      (records) => {
+        const old = liveKey(records, id);
+        const revoked = { ...old, revoked_at: new Date().toISOString() };
+        return { put: [revoked], change: changeOf("revoke", revoked) };
+      },
+      settings,
+    ),
+  );
+  return {
+    data: put.map(publicOf)[0],
+    text: () => `revoked ${id}; servers that reach Redis refuse it within five seconds`,
+  };
+}
+
+/** @throws UNKNOWN_SERVICE, UNKNOWN_VIEW, for names that this build does not have */
+function checkScope(catalogue: Catalogue, text: string): void {
+  const scope = parseScope(text);
+  if (scope === undefined)
+    throw usageError(
+      `"${clean(text)}" is no scope.${didYouMean(text, scopeForms.split(", "))} There are: ${scopeForms}.`,
+    );
+  if (scope.kind === "service") serviceNamed(catalogue, scope.name);
+  if (scope.kind === "view") viewNamed(catalogue, scope.name);
+}
+
+/** How long a key works, in milliseconds. */
+function lifeOf(
+  option: string,
+  text: string,
+  { leastMs, or }: { readonly leastMs: number; readonly or: string },
+): number {
+  const lifeMs = parseSpan(text);
+  if (lifeMs !== undefined && lifeMs >= leastMs && lifeMs <= longestMs) return lifeMs;
+  throw usageError(
+    `${option} is "${clean(text)}"; give a whole number and a unit, as "90 days" and at most ten years, or ${or}.`,
+  );
+}
+
+interface NewKey {
+  /** The key itself. */
+  readonly key: string;
+  readonly kept: ApiKeyRecord;
+}
+
+function newRecord(
+  name: string,
+  scopes: readonly string[],
+  expires: string,
+  replaces: string | null = null,
+): NewKey {
+  const lifeMs =
+    expires === "never" ? null : lifeOf("--expires", expires, { leastMs: 1, or: "never" });
+  const { id, key, digest } = mintApiKey();
+  const nowMs = Date.now();
+  const kept: ApiKeyRecord = {
+    ...{ id, name, scopes, digest },
+    created_at: new Date(nowMs).toISOString(),
+    expires_at: lifeMs === null ? null : new Date(nowMs + lifeMs).toISOString(),
+    ...{ revoked_at: null, replaces, replaced_by: null },
+  };
+  return { key, kept };
+}
+
+/** @throws UNKNOWN_KEY, REQUEST_INVALID for one that has ended */
+function liveKey(records: ReadonlyMap<string, ApiKeyRecord>, id: string): ApiKeyRecord {
+  const record = records.get(id);
+  if (record === undefined)
+    throw new OnceflowError(
+      "UNKNOWN_KEY",
+      // It may be a whole key, which must not be shown.
+      "there is no API key of that id; `keys list` shows those there are.",
+    );
+  if (stateOf(record) === "revoked" || stateOf(record) === "expired")
+    throw new OnceflowError("REQUEST_INVALID", `the API key ${id} is ${stateOf(record)} already.`, {
+      id,
+    });
+  return record;
+}
+
+function changeOf(change: ApiKeyChange["change"], record: ApiKeyRecord): ApiKeyChange {
+  const { id, name, scopes, replaces } = record;
+  const at = new Date().toISOString();
+  return { at, by: `${userName()}@${hostname()}`, change, id, name, scopes, replaces };
+}
+
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // In a container the user may have no name.
+    return `uid ${process.getuid?.() ?? "unknown"}`;
+  }
+}
+
+type State = "active" | "replaced" | "expired" | "revoked";
+
+function stateOf(record: ApiKeyRecord): State {
+  if (!(Date.now() < endOf(record))) return record.revoked_at === null ? "expired" : "revoked";
+  return record.replaced_by === null ? "active" : "replaced";
+}
+
+/** A record without its hash, which nobody needs. */
+function publicOf(record: ApiKeyRecord) {
+  return { ...record, digest: undefined, state: stateOf(record) };
+}
+
+function shown({ key, kept }: NewKey): Reply {
+  const { id, name, scopes, expires_at, replaces } = kept;
+  const until = expires_at === null ? "never expires" : `expires ${showTime(expires_at)}`;
+  const instead = replaces === null ? "" : ` in place of ${replaces}`;
+  return {
+    data: { key, ...publicOf(kept) },
+    text: () =>
+      `key ${id} of ${clean(name)}${instead}: ${scopes.map(clean).join(", ")}; ${until}\nIt is shown this once:\n\n${key}`,
+  };
+}
+
+const stateStyles = {
+  active: "green",
+  replaced: "yellow",
+  expired: "dim",
+  revoked: "red",
+} as const satisfies Record<State, string>;
+
+function keyTable(keys: readonly ReturnType<typeof publicOf>[], paint: Paint): string {
+  return table(
+    ["id", "name", "scopes", "state", "created", "expires"],
+    keys.map(({ id, name, scopes, state, created_at, expires_at }) => [
+      id,
+      clean(name),
+      clean(scopes.join(", ")),
+      paint(stateStyles[state], state),
+      created_at.slice(0, 10),
+      expires_at === null ? "never" : expires_at.slice(0, 16),
+    ]),
+    paint,
+  );
+}

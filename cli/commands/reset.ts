@@ -1,0 +1,86 @@
+/** `reset`: empties a view's online rows and aggregates so that they can be filled again. */
+import { isFullRefresh } from "../../engine/language/definitions.ts";
+import type { Command } from "commander";
+import { viewNamed } from "../../engine/catalogue.ts";
+import { endsOf } from "../../engine/calendar/interval.ts";
+import { invocation } from "../../engine/invocation.ts";
+import { createLedger } from "../../store/ledger.ts";
+import { chooseBuckets } from "../../store/namespace.ts";
+import { createOnlineStore } from "../../store/online-store.ts";
+import {
+  type Context,
+  finishCommand,
+  type JsonOption,
+  type Reply,
+  usageError,
+  withRedis,
+} from "../context.ts";
+import { spanOptions } from "../../status/views.ts";
+import { countOf } from "../../engine/words.ts";
+
+interface Options extends JsonOption {
+  readonly yes?: true;
+}
+
+/** Adds the command. */
+export function addReset(program: Command, context: Context): void {
+  const command = program
+    .command("reset")
+    .argument("<view>", "name of the feature view")
+    .summary("empty a view's online rows after a loss, to materialize them again")
+    .description(
+      "Empties the online rows of a view under this build's definitions and forgets which " +
+        "intervals are committed, the partial states of its aggregates and which snapshot is the " +
+        "latest; runs under way cannot commit any more, and intervals may then be cut otherwise. " +
+        "Offline rows, snapshots by their ids and the rows of other definitions stay. The " +
+        "bucket count is chosen anew from the rows committed so far. Prints the commands that " +
+        "fill it again.",
+    )
+    .option("--yes", "do it; without it, nothing is done")
+    .action((view: string, options: Options) =>
+      context.answer(options, () => reset(context, view, options)),
+    );
+  finishCommand(command, ["reset absences --yes", "reset badges --yes --json"]);
+}
+
+async function reset(context: Context, name: string, { yes }: Options): Promise<Reply> {
+  const view = viewNamed(await context.catalogue(), name);
+  if (yes !== true)
+    throw usageError(
+      `reset empties the online rows of view "${name}"; until they are materialized again, every entity is NOT_FOUND and aggregates have no snapshot. Add --yes to do it.`,
+    );
+  const settings = context.settings();
+  const { prefix } = settings;
+  return withRedis(settings, "writing", async (redis) => {
+    const { coverage } = await createLedger(redis, { prefix }).readLedger(name, view.fingerprint);
+    const forgotten = [...coverage]
+      .map(([interval, { rows }]) => ({ ...endsOf(interval), rows }))
+      .sort((a, b) => (a.end < b.end ? -1 : 1));
+    // A full refresh replaces what was there, so its newest interval alone counts.
+    const due = isFullRefresh(view.source) ? forgotten.slice(-1) : forgotten;
+    const { buckets } = await createOnlineStore(redis, { prefix }).resetNamespace(
+      { view: name, fingerprint: view.fingerprint, columns: view.stores },
+      {
+        buckets: chooseBuckets(
+          Math.max(
+            view.expectedEntities,
+            due.reduce((sum, { rows }) => sum + rows, 0),
+          ),
+        ),
+        aggregates: view.aggregates.map((aggregate) => aggregate.fingerprint),
+        setFingerprint: view.aggregatesFingerprint,
+      },
+    );
+    const commands = isFullRefresh(view.source)
+      ? [`${invocation} materialize ${name}`]
+      : due.map((span) => `${invocation} materialize ${name} ${spanOptions(view, span)}`);
+    return {
+      data: { view: name, fingerprint: view.fingerprint, buckets, forgotten, commands },
+      text: () =>
+        [
+          `reset ${name}: ${countOf(buckets, "empty bucket")}, ${countOf(forgotten.length, "interval")} forgotten`,
+          ...(commands.length === 0 ? [] : ["fill it again:", ...commands.map((c) => `  ${c}`)]),
+        ].join("\n"),
+    };
+  });
+}

@@ -1,0 +1,140 @@
+/** How the activities of one run refer to its view, interval and files. */
+import { type Catalogue, type View } from "../engine/catalogue.ts";
+import { isFullRefresh } from "../engine/language/definitions.ts";
+import { OnceflowError } from "../engine/errors.ts";
+import { interval, type Interval } from "../engine/calendar/interval.ts";
+import type { OfflineFolders, PartitionRef } from "../store/offline/offline-folders.ts";
+import type { OfflineStore } from "../store/offline/offline-store.ts";
+import type { SourceFile } from "../sources/files.ts";
+import type { RunRef, Slice } from "../workflows/contract.ts";
+
+/**
+ * The view that a run names, in exactly the meaning that it names.
+ *
+ * @throws FINGERPRINT_UNKNOWN where this build has another definition, or none; retried, since a
+ *   newer worker may take it
+ */
+export function viewOfRun(
+  catalogue: Catalogue,
+  run: Pick<RunRef, "view" | "fingerprint" | "definition">,
+): View {
+  const known = knownView(catalogue, run);
+  if (known !== undefined) return known;
+  const view = catalogue.views.get(run.view);
+  const has = view === undefined ? "no view of that name" : `fingerprint ${view.runFingerprint}`;
+  throw new OnceflowError(
+    "FINGERPRINT_UNKNOWN",
+    `the run wants view "${run.view}" with fingerprint ${run.definition}; this worker was built with ${has}. Deploy a worker built from the definitions that started the run, or start the run again from this build; where workers have an ONCEFLOW_BUILD, the CLI needs it too.`,
+    { view: run.view, fingerprint: run.fingerprint },
+  );
+}
+
+/** The same, or undefined where this build does not have it. */
+export function knownView(
+  catalogue: Catalogue,
+  run: Pick<RunRef, "view" | "fingerprint" | "definition">,
+): View | undefined {
+  const view = catalogue.views.get(run.view);
+  // Rows alone do not make the run: activities of one run must agree on aggregates and
+  // expectations too, on whatever worker each of them runs.
+  const isKnown = view?.fingerprint === run.fingerprint && view.runFingerprint === run.definition;
+  return isKnown ? view : undefined;
+}
+
+/** A full refresh covers all that came before its end, so its end alone tells it apart. */
+const fullRefreshStart = "1970-01-01T00:00:00Z";
+
+/** The interval of a run. @throws INTERVAL_INVALID */
+export function intervalOfRun(view: View, run: Pick<RunRef, "start" | "end">): Interval {
+  return interval(isFullRefresh(view.source) ? fullRefreshStart : run.start, run.end);
+}
+
+/** Where the offline rows of a run lie. */
+export function partitionOf(view: View, run: Omit<RunRef, "runId">): PartitionRef {
+  const { fingerprint, generation } = run;
+  return { view: view.name, fingerprint, interval: intervalOfRun(view, run), generation };
+}
+
+/** What `planRun` settles for all activities of a run; a file of the partition. */
+export interface RunFacts {
+  /** Whose they are: a ledger that was lost gives a generation out again. */
+  readonly runId: string;
+  readonly files: readonly SourceFile[];
+  readonly startedAtMs: number;
+  readonly due: "rows" | "aggregates";
+  /** What the run rests on of the views that come first, by view: see `createReadiness`. */
+  readonly upstream: Readonly<Record<string, string>>;
+}
+
+/** What a committed partition was made of; the last file that is written into it. */
+export interface RunManifest extends RunRef {
+  readonly rows: number;
+  readonly known_at: string;
+  readonly snapshot: string | null;
+  /** The rows of each are parts of this folder, under its place in this list. */
+  readonly files: readonly SourceFile[];
+}
+
+/** What pass 1 found in a slice of the files; a file of the partition. */
+export interface SliceFacts {
+  /** Of each file: the rows of each of its parts; a file without rows has none. */
+  readonly rows: readonly (readonly number[])[];
+  /** Encoded states by aggregate fingerprint. */
+  readonly states: Readonly<Record<string, string>>;
+}
+
+const names = {
+  run: "_run.json",
+  manifest: "_manifest.json",
+  slice: ({ from }: Slice) => `slice-${String(from).padStart(5, "0")}.json`,
+};
+
+/** The facts of a run, kept beside its offline rows so that payloads stay references. */
+export function factsOf(offline: OfflineStore, view: View, run: Omit<RunRef, "runId">) {
+  const partition = partitionOf(view, run);
+  return {
+    writeRun: (facts: RunFacts) => offline.writeJson(partition, names.run, facts),
+    readRun: () => offline.readJson<RunFacts>(partition, names.run),
+    writeSlice: (slice: Slice, facts: SliceFacts) =>
+      offline.writeJson(partition, names.slice(slice), facts),
+    readSlice: (slice: Slice) => offline.readJson<SliceFacts>(partition, names.slice(slice)),
+    writeManifest: (manifest: RunManifest) =>
+      offline.writeJson(partition, names.manifest, manifest),
+    readManifest: () => readManifest(offline, partition),
+  };
+}
+
+/** What a committed partition was made of; undefined where the run did not commit. */
+export function readManifest(
+  offline: Pick<OfflineFolders, "readJson">,
+  partition: PartitionRef,
+): Promise<RunManifest | undefined> {
+  return offline.readJson<RunManifest>(partition, names.manifest);
+}
+
+/**
+ * A fact that an earlier activity of the run has written.
+ *
+ * @throws FENCED where a newer run of the interval has removed it, INTERNAL where it never was
+ */
+export async function required<T>(
+  reading: Promise<T | undefined>,
+  what: string,
+  offline: OfflineStore,
+  view: View,
+  run: RunRef,
+): Promise<T> {
+  const facts = await reading;
+  if (facts !== undefined) return facts;
+  const newest = (await offline.listGenerations(partitionOf(view, run))).at(-1) ?? 0;
+  if (newest > run.generation)
+    throw new OnceflowError(
+      "FENCED",
+      `view "${run.view}": the newer generation ${newest} of the interval has removed what run ${run.runId} had read. Leave the interval to it.`,
+      { view: run.view, newest },
+    );
+  throw new OnceflowError(
+    "INTERNAL",
+    `the ${what} of run ${run.runId} of view "${run.view}" is not in the offline store. Workers must share one offline folder (ONCEFLOW_OFFLINE).`,
+  );
+}

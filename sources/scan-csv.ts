@@ -1,0 +1,288 @@
+/** Reads CSV in chunks of whole records: our own pass finds them, polars decodes the values. */
+import type { promises as fs } from "node:fs";
+import pl from "nodejs-polars";
+import { heightOf, polarsType, toSeries } from "../engine/compile/frame.ts";
+import type { Source } from "../engine/language/definitions.ts";
+import type { Int64 } from "../engine/language/dtypes.ts";
+import { messageOf, type OnceflowError } from "../engine/errors.ts";
+import { parseTimestamp } from "../engine/wire.ts";
+import {
+  type CsvPlace,
+  describePlace,
+  fieldText,
+  isReadable,
+  measureRecords,
+  normaliseName,
+  readRecord,
+} from "./csv.ts";
+import {
+  assertColumns,
+  type Chunk,
+  cut,
+  declared,
+  fault,
+  type Input,
+  nullsOf,
+  openFile,
+  project,
+  unparsable,
+  unreadable,
+} from "./chunk.ts";
+
+/** A chunk grows up to this where a record does not fit in it. */
+const maxRecordBytes = 64 * 1024 * 1024;
+
+/** The declared columns of a CSV file, in chunks of about `chunkBytes`. */
+export async function* readCsv(input: Input, chunkBytes: number): AsyncGenerator<Chunk> {
+  const lists = declared(input.source).filter(([, dtype]) => dtype === "list_float64");
+  if (lists.length > 0)
+    throw fault(
+      "SCHEMA_MISMATCH",
+      input,
+      `is CSV, which cannot hold the list_float64 column "${lists[0]?.[0]}"; use parquet`,
+    );
+  const handle = await openFile(input);
+  try {
+    let text = await fill(input, handle, Buffer.alloc(0), chunkBytes);
+    let header: CsvHeader | undefined;
+    while ((header = readHeader(input, text)) === undefined)
+      text = await fill(input, handle, text.bytes, grown(input, text.bytes, "the header"));
+    text = { ...text, bytes: text.bytes.subarray(header.end) };
+    for (let start: CsvPlace = { row: 0, line: header.lineCount }; ;) {
+      const { bytes, isLast } = text;
+      const records = measureRecords(bytes, 0, header.separator, header.names.length, isLast);
+      const { end, rows, lines, problem } = records;
+      const next = { row: start.row + rows, line: start.line + lines };
+      if (problem !== undefined)
+        throw fault("SOURCE_CORRUPT", input, `${describePlace(next)} ${problem}`);
+      // A file with a header alone still gives one frame, so that its schema is known.
+      if (rows > 0 || (isLast && next.row === 0))
+        yield parseCsv(input, header, bytes.subarray(0, end), start, rows);
+      if (isLast) return;
+      const left = bytes.subarray(end);
+      const capacity = rows > 0 ? chunkBytes : grown(input, left, describePlace(next));
+      text = await fill(input, handle, left, capacity);
+      start = next;
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Bytes of a file, in turn; a record at their end may not be whole unless they are the last. */
+interface CsvText {
+  readonly bytes: Buffer;
+  readonly isLast: boolean;
+}
+
+/** Reads on behind the bytes that are left until there are `capacity`, or the file ends. */
+async function fill(
+  input: Input,
+  handle: fs.FileHandle,
+  left: Buffer,
+  capacity: number,
+): Promise<CsvText> {
+  const bytes = Buffer.allocUnsafe(Math.max(capacity, left.length + 1));
+  let length = left.copy(bytes);
+  while (length < bytes.length) {
+    const { bytesRead } = await handle
+      .read(bytes, length, bytes.length - length, null)
+      .catch((cause: unknown) => {
+        throw unreadable(input, cause);
+      });
+    if (bytesRead === 0) return { bytes: bytes.subarray(0, length), isLast: true };
+    length += bytesRead;
+  }
+  return { bytes, isLast: false };
+}
+
+/** The capacity that a record needs that does not end within the bytes. */
+function grown(input: Input, bytes: Buffer, what: string): number {
+  if (bytes.length < maxRecordBytes) return 2 * bytes.length;
+  const problem = `${what} does not end within ${maxRecordBytes} bytes; is a quote left open?`;
+  throw fault("SOURCE_CORRUPT", input, problem);
+}
+
+interface CsvHeader {
+  readonly separator: number;
+  /** Of all columns of the file, in its order, normalised. */
+  readonly names: readonly string[];
+  /** Offset of the first data row. */
+  readonly end: number;
+  readonly lineCount: number;
+  /** What polars is to read each column as, in the file's order. */
+  readonly schema: Record<string, pl.DataType>;
+}
+
+const byteOrderMark = Buffer.from("\ufeff");
+
+/** The checked header, or undefined where it does not end within the bytes. */
+function readHeader(input: Input, { bytes, isLast }: CsvText): CsvHeader | undefined {
+  const separator = input.source.csv.separator.charCodeAt(0);
+  const hasMark = bytes.subarray(0, 3).equals(byteOrderMark);
+  const record = readRecord(bytes, hasMark ? 3 : 0, separator, isLast, true);
+  if (record === undefined) return undefined;
+  if (record.problem !== undefined)
+    throw fault("SOURCE_CORRUPT", input, `the header ${record.problem}`);
+  const cells: string[] = [];
+  for (let i = 0; i < record.bounds.length; i += 2) {
+    const text = fieldText(bytes, record.bounds[i] ?? 0, record.bounds[i + 1] ?? 0);
+    if (text === undefined) throw fault("SOURCE_CORRUPT", input, "is no UTF-8 text");
+    cells.push(text);
+  }
+  const names = cells.map(normaliseName);
+  assertColumns(input, names, separatorHint(input.source, cells));
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined)
+    throw fault("SCHEMA_MISMATCH", input, `has two columns "${twice}"`, { column: twice });
+  const { end, lineCount } = record;
+  return { separator, names, end, lineCount, schema: schemaOf(input.source, names) };
+}
+
+/**
+ * polars takes a schema by position, and an object would move a name such as "1" to its front; the
+ * declared names are safe, and others are replaced. Times are read as text.
+ */
+function schemaOf(source: Source, names: readonly string[]): Record<string, pl.DataType> {
+  const dtypes = new Map(declared(source));
+  return Object.fromEntries(
+    names.map((name, i) => {
+      const dtype = dtypes.get(name);
+      return dtype === undefined
+        ? [`undeclared:${i}`, pl.Utf8]
+        : [name, polarsType(dtype === "timestamp" ? "string" : dtype)];
+    }),
+  );
+}
+
+/** Where the header holds all declared columns with another separator: that one. */
+function separatorHint(source: Source, header: readonly string[]): string | undefined {
+  const line = header.join(source.csv.separator);
+  const other = [",", ";", "\t", "|"].find((separator) => {
+    const names = new Set(line.split(separator).map(normaliseName));
+    return declared(source).every(([name]) => names.has(name));
+  });
+  if (other === undefined) return undefined;
+  return `The columns match with another separator: set csv: { separator: ${JSON.stringify(other)} } in the source.`;
+}
+
+/** Decodes whole records that `measureRecords` accepted. */
+function parseCsv(
+  input: Input,
+  header: CsvHeader,
+  bytes: Buffer,
+  start: CsvPlace,
+  rows: number,
+): Chunk {
+  const place = (row: number) => describePlace(locateRow(header, bytes, start, row));
+  const columns = declared(input.source);
+  if (rows === 0) {
+    const frame = () => pl.DataFrame(columns.map(([name, dtype]) => toSeries(name, dtype, [])));
+    const times = columns.filter(([, dtype]) => dtype === "timestamp");
+    return {
+      frame,
+      nulls: {},
+      times: new Map(times.map(([name]) => [name, new BigInt64Array(0)])),
+      firstRow: start.row,
+      place,
+    };
+  }
+  let raw: pl.DataFrame;
+  try {
+    // polars drops a mark at the head of what it reads, and here it would be part of a value.
+    const hasMark = bytes.subarray(0, 3).equals(byteOrderMark);
+    raw = pl.readCSV(hasMark ? Buffer.concat([byteOrderMark, bytes]) : bytes, {
+      schema: header.schema,
+      columns: columns.map(([name]) => name),
+      hasHeader: false,
+      sep: input.source.csv.separator,
+      ignoreErrors: false,
+      truncateRaggedLines: false,
+      inferSchemaLength: 0,
+    });
+  } catch (cause) {
+    const problem = `cannot be decoded between ${describePlace(start)} and row ${start.row + rows}: ${cut(messageOf(cause), 200)}`;
+    throw (
+      findUnreadable(input, header, bytes, start) ??
+      fault("SOURCE_CORRUPT", input, problem, {}, cause)
+    );
+  }
+  if (heightOf(raw) !== rows) {
+    const problem = `holds ${rows} rows from ${describePlace(start)} on, and polars reads ${heightOf(raw)}`;
+    throw fault("SOURCE_CORRUPT", input, problem);
+  }
+  const text = project(raw, input.source);
+  const nulls = nullsOf(text);
+  const values = new Map<string, readonly (Int64 | null)[]>();
+  const times = new Map<string, BigInt64Array>();
+  for (const [name, dtype] of columns) {
+    if (dtype !== "timestamp") continue;
+    const read = readTimes(input, name, text, place);
+    values.set(name, read);
+    times.set(
+      name,
+      BigInt64Array.from(read, (us) => BigInt(us ?? 0)),
+    );
+    // An empty cell in quotes is text to polars.
+    nulls[name] = read.filter((us) => us === null).length;
+  }
+  const frame = () => {
+    for (const [index, [name]] of columns.entries()) {
+      const read = values.get(name);
+      if (read !== undefined) text.replaceAtIdx(index, toSeries(name, "timestamp", read));
+    }
+    return text;
+  };
+  return { frame, nulls, times, firstRow: start.row, place };
+}
+
+/** The times of a text column. */
+function readTimes(
+  input: Input,
+  name: string,
+  frame: pl.DataFrame,
+  place: (row: number) => string,
+): (Int64 | null)[] {
+  const texts = frame.getColumn(name).toArray() as (string | null)[];
+  return texts.map((text, row) => {
+    if (text === null || text === "") return null;
+    const us = readTime(text);
+    if (us === undefined) throw unparsable(input, place(row), name, "timestamp", text);
+    return us;
+  });
+}
+
+function readTime(text: string): Int64 | undefined {
+  return isReadable("timestamp", text) ? parseTimestamp(text) : undefined;
+}
+
+/** The place of a row of a chunk: its line is further on than its number where cells span lines. */
+function locateRow(header: CsvHeader, bytes: Buffer, start: CsvPlace, row: number): CsvPlace {
+  const head = measureRecords(bytes, 0, header.separator, header.names.length, true, row);
+  return { row: start.row + row, line: start.line + head.lines };
+}
+
+/** The error for the first cell that is no value of its column's dtype, if there is one. */
+function findUnreadable(
+  input: Input,
+  { separator, names }: CsvHeader,
+  bytes: Buffer,
+  start: CsvPlace,
+): OnceflowError | undefined {
+  let { row, line } = start;
+  for (let at = 0; at < bytes.length; row++) {
+    const record = readRecord(bytes, at, separator, true, true);
+    if (record === undefined) return undefined;
+    for (const [name, dtype] of declared(input.source)) {
+      const index = names.indexOf(name);
+      const [from = 0, to = 0] = record.bounds.slice(2 * index, 2 * index + 2);
+      const text = fieldText(bytes, from, to);
+      if (text?.trim() === "" || (text !== undefined && isReadable(dtype, text))) continue;
+      const shown = text ?? `${bytes.subarray(from, to).toString("latin1")} (no UTF-8)`;
+      return unparsable(input, describePlace({ row, line }), name, dtype, shown);
+    }
+    at = record.end;
+    line += record.lineCount;
+  }
+  return undefined;
+}

@@ -1,0 +1,181 @@
+/** What the offline store has of a view and Redis lacks, and the commands that fill it again. */
+import { readManifest } from "../filling/run-facts.ts";
+import type { View } from "../engine/catalogue.ts";
+import { isFullRefresh } from "../engine/language/definitions.ts";
+import { errorCodeOf, messageOf } from "../engine/errors.ts";
+import {
+  contains,
+  endsOf,
+  type Interval,
+  joinIntervals,
+  overlaps,
+  parseInterval,
+} from "../engine/calendar/interval.ts";
+import { invocation } from "../engine/invocation.ts";
+import { intervalsBetween, newestInterval } from "../engine/calendar/slots.ts";
+import type { Ledger, LedgerEntry } from "../store/ledger.ts";
+import { type OfflineFolders, openOfflineFolders } from "../store/offline/offline-folders.ts";
+import { chainOf, fillLines, type Finding, type Judgement } from "./findings.ts";
+import { backfillLine, showSpan, showTime } from "./views.ts";
+import { countOf } from "../engine/words.ts";
+
+/** What Redis lacks of what was committed. */
+export interface Lacking {
+  /** Oldest first; of a full refresh at most the newest. */
+  readonly intervals: readonly Interval[];
+  /** Why it cannot be told, in words; null where it can. */
+  readonly unknown: string | null;
+}
+
+type Coverage = LedgerEntry["coverage"];
+
+/**
+ * Compares what Redis has committed of a view with what the offline store has, which outlives it.
+ * Cost: O(intervals) to list folders, and a manifest for each interval that Redis lacks.
+ *
+ * @param offlineDir - root of the offline store, which may not be there
+ * @throws STORE_UNAVAILABLE; an offline store that cannot be read is `unknown`
+ */
+export async function compareWithOffline(
+  view: View,
+  coverage: Coverage,
+  ledger: Pick<Ledger, "readCoverage">,
+  offlineDir: string,
+): Promise<Lacking> {
+  const offline = openOfflineFolders({ root: offlineDir });
+  try {
+    if (!(await offline.hasViews()))
+      return {
+        intervals: [],
+        unknown: `the offline store ${offline.root} has no views or is not there. Where workers have materialized, run this where ONCEFLOW_OFFLINE names the folder that they write to`,
+      };
+    const written = await writtenBeside(offline, view, coverage);
+    if (written.length === 0) return { intervals: [], unknown: null };
+    // A run may have committed one meanwhile.
+    const now = await ledger.readCoverage(view.name, view.fingerprint);
+    return { intervals: fillable(view, written, now), unknown: null };
+  } catch (error) {
+    if (errorCodeOf(error) !== "OFFLINE_UNAVAILABLE") throw error;
+    return { intervals: [], unknown: messageOf(error).replace(/\.$/, "") };
+  }
+}
+
+/**
+ * Says what Redis lacks. One that was emptied looks like one that was never filled, or like one
+ * whose view was reset; one that was restored from an older copy, like one that is half filled.
+ *
+ * @param isEmpty - whether Redis has nothing of the view
+ */
+export function judgeLacking(
+  view: View,
+  { intervals, unknown }: Lacking,
+  isEmpty: boolean,
+  offlineDir: string,
+  nowMs: number,
+): Judgement {
+  if (unknown !== null) {
+    if (!isEmpty)
+      return {
+        problems: [],
+        notes: [`whether Redis lacks what was committed cannot be told: ${unknown}`],
+      };
+    const told = `Redis has nothing of these definitions, and whether it ever had cannot be told: ${unknown}`;
+    return { problems: [firstFill(view, told, nowMs)], notes: [] };
+  }
+  if (intervals.length > 0) return { problems: [refill(view, intervals, isEmpty)], notes: [] };
+  if (!isEmpty) return { problems: [], notes: [] };
+  const told = `nothing was materialized under these definitions: neither Redis nor the offline store in ${offlineDir} has an interval of them`;
+  return { problems: [firstFill(view, told, nowMs)], notes: [] };
+}
+
+/** Intervals whose rows the offline store has whole, and whose time is not committed in Redis. */
+async function writtenBeside(
+  offline: OfflineFolders,
+  view: View,
+  coverage: Coverage,
+): Promise<Interval[]> {
+  const ref = { view: view.name, fingerprint: view.fingerprint };
+  const isLacking = lackingIn(view, coverage, contains);
+  const found: Interval[] = [];
+  for (const interval of (await offline.listIntervals(ref)).reverse()) {
+    if (!isLacking(interval) || !(await isCommitted(offline, { ...ref, interval }))) continue;
+    found.push(interval);
+    // Each of a full refresh replaces the ones before.
+    if (isFullRefresh(view.source)) break;
+  }
+  return found.reverse();
+}
+
+/** A folder without a manifest is of a run that did not commit. */
+async function isCommitted(
+  offline: OfflineFolders,
+  ref: Parameters<OfflineFolders["listGenerations"]>[0],
+): Promise<boolean> {
+  for (const generation of await offline.listGenerations(ref))
+    if ((await readManifest(offline, { ...ref, generation })) !== undefined) return true;
+  return false;
+}
+
+/**
+ * The intervals that fill what was written: as they were, or as the schedule cuts that time now.
+ * What overlaps with something committed is left out: after a `reset` it may have been cut anew.
+ */
+function fillable(view: View, written: readonly Interval[], coverage: Coverage): Interval[] {
+  const { schedule } = view;
+  const cut =
+    schedule === undefined || isFullRefresh(view.source)
+      ? written
+      : joinIntervals(written).flatMap(({ startMs, endMs }) =>
+          intervalsBetween(schedule, startMs, endMs),
+        );
+  return cut.filter(lackingIn(view, coverage, overlaps));
+}
+
+/** Tells what is newer than all that is committed of a full refresh, or does not meet any of it. */
+function lackingIn(
+  view: View,
+  coverage: Coverage,
+  meets: (committed: Interval, one: Interval) => boolean,
+): (interval: Interval) => boolean {
+  const committed = joinIntervals([...coverage.keys()].map(parseInterval));
+  if (!isFullRefresh(view.source))
+    return (interval) => !committed.some((each) => meets(each, interval));
+  const newestMs = committed.reduce((newest, { endMs }) => Math.max(newest, endMs), 0);
+  return ({ endMs }) => endMs > newestMs;
+}
+
+function firstFill(view: View, told: string, nowMs: number): Finding {
+  const { name, schedule, source } = view;
+  if (isFullRefresh(source)) return { problem: told, fix: `${invocation} materialize ${name}` };
+  if (schedule === undefined)
+    return {
+      problem: `${told}. Materialize the intervals that its source has`,
+      fix: `${invocation} materialize --help`,
+    };
+  const newest = newestInterval(schedule, nowMs);
+  return newest === null
+    ? { problem: `${told}. No interval of its schedule is complete yet`, fix: null }
+    : {
+        problem: `${told}. Where its source begins later than its schedule, give a later --from`,
+        fix: backfillLine(name, endsOf({ startMs: schedule.startMs, endMs: newest.endMs })),
+      };
+}
+
+function refill(view: View, intervals: readonly Interval[], isEmpty: boolean): Finding {
+  const { name } = view;
+  const [first, last] = [intervals[0], intervals.at(-1)];
+  const { start, end } = endsOf({ startMs: first?.startMs ?? 0, endMs: last?.endMs ?? 0 });
+  const isWhole = isFullRefresh(view.source);
+  const what = isWhole
+    ? `the view as of ${showTime(end)}`
+    : `${countOf(intervals.length, "interval")} in ${showSpan({ start, end })}`;
+  const { fix, rest } = isWhole
+    ? { fix: `${invocation} materialize ${name}`, rest: "" }
+    : chainOf(name, fillLines(view, intervals));
+  const words = isEmpty
+    ? `Redis has nothing of what was materialized under these definitions: the offline store has ${what}. Either Redis was emptied, or the view was reset or swept`
+    : isWhole
+      ? `Redis has an older state of the view than the offline store, which has ${what}. Either Redis was restored from an older copy, or the view was reset`
+      : `Redis lacks what the offline store has: ${what}. Either Redis lost it, or the view was reset, and not all was filled again`;
+  return { problem: `${words}${rest}`, fix };
+}

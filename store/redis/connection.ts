@@ -1,0 +1,199 @@
+/**
+ * The one way to Redis: connections by role, pipelines that fail as a whole, scripts, errors.
+ *
+ * Values travel as bulk strings and arrive as buffers; integer replies are small counts only.
+ */
+import { OnceflowError } from "../../engine/errors.ts";
+import type { ClusterConnection } from "./cluster.ts";
+import { connectCluster } from "./cluster.ts";
+import type { NodeOptions } from "./node.ts";
+import { execAll, openNode } from "./node.ts";
+import { connectSentinel } from "./sentinel.ts";
+import { parseRedisUrl } from "./url.ts";
+
+/**
+ * What a connection is for.
+ *
+ * `serving` answers requests: short deadlines, and no queue while it is disconnected. `writing`
+ * moves data: long deadlines, and commands wait for a reconnect that is under way.
+ */
+export type RedisRole = "serving" | "writing";
+
+/** A key or an argument; a number travels as its decimal text. */
+export type RedisArgument = string | Buffer | number;
+/** A command or a script by its name, and what it takes. */
+export type RedisCommand = readonly [name: string, ...args: RedisArgument[]];
+/** What a command answers: a bulk or status string as bytes, a count, nothing, or a list of these. */
+export type RedisReply = Buffer | number | null | readonly RedisReply[];
+
+/** How long a connection waits for Redis, in milliseconds. */
+export interface RedisDeadlines {
+  /** From sending a command to its reply. */
+  readonly commandTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  /** Without a byte for this long while replies are due, the connection is given up. */
+  readonly socketTimeoutMs: number;
+}
+
+const longestSkewMs = 30_000;
+
+const deadlines: Readonly<Record<RedisRole, RedisDeadlines>> = {
+  serving: { commandTimeoutMs: 500, connectTimeoutMs: 1_000, socketTimeoutMs: 1_000 },
+  writing: { commandTimeoutMs: 15_000, connectTimeoutMs: 5_000, socketTimeoutMs: 20_000 },
+};
+
+/** A Redis that holds keys: the one, the one that Sentinels name, or each master of a Cluster. */
+export interface RedisMaster {
+  readonly address: string;
+  /** Sends one command, which may name no key. */
+  readonly send: (command: RedisCommand) => Promise<RedisReply>;
+}
+
+/** A connection to one Redis, to a Cluster, or to a master by Sentinels; it reconnects by itself. */
+export interface RedisConnection {
+  /** `host:port`, of a Cluster several with a comma between, for messages. */
+  readonly address: string;
+  /**
+   * Resolves once Redis answers.
+   *
+   * @throws STORE_UNAVAILABLE within the connect deadline, CONFIG_INVALID for wrong credentials
+   */
+  readonly ready: () => Promise<void>;
+  /** Sends one command with a key, or a script by its name: [name, keys…, arguments…]. */
+  readonly send: (command: RedisCommand) => Promise<RedisReply>;
+  /**
+   * Sends commands in one round trip, of a Cluster one per node at the same time; where any fails,
+   * the whole rejects, though others may have been carried out. A script whose count of keys varies
+   * takes that count first. The keys of one command have one hash tag. While slots of a Cluster
+   * move, commands of different keys may be carried out in another order.
+   *
+   * @throws STORE_FULL, STORE_UNAVAILABLE, CONFIG_INVALID
+   */
+  readonly pipeline: (commands: readonly RedisCommand[]) => Promise<RedisReply[]>;
+  /**
+   * The Redis itself, or every master of the Cluster that holds slots now, by address: for commands
+   * that name no key. Of a Cluster it asks anew. Cost: one round trip there.
+   */
+  readonly masters: () => Promise<readonly RedisMaster[]>;
+  /** Calls `listener` each time a connection has come back after a loss, or a master has joined. */
+  readonly onReconnect: (listener: () => void) => void;
+  /**
+   * Refuses a Redis that may evict keys.
+   *
+   * @throws STORE_EVICTS
+   */
+  readonly assertNoEviction: () => Promise<void>;
+  /**
+   * Refuses to work with a clock that is not that of Redis, give or take 30 seconds.
+   *
+   * @throws CLOCK_SKEW
+   */
+  readonly assertClock: () => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+/**
+ * Connects to the Redis of a `redis://` or `rediss://` URL, to the Cluster of a `redis+cluster://`
+ * or `rediss+cluster://` one, or to the master that the Sentinels of a `redis+sentinel://` or
+ * `rediss+sentinel://` one name; returns at once, see `ready`.
+ *
+ * @throws CONFIG_INVALID where the URL cannot be read
+ */
+export function connectRedis(
+  url: string,
+  role: RedisRole,
+  overrides: Partial<RedisDeadlines> = {},
+): RedisConnection {
+  const options = { role, limits: { ...deadlines[role], ...overrides } };
+  const connection = connectTarget(url, options);
+  const { pipeline, masters } = connection;
+  return {
+    ...connection,
+    async send(command) {
+      const [reply] = await pipeline([command]);
+      return reply ?? null;
+    },
+    async assertNoEviction() {
+      await Promise.all((await masters()).map(assertKeepsKeys));
+    },
+    async assertClock() {
+      await Promise.all((await masters()).map(assertSameClock));
+    },
+  };
+}
+
+function connectTarget(url: string, options: NodeOptions): ClusterConnection {
+  const target = parseRedisUrl(url);
+  switch (target.kind) {
+    case "one":
+      return connectOne(target.url, target.address, options);
+    case "cluster":
+      return connectCluster(target, options);
+    case "sentinel":
+      return connectSentinel(target, options);
+  }
+}
+
+/** One Redis, which must be no node of a Cluster. */
+function connectOne(url: string, address: string, options: NodeOptions): ClusterConnection {
+  const listeners: (() => void)[] = [];
+  const node = openNode(url, address, {
+    ...options,
+    onReady(again) {
+      if (again) for (const listener of listeners) listener();
+    },
+  });
+  return {
+    address,
+    async ready() {
+      await node.ready();
+      const [info] = await node.exec([["info", "cluster"]]);
+      if (/^cluster_enabled:1/m.test(String(info)))
+        throw node.explain(new Error("it is in cluster mode"), ["connect"]);
+    },
+    pipeline: (commands) => execAll(node, commands),
+    masters: () => Promise.resolve([node]),
+    onReconnect: (listener) => void listeners.push(listener),
+    close: node.close,
+  };
+}
+
+async function assertKeepsKeys({ address, send }: RedisMaster): Promise<void> {
+  const policy = await readEvictionPolicy(send);
+  if (policy !== "noeviction")
+    throw new OnceflowError(
+      "STORE_EVICTS",
+      `Redis at ${address} has maxmemory-policy ${policy}, so it may drop rows in silence. ` +
+        "Set it to noeviction: CONFIG SET maxmemory-policy noeviction.",
+      { address, policy },
+    );
+}
+
+async function assertSameClock({ address, send }: RedisMaster): Promise<void> {
+  const [seconds] = (await send(["time"])) as RedisReply[];
+  const skewMs = Date.now() - Number(textOf(seconds)) * 1000;
+  if (Math.abs(skewMs) > longestSkewMs)
+    throw new OnceflowError(
+      "CLOCK_SKEW",
+      `the clock of this machine is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? "ahead of" : "behind"} that of Redis at ${address}. Set the clocks of both by NTP.`,
+      { address, skew_ms: skewMs },
+    );
+}
+
+/** The text of a reply that is a bulk string. */
+export function textOf(reply: RedisReply | undefined): string | null {
+  return Buffer.isBuffer(reply) ? reply.toString("utf8") : null;
+}
+
+async function readEvictionPolicy(send: RedisMaster["send"]): Promise<string> {
+  try {
+    const reply = await send(["config", "GET", "maxmemory-policy"]);
+    const policy = Array.isArray(reply) ? textOf((reply as RedisReply[])[1]) : null;
+    if (policy !== null) return policy;
+  } catch (error) {
+    // CONFIG may be denied or renamed, as on managed services; INFO tells as well.
+    if (!(error instanceof OnceflowError) || error.code !== "CONFIG_INVALID") throw error;
+  }
+  const info = textOf(await send(["info", "memory"])) ?? "";
+  return /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? "unknown";
+}

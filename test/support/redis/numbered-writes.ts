@@ -1,0 +1,105 @@
+/** Writes, commits and reads that follow from a number alone, to be done to several stores. */
+import assert from "node:assert/strict";
+import { formatInterval, interval } from "../../../engine/calendar/interval.ts";
+import { columnsOfRows } from "../../../store/rows/column-data.ts";
+import { encodeEntityKey } from "../../../store/rows/entity-key.ts";
+import { createLedger } from "../../../store/ledger.ts";
+import type { Namespace } from "../../../store/namespace.ts";
+import { createOnlineStore } from "../../../store/online-store.ts";
+import type { RedisConnection } from "../../../store/redis/connection.ts";
+import { createRowCodec } from "../../../store/rows/codec.ts";
+import { readDecoded } from "./read-rows.ts";
+
+/** A view that the writes are of. */
+export const stored = {
+  view: "users",
+  fingerprint: "ab12",
+  columns: [
+    { name: "text", dtype: "string" },
+    { name: "n", dtype: "int64" },
+  ],
+} as const;
+const codec = createRowCodec(stored.columns);
+const decode = codec.decoder(["text", "n"]);
+/** How many entities there are, named `user-0` and so on. */
+export const entities = 4_000;
+/** Rows of a batch that is whole. */
+export const rowsPerBatch = 300;
+/** Names the set of aggregates. */
+export const set = "5e";
+
+/** Rows of a batch: entities, versions and values that follow from its number alone. */
+export function rowsOf(batch: number, count = rowsPerBatch) {
+  return Array.from({ length: count }, (_, i) => {
+    const mixed = Math.imul(batch * rowsPerBatch + i + 1, 2_654_435_761) >>> 0;
+    return {
+      entity: `user-${mixed % entities}`,
+      // Few times, so that generations, ordinals and the bytes themselves often decide.
+      eventTimeUs: (mixed >>> 8) % 20,
+      ordinal: (mixed >>> 16) % 3,
+      text: `${batch}.${i}`,
+    };
+  });
+}
+
+/** Writes a batch; several may have rows of the same entity and version. */
+export function writeBatch(
+  redis: RedisConnection,
+  prefix: string,
+  namespace: Namespace,
+  batch: number,
+  count?: number,
+) {
+  const rows = rowsOf(batch, count);
+  return createOnlineStore(redis, { prefix }).writeRows(namespace, {
+    codec,
+    count: rows.length,
+    keys: [rows.map(({ entity }) => entity)],
+    columns: columnsOfRows(
+      stored.columns,
+      rows.map(({ text }, i) => [text, i]),
+    ),
+    eventTimesUs: (row) => rows[row]?.eventTimeUs ?? 0,
+    generation: 1 + (batch % 3),
+    ordinals: (row) => rows[row]?.ordinal ?? 0,
+  });
+}
+
+/** A run over the n-th day that commits coverage, a state and a snapshot. */
+export async function commitDay(redis: RedisConnection, prefix: string, n: number): Promise<void> {
+  const ledger = createLedger(redis, { prefix });
+  const startMs = Date.UTC(2026, 0, 1 + n);
+  const day = interval(
+    new Date(startMs).toISOString(),
+    new Date(startMs + 86_400_000).toISOString(),
+  );
+  const run = { ...stored, interval: day, runId: `run ${n}` };
+  const generation = await ledger.beginRun(run);
+  const { revision } = await ledger.readLedger(stored.view, stored.fingerprint);
+  await ledger.commitRun({
+    ...run,
+    generation,
+    expectedRevision: revision,
+    coverage: { rows: n },
+    states: { aa: `state of ${n}` },
+    snapshot: { id: `${n}`, setFingerprint: set, asOfMs: day.endMs, body: `{"n":${n}}` },
+  });
+  const { coverage } = await ledger.readLedger(stored.view, stored.fingerprint);
+  assert.equal(coverage.get(formatInterval(day))?.rows, n);
+}
+
+/** Reads 50 entities from one on. */
+export async function readEntities(
+  redis: RedisConnection,
+  prefix: string,
+  namespace: Namespace,
+  from = 0,
+) {
+  const keys = Array.from({ length: 50 }, (_, i) =>
+    encodeEntityKey([`user-${(from + i) % entities}`]),
+  );
+  const { rows } = await readDecoded(createOnlineStore(redis, { prefix }), [
+    { namespace, keys, decode },
+  ]);
+  return rows[0] ?? [];
+}

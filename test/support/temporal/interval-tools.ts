@@ -1,0 +1,86 @@
+/** Runs of single intervals, with definitions of the test's own. */
+import { join } from "node:path";
+import type { Task } from "../../../activities/tasks/task.ts";
+import { termsOf } from "../../../filling/terms.ts";
+import { withRedis } from "../../../cli/context.ts";
+import { type Catalogue, viewNamed } from "../../../engine/catalogue.ts";
+import type { CellState } from "../../../engine/calendar/grid.ts";
+import { interval } from "../../../engine/calendar/interval.ts";
+import type { Settings } from "../../../settings.ts";
+import { readGrid } from "../../../status/grid.ts";
+import { createLedger } from "../../../store/ledger.ts";
+import {
+  idsOf,
+  type MaterializeInput,
+  type MaterializeResult,
+} from "../../../workflows/contract.ts";
+import type { Deployment } from "./deployment.ts";
+import { day, iso, writeOrder, writeTotals } from "./dependent-views.ts";
+import { startOwnWorker } from "./own-worker.ts";
+
+/** Runs work beside workers of its own, which end with it. */
+export type WithWorker = ReturnType<typeof workersOf>;
+
+/** Works in a deployment of one test, with a worker of the catalogue. */
+export function workersOf(deployment: Deployment) {
+  return async (
+    catalogue: Catalogue,
+    work: (at: ReturnType<typeof toolsOf>) => Promise<void>,
+    tasks: Readonly<Record<string, Task>> = {},
+    webhooks: Settings["webhooks"] = {},
+  ): Promise<void> => {
+    const settings = deployment.withPrefix();
+    const own = { ...settings, webhooks, dataDir: join(settings.offlineDir, "data") };
+    writeTotals(own.dataDir);
+    const stop = await startOwnWorker(own, catalogue, tasks);
+    try {
+      await work(toolsOf(deployment, own, catalogue));
+    } finally {
+      await stop();
+    }
+  };
+}
+
+function toolsOf({ runs: { client } }: Deployment, settings: Settings, catalogue: Catalogue) {
+  const inputOf = (view: string, date: number): MaterializeInput => {
+    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, view);
+    return { view, start: iso(date), end: iso(date + 1), fingerprint, definition };
+  };
+  const handleOf = (view: string, date: number) =>
+    client.workflow.getHandle(idsOf(settings.queue).interval(inputOf(view, date)));
+  return {
+    settings,
+    handleOf,
+    /** Starts the run of a day of January 2026, on the terms of its schedule. */
+    start(view: string, date: number, more: Partial<MaterializeInput> = {}) {
+      const { workflow, ...how } = termsOf(viewNamed(catalogue, view).schedule);
+      const input = { ...inputOf(view, date), ...how, ...more };
+      return client.workflow.start<(input: MaterializeInput) => Promise<MaterializeResult>>(
+        workflow,
+        {
+          args: [input],
+          taskQueue: settings.queue,
+          workflowId: idsOf(settings.queue).interval(input),
+        },
+      );
+    },
+    deliver: (date: number, x = 1) => writeOrder(settings.dataDir, date, x),
+    /** The words of the run's page. */
+    async details(view: string, date: number): Promise<string> {
+      const metadata = await handleOf(view, date)
+        .query<{ currentDetails?: string }>("__temporal_workflow_metadata")
+        .catch(() => undefined);
+      return metadata?.currentDetails ?? "";
+    },
+    states: (view: string, dates: readonly number[]): Promise<CellState[]> =>
+      withRedis(settings, "writing", async (redis) => {
+        const cells = await readGrid(
+          createLedger(redis, settings),
+          catalogue,
+          viewNamed(catalogue, view),
+          dates.map((date) => interval(day(date), day(date + 1))),
+        );
+        return cells.map(({ state }) => state);
+      }),
+  };
+}
