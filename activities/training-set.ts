@@ -2,7 +2,6 @@
 import pl from "nodejs-polars";
 import { type Service, serviceNamed, type View } from "../engine/catalogue.ts";
 import { type BatchProgram, compileBatch, type Frame } from "../engine/compile/batch.ts";
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import { heightOf } from "../engine/compile/frame.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { hash } from "../engine/fingerprint.ts";
@@ -45,8 +44,8 @@ export function createTrainingSets(dependencies: OfflineDependencies) {
 
       const files = await listSourceFiles(view.source, range, sources);
       const frames: Frame[] = [];
-      const { eventTime } = view.source;
-      const carried = [...view.entity.keys, ...(eventTime === undefined ? [] : [eventTime])];
+      const { eventTime } = view.rows;
+      const carried = [...view.rows.key, ...(eventTime === undefined ? [] : [eventTime])];
       const names = service.outputs.map((output) => output.name);
       const keep = carried.filter((name) => !names.includes(name));
       const columns = [...new Set([...carried, ...program.columns])];
@@ -111,7 +110,7 @@ function onlyView(service: Service): View {
 
 /** The rows to take: of an interval, or all of a full refresh. */
 function rangeOf(input: TrainingSetInput, view: View, service: Service) {
-  const { eventTime } = view.source;
+  const { eventTime } = view.rows;
   if (eventTime !== undefined && service.outputs.some(({ node }) => restsOnAggregate(node)))
     throw new OnceflowError(
       "REQUEST_INVALID",
@@ -119,7 +118,7 @@ function rangeOf(input: TrainingSetInput, view: View, service: Service) {
     );
   const { start, end } = input;
   if (start !== undefined && end !== undefined) return interval(start, end);
-  if (isFullRefresh(view.source) && start === undefined && end === undefined)
+  if (view.rows.isFullRefresh && start === undefined && end === undefined)
     return interval("0001-01-01", "9999-12-31");
   throw new OnceflowError(
     "INTERVAL_INVALID",

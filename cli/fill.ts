@@ -2,7 +2,6 @@
 import { backfillIntervals } from "../filling/backfill-range.ts";
 import { termsOf } from "../filling/terms.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import {
   contains,
   endsOf,
@@ -86,7 +85,7 @@ export async function unfilledOf(
     // Without a schedule nothing but the intervals themselves says where they end.
     ranges: view.schedule === undefined ? lacking.map(endsOf) : joinIntervals(lacking).map(endsOf),
     outdated: lacking.filter(({ endMs }) => outdated.has(endMs)).length,
-    unplaced: isFullRefresh(view.source)
+    unplaced: view.rows.isFullRefresh
       ? []
       : joinIntervals(others.map(({ interval }) => interval))
           .filter((each) => ![...grid, ...covered].some((wider) => contains(wider, each)))
@@ -149,7 +148,7 @@ async function committedOf(
 function wantedIntervals(view: View, committed: readonly Interval[]): Interval[] {
   const newest = committed.at(-1);
   if (newest === undefined) return [];
-  if (view.schedule === undefined) return isFullRefresh(view.source) ? [newest] : [...committed];
+  if (view.schedule === undefined) return view.rows.isFullRefresh ? [newest] : [...committed];
   const from = Math.min(...committed.map(({ startMs }) => startMs));
   const range = { from: new Date(from).toISOString(), to: new Date(newest.endMs).toISOString() };
   const grid = backfillIntervals(view, range, Date.now());

@@ -54,15 +54,15 @@ export function declareCatalogue(catalogue: Catalogue): string {
     description: notes.description,
   }));
   const columns = views.flatMap((view) =>
-    Object.entries(view.source.types).map(([name, { dtype }]) => ({
+    Object.entries(view.rows.columns).map(([name, { dtype }]) => ({
       name: `${view.name}.${name}`,
       type: answered(dtype),
     })),
   );
-  const keys = [...new Set(views.flatMap(({ entity }) => entity.keys))];
-  const inputs = views.flatMap(({ source }) =>
-    Object.entries(source.types).map(([column, { dtype, nullable }]) => ({
-      source: source.name,
+  const keys = [...new Set(views.flatMap(({ rows }) => rows.key))];
+  const inputs = views.flatMap(({ rows }) =>
+    Object.entries(rows.columns).map(([column, { dtype, nullable }]) => ({
+      source: rows.name,
       column,
       type: sent(dtype, nullable),
     })),

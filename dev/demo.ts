@@ -232,7 +232,7 @@ async function demo(options: DemoOptions): Promise<void> {
 
   const bound = plan(catalogue, { service: demoServices.online }).bind(
     new Set(),
-    new Set(absences.entity.keys),
+    new Set(absences.rows.key),
   );
   const report: Report = {
     versions: await versionsOf(settings),

@@ -24,7 +24,7 @@ export interface Way {
 /** The rows of a full refresh's source, in order, as requests carry them. */
 export async function readSourceRows(view: View, config: SourceConfig): Promise<JsonRow[]> {
   const always = interval("0001-01-01", "9999-12-31");
-  const types = Object.entries(view.source.types);
+  const types = Object.entries(view.rows.columns);
   const rows: JsonRow[] = [];
   for (const file of await listSourceFiles(view.source, always, config))
     for await (const chunk of readChunks(view.source, file, always))

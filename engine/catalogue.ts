@@ -3,12 +3,13 @@
  * follows (planning, compiling, lineage, serving) reads definitions through it.
  */
 import { checkDefinitions, type Definitions, findCycle } from "./checks.ts";
-import type {
-  Entity,
-  Fallback,
-  FeatureService,
-  FeatureView,
-  Source,
+import {
+  type ColumnTypes,
+  type Entity,
+  type FeatureService,
+  type FeatureView,
+  isDated,
+  type Source,
 } from "./language/definitions.ts";
 import type { Dtype } from "./language/dtypes.ts";
 import { didYouMean, messageOf, OnceflowError } from "./errors.ts";
@@ -40,16 +41,24 @@ export interface ViewAggregate {
   readonly node: AggregateNode;
 }
 
-/** A feature view with all that follows from its definition. */
-export interface View {
+/** The raw rows of a view, settled once: what all but the readers of files need to know of them. */
+export interface Rows {
+  /** What their columns are called by beside those of others, as in `absences.age`. */
   readonly name: string;
-  readonly source: Source;
+  /** Name → column type, in the order of their definition. */
+  readonly columns: ColumnTypes;
+  /** Names of the key columns, in order. */
+  readonly key: readonly string[];
+  /** The timestamp column that an interval filters by. */
+  readonly eventTime: string | undefined;
+  /** Whether every materialization replaces the whole: neither event time nor dated files. */
+  readonly isFullRefresh: boolean;
+}
+
+/** A feature view with all that follows from its definition. */
+export interface View extends Omit<FeatureView, "kind" | "schedule" | "stores"> {
   readonly entity: Entity;
-  readonly description: string | undefined;
-  readonly ttlSeconds: number | undefined;
-  readonly onOutdated: Fallback;
-  readonly onStoreDown: Fallback;
-  readonly expectedEntities: number;
+  readonly rows: Rows;
   /** When it is materialized; undefined means on request only. */
   readonly schedule: Schedule | undefined;
   /** Storage fingerprint: names the namespace of the rows. */
@@ -211,10 +220,11 @@ function sourceIdentity(source: Source): unknown {
 }
 
 function resolveView(definition: FeatureView, all: readonly Feature[]): View {
-  const { name, source, description, expectedEntities } = definition;
+  const { kind: _, ...options } = definition;
+  const { name, source } = options;
   const features = all.filter((feature) => feature.view === name);
   const nameOf = new Map(features.map((feature) => [fingerprintOf(feature.node), feature.name]));
-  const stores = definition.stores
+  const stores = options.stores
     .map(({ node }) => ({
       name: node.kind === "column" ? node.name : (nameOf.get(fingerprintOf(node)) ?? ""),
       dtype: node.dtype,
@@ -239,21 +249,26 @@ function resolveView(definition: FeatureView, all: readonly Feature[]): View {
     ]),
   );
   return Object.freeze({
-    name,
-    source,
+    ...options,
     entity: source.entity,
-    description,
-    ttlSeconds: definition.ttlSeconds,
-    onOutdated: definition.onOutdated,
-    onStoreDown: definition.onStoreDown,
-    expectedEntities,
-    schedule: definition.schedule && resolveSchedule(definition.schedule, definition.name),
+    rows: rowsOf(source),
+    schedule: options.schedule && resolveSchedule(options.schedule, name),
     fingerprint,
     stores,
     features,
     aggregates,
     aggregatesFingerprint,
     runFingerprint: hash(["run", fingerprint, aggregatesFingerprint, expectations]),
+  });
+}
+
+function rowsOf({ name, types, entity, eventTime, files }: Source): Rows {
+  return Object.freeze({
+    name,
+    columns: types,
+    key: entity.keys,
+    eventTime,
+    isFullRefresh: eventTime === undefined && !isDated(files),
   });
 }
 
@@ -281,7 +296,7 @@ function resolveService(definition: FeatureService, catalogue: Catalogue): Servi
     const feature = byFormula.get(fingerprintOf(node));
     if (feature !== undefined) return outputOf(feature, catalogue);
     const column = node as Extract<Node, { kind: "column" }>;
-    const view = [...catalogue.views.values()].find((each) => each.source.name === column.source);
+    const view = [...catalogue.views.values()].find((each) => each.rows.name === column.source);
     if (view === undefined)
       throw new Error(`column ${column.name} passed the checks without a view`);
     return Object.freeze({ name: column.name, node, view, notes: undefined });
@@ -342,7 +357,7 @@ export function outputNamed(catalogue: Catalogue, name: string): Output {
   if (feature !== undefined) return outputOf(feature, catalogue);
   const [viewName = "", column = ""] = name.split(".");
   const view = catalogue.views.get(viewName);
-  if (view !== undefined && Object.hasOwn(view.source.types, column)) {
+  if (view !== undefined && Object.hasOwn(view.rows.columns, column)) {
     const { node } = view.source.columns[column] as Expr;
     return Object.freeze({ name, node, view, notes: undefined });
   }

@@ -158,8 +158,8 @@ function planOutputs(
   { form = "auto" }: PlanOptions,
 ): Plan {
   const required = requiredInputsOf(outputs);
-  const views = [...new Map(outputs.map(({ view }) => [view.source.name, view])).values()];
-  const entityKeys = [...new Set(views.flatMap((view) => view.entity.keys))];
+  const views = [...new Map(outputs.map(({ view }) => [view.rows.name, view])).values()];
+  const entityKeys = [...new Set(views.flatMap((view) => view.rows.key))];
   const bound = createLru<string, BoundPlan>(boundLimit);
   return {
     outputs,
@@ -177,10 +177,10 @@ function planOutputs(
           `input "${name}" is a column of sources "${input?.source}" and "${second.source}"; write "${input?.id}" or "${second.id}".`,
         );
       if (input !== undefined || isColumn(name, views)) return input;
-      const known = views.flatMap((view) => Object.keys(view.source.types));
+      const known = views.flatMap((view) => Object.keys(view.rows.columns));
       throw new OnceflowError(
         "UNKNOWN_INPUT",
-        `input "${name}" is no column of ${views.map((view) => `source "${view.source.name}"`).join(" or ")}.${didYouMean(name, known)}`,
+        `input "${name}" is no column of ${views.map((view) => `source "${view.rows.name}"`).join(" or ")}.${didYouMean(name, known)}`,
         { input: name },
       );
     },
@@ -198,10 +198,10 @@ function planOutputs(
 
 function isColumn(name: string, views: readonly View[]): boolean {
   return views.some(
-    ({ source }) =>
-      Object.hasOwn(source.types, name) ||
-      (name.startsWith(`${source.name}.`) &&
-        Object.hasOwn(source.types, name.slice(source.name.length + 1))),
+    ({ rows }) =>
+      Object.hasOwn(rows.columns, name) ||
+      (name.startsWith(`${rows.name}.`) &&
+        Object.hasOwn(rows.columns, name.slice(rows.name.length + 1))),
   );
 }
 
@@ -362,7 +362,7 @@ function resolveOutputs(
       if (input !== undefined) give(node, (slot) => request.push({ input, slot }));
       return;
     }
-    const hasRow = view.entity.keys.every((key) => keys.has(key));
+    const hasRow = view.rows.key.every((key) => keys.has(key));
     if (hasRow && !fromRequest) {
       const key = fingerprintOf(node);
       const stored = view.stores.find((column) => fingerprintOf(column.node) === key);
@@ -375,7 +375,7 @@ function resolveOutputs(
         });
         return;
       }
-      if (node.kind === "column" && node.name === view.source.eventTime) {
+      if (node.kind === "column" && node.name === view.rows.eventTime) {
         reads.get(output)?.add(view);
         give(node, (slot) => {
           readStore().eventTimeSlot = slot;
@@ -407,7 +407,7 @@ function originsOf(
   const { missing } = resolveOutputs(outputs, required, new Set(), keys);
   return new Map(
     [...required.values()].map((input) => {
-      const of = (output: Output) => output.view.source.name === input.source;
+      const of = (output: Output) => output.view.rows.name === input.source;
       const lacking = [...missing].filter(
         ([output, columns]) => of(output) && columns.includes(input.column),
       );
@@ -415,20 +415,20 @@ function originsOf(
         const isDefaulted = lacking.every(([{ notes }]) => notes?.defaultValue !== undefined);
         return [input, isDefaulted ? "default" : "request"];
       }
-      const isKey = outputs.find(of)?.view.entity.keys.includes(input.column);
+      const isKey = outputs.find(of)?.view.rows.key.includes(input.column);
       return [input, isKey === true ? "entity" : "store"];
     }),
   );
 }
 
 /** Whether a request names some, and not all, of a view's key columns. */
-function isPartial({ entity }: View, keys: ReadonlySet<string>): boolean {
-  return entity.keys.some((key) => keys.has(key)) && !entity.keys.every((key) => keys.has(key));
+function isPartial({ rows }: View, keys: ReadonlySet<string>): boolean {
+  return rows.key.some((key) => keys.has(key)) && !rows.key.every((key) => keys.has(key));
 }
 
 /** Whether a column is part of the entity key and the request names the entity. */
 function isKey(leaf: ColumnNode, view: View, keys: ReadonlySet<string>): boolean {
-  return view.entity.keys.includes(leaf.name) && keys.has(leaf.name);
+  return view.rows.key.includes(leaf.name) && keys.has(leaf.name);
 }
 
 function missingInput(
@@ -439,7 +439,7 @@ function missingInput(
 ): OnceflowError {
   const needed = [...missing].filter(([output]) => !defaulted.has(output));
   const lines = needed.map(([{ name }, columns]) => `${name} needs ${columns.join(", ")}`);
-  const wanted = [...new Set(outputs.flatMap(({ view }) => view.entity.keys))];
+  const wanted = [...new Set(outputs.flatMap(({ view }) => view.rows.key))];
   const hint = wanted.every((key) => keys.has(key))
     ? "These columns are not stored: send them as inputs, or add them to what the view stores."
     : `Send them as inputs, or send the entity (${wanted.join(", ")}) to read its stored row.`;

@@ -1,6 +1,5 @@
 /** The intervals that a backfill may take; for its activity and for the dry run of the CLI. */
 import type { View } from "../engine/catalogue.ts";
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { type Interval, parseInstant } from "../engine/calendar/interval.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
@@ -30,5 +29,5 @@ export function backfillIntervals(
   const newestMs = newestInterval(schedule, nowMs)?.endMs ?? schedule.startMs;
   const endMs = Math.min(parseInstant(to), newestMs);
   const intervals = intervalsBetween(schedule, parseInstant(from), endMs);
-  return isFullRefresh(view.source) ? intervals.slice(-1) : intervals;
+  return view.rows.isFullRefresh ? intervals.slice(-1) : intervals;
 }

@@ -4,7 +4,6 @@
  * backfill does not cost as much as all intervals before it.
  */
 import type { View } from "../engine/catalogue.ts";
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import { formatInterval, type Interval, parseInterval } from "../engine/calendar/interval.ts";
 import {
   createSnapshotMerge,
@@ -81,7 +80,7 @@ function committedView(view: View, read: Revision): CommittedView {
   const coverage = new Map<string, Coverage>();
   const states = new Map<string, IntervalStates>();
   const intervals = new Map<string, Interval>();
-  const merge = createSnapshotMerge(view.aggregates, isFullRefresh(view.source));
+  const merge = createSnapshotMerge(view.aggregates, view.rows.isFullRefresh);
   return {
     get revision() {
       return revision;

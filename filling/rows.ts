@@ -21,7 +21,7 @@ import { rowColumns } from "./view-program.ts";
 
 /** Event time, known-at and ordinal of a run's rows, as expressions over chunks of its source. */
 export function rowColumnsOf(view: View, run: RunRef, startedAtMs: number): PolarsExpr[] {
-  const { eventTime } = view.source;
+  const { eventTime } = view.rows;
   const at =
     eventTime === undefined
       ? typedLiteral("timestamp", microseconds(intervalOfRun(view, run).endMs))
@@ -50,7 +50,7 @@ export async function toRowBatch(frame: Frame, view: View, run: RunRef): Promise
   return {
     codec: createRowCodec(view.stores),
     count: heightOf(frame),
-    keys: view.entity.keys.map((key) => toUtf8(frame, key)),
+    keys: view.rows.key.map((key) => toUtf8(frame, key)),
     columns: view.stores.map(({ name, dtype }) => {
       if (dtype !== "string") return toBatchColumn(toColumns(frame, [name])[0] as FrameColumn);
       const { nulls, ...texts } = toUtf8(frame, name);

@@ -1,6 +1,5 @@
 /** How the activities of one run refer to its view, interval and files. */
 import { type Catalogue, type View } from "../engine/catalogue.ts";
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { interval, type Interval } from "../engine/calendar/interval.ts";
 import type { OfflineFolders, PartitionRef } from "../store/offline/offline-folders.ts";
@@ -46,7 +45,7 @@ const fullRefreshStart = "1970-01-01T00:00:00Z";
 
 /** The interval of a run. @throws INTERVAL_INVALID */
 export function intervalOfRun(view: View, run: Pick<RunRef, "start" | "end">): Interval {
-  return interval(isFullRefresh(view.source) ? fullRefreshStart : run.start, run.end);
+  return interval(view.rows.isFullRefresh ? fullRefreshStart : run.start, run.end);
 }
 
 /** Where the offline rows of a run lie. */

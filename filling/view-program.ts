@@ -65,7 +65,7 @@ interface Check {
 export function compileView(view: View): ViewProgram {
   const features = view.features.map((feature) => feature.node);
   const stored = view.stores.map((column) => column.node);
-  const raw = new Set([...view.entity.keys, ...columnsRead([...stored, ...features])]);
+  const raw = new Set([...view.rows.key, ...columnsRead([...stored, ...features])]);
   const computed = view.stores.filter(({ node }) => node.kind !== "column");
   const columns = [...raw, ...computed.map((column) => column.name)];
   const rows = compileBatch(computed);

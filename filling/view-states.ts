@@ -1,6 +1,5 @@
 /** What the ledger and the stores know a view by, and what a run may add to it. */
 import type { View } from "../engine/catalogue.ts";
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import type { Value } from "../engine/language/dtypes.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
 import { formatInterval, type Interval } from "../engine/calendar/interval.ts";
@@ -75,7 +74,7 @@ export function assertNoOverlap(
   committed: ReadonlyMap<string, Interval>,
   run: RunRange,
 ): void {
-  if (isFullRefresh(view.source)) return;
+  if (view.rows.isFullRefresh) return;
   const own = intervalOfRun(view, run);
   for (const [text, { startMs, endMs }] of committed) {
     const isSame = startMs === own.startMs && endMs === own.endMs;

@@ -72,10 +72,10 @@ function describeView(view: View) {
   return {
     name: view.name,
     description: view.description ?? null,
-    source: view.source.name,
+    source: view.rows.name,
     entity: view.entity.name,
-    entity_keys: view.entity.keys,
-    event_time: view.source.eventTime ?? null,
+    entity_keys: view.rows.key,
+    event_time: view.rows.eventTime ?? null,
     ttl_seconds: view.ttlSeconds ?? null,
     fingerprint: view.fingerprint,
     aggregates_fingerprint: view.aggregatesFingerprint,

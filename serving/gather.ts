@@ -1,5 +1,4 @@
 /** Reads all that an answer rests on: stored rows and aggregate snapshots, at one time. */
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import { type ErrorCode, OnceflowError } from "../engine/errors.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import type { ReadResult, RowRead } from "../store/rows/reader.ts";
@@ -165,9 +164,9 @@ function neededRows(groups: readonly RowGroup[], current: PointerSet): NeededRow
         group,
         part,
         namespace,
-        keys: group.rows.map((row) => keyOf(row, view.entity.keys)),
+        keys: group.rows.map((row) => keyOf(row, view.rows.key)),
         // The head tells what a full refresh replaced; rows of events stay.
-        head: isFullRefresh(view.source) ? head : null,
+        head: view.rows.isFullRefresh ? head : null,
       });
     }
   return needed;

@@ -1,7 +1,7 @@
 /** Which files of a source an interval selects, and whether they stay as they were. */
 import { promises as fs, type Stats } from "node:fs";
 import path from "node:path";
-import { isFullRefresh, type Source } from "../engine/language/definitions.ts";
+import { isDated, type Source } from "../engine/language/definitions.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { formatInterval, type Interval } from "../engine/calendar/interval.ts";
 
@@ -106,7 +106,7 @@ function slotsOf(source: Source, template: string, interval: Interval): string[]
   const unit = template.includes("{hour}") ? "hour" : template.includes("{date}") ? "day" : null;
   if (unit === null) {
     // Only an override can lack what the source's own path has.
-    if (source.eventTime === undefined && !isFullRefresh(source))
+    if (source.eventTime === undefined && isDated(source.files))
       throw new OnceflowError(
         "CONFIG_INVALID",
         `source "${source.name}" has dated files and no event time, and "${template}", which replaces its path, selects the same files for every interval. Put {date} or {hour} into it.`,

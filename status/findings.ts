@@ -1,6 +1,5 @@
 /** What is wrong with a view, and command lines that mend it, which run as they are. */
 import type { View } from "../engine/catalogue.ts";
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import { endsOf, type Interval, joinIntervals, type Span } from "../engine/calendar/interval.ts";
 import { invocation } from "../engine/invocation.ts";
 import { backfillLine, spanOptions } from "./views.ts";
@@ -42,14 +41,14 @@ export function materializeLine(view: View, span: Span): string {
 
 /** The command that runs what a stretch of time lacks: of a schedule it may hold many intervals. */
 export function stretchLine(view: View, stretch: Span): string {
-  return view.schedule === undefined || isFullRefresh(view.source)
+  return view.schedule === undefined || view.rows.isFullRefresh
     ? materializeLine(view, stretch)
     : backfillLine(view.name, stretch);
 }
 
 /** Commands that run these intervals of a view and no other, as few as can be. */
 export function fillLines(view: View, intervals: readonly Interval[]): string[] {
-  return view.schedule === undefined || isFullRefresh(view.source)
+  return view.schedule === undefined || view.rows.isFullRefresh
     ? intervals.map((each) => materializeLine(view, endsOf(each)))
     : // Without the option, one whose last run failed would be left out.
       joinIntervals(intervals).map(

@@ -1,6 +1,5 @@
 /** What became of the intervals of a view, and of those that come first, read from the ledger. */
 import type { Catalogue, View } from "../engine/catalogue.ts";
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import { type Cell, gridOf, type Outcome } from "../engine/calendar/grid.ts";
 import { endsOf, formatInterval, type Interval, type Span } from "../engine/calendar/interval.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
@@ -114,5 +113,5 @@ function isStale(coverage: Coverage | undefined, now: Readonly<Record<string, st
 
 /** The interval as the ledger has it, which knows a full refresh by its end alone. */
 export function ledgerInterval(view: View, interval: Interval): Interval {
-  return isFullRefresh(view.source) ? { ...interval, startMs: 0 } : interval;
+  return view.rows.isFullRefresh ? { ...interval, startMs: 0 } : interval;
 }

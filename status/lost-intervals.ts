@@ -1,7 +1,6 @@
 /** What the offline store has of a view and Redis lacks, and the commands that fill it again. */
 import { readManifest } from "../filling/run-facts.ts";
 import type { View } from "../engine/catalogue.ts";
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import { errorCodeOf, messageOf } from "../engine/errors.ts";
 import {
   contains,
@@ -101,7 +100,7 @@ async function writtenBeside(
     if (!isLacking(interval) || !(await isCommitted(offline, { ...ref, interval }))) continue;
     found.push(interval);
     // Each of a full refresh replaces the ones before.
-    if (isFullRefresh(view.source)) break;
+    if (view.rows.isFullRefresh) break;
   }
   return found.reverse();
 }
@@ -123,7 +122,7 @@ async function isCommitted(
 function fillable(view: View, written: readonly Interval[], coverage: Coverage): Interval[] {
   const { schedule } = view;
   const cut =
-    schedule === undefined || isFullRefresh(view.source)
+    schedule === undefined || view.rows.isFullRefresh
       ? written
       : joinIntervals(written).flatMap(({ startMs, endMs }) =>
           intervalsBetween(schedule, startMs, endMs),
@@ -138,15 +137,15 @@ function lackingIn(
   meets: (committed: Interval, one: Interval) => boolean,
 ): (interval: Interval) => boolean {
   const committed = joinIntervals([...coverage.keys()].map(parseInterval));
-  if (!isFullRefresh(view.source))
+  if (!view.rows.isFullRefresh)
     return (interval) => !committed.some((each) => meets(each, interval));
   const newestMs = committed.reduce((newest, { endMs }) => Math.max(newest, endMs), 0);
   return ({ endMs }) => endMs > newestMs;
 }
 
 function firstFill(view: View, told: string, nowMs: number): Finding {
-  const { name, schedule, source } = view;
-  if (isFullRefresh(source)) return { problem: told, fix: `${invocation} materialize ${name}` };
+  const { name, schedule, rows } = view;
+  if (rows.isFullRefresh) return { problem: told, fix: `${invocation} materialize ${name}` };
   if (schedule === undefined)
     return {
       problem: `${told}. Materialize the intervals that its source has`,
@@ -165,7 +164,7 @@ function refill(view: View, intervals: readonly Interval[], isEmpty: boolean): F
   const { name } = view;
   const [first, last] = [intervals[0], intervals.at(-1)];
   const { start, end } = endsOf({ startMs: first?.startMs ?? 0, endMs: last?.endMs ?? 0 });
-  const isWhole = isFullRefresh(view.source);
+  const isWhole = view.rows.isFullRefresh;
   const what = isWhole
     ? `the view as of ${showTime(end)}`
     : `${countOf(intervals.length, "interval")} in ${showSpan({ start, end })}`;

@@ -1,6 +1,5 @@
 /** What is wrong with a view, judged from what the stores say of it. */
 import type { View } from "../engine/catalogue.ts";
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import type { Cell, CellState } from "../engine/calendar/grid.ts";
 import {
   contains,
@@ -186,7 +185,7 @@ function unmergedOf(view: View, { coverage, states, latest }: ViewFacts): Findin
   // Of a full refresh only the newest interval counts.
   const covered = [...coverage.keys()].sort();
   const newest = covered.at(-1) ?? "";
-  const counted = isFullRefresh(view.source) ? covered.slice(-1) : covered;
+  const counted = view.rows.isFullRefresh ? covered.slice(-1) : covered;
   const lacking = counted.filter((interval) =>
     view.aggregates.some(({ fingerprint }) => !states.get(fingerprint)?.has(interval)),
   );
@@ -209,7 +208,7 @@ function unmergedOf(view: View, { coverage, states, latest }: ViewFacts): Findin
 /** Intervals whose newest run failed; of a full refresh only the newest run counts. */
 function failuresOf(view: View, { coverage, runs }: ViewFacts): Finding[] {
   const newest = new Map<string, RunRecord>();
-  for (const run of isFullRefresh(view.source) ? runs.slice(0, 1) : runs)
+  for (const run of view.rows.isFullRefresh ? runs.slice(0, 1) : runs)
     if (!newest.has(run.interval)) newest.set(run.interval, run);
   const failed = [...newest.values()].filter(
     (run) => run.outcome === "failed" && canPass(view, run),
@@ -226,8 +225,8 @@ function failuresOf(view: View, { coverage, runs }: ViewFacts): Finding[] {
 }
 
 /** Whether the interval could be committed at all: off the grid of a schedule none can. */
-function canPass({ schedule, source }: View, { interval }: RunRecord): boolean {
-  if (schedule === undefined || isFullRefresh(source)) return true;
+function canPass({ schedule, rows }: View, { interval }: RunRecord): boolean {
+  if (schedule === undefined || rows.isFullRefresh) return true;
   return isInterval(schedule, parseInterval(interval));
 }
 

@@ -1,6 +1,5 @@
 /** The state of one view in the stores, as data. */
 import type { Catalogue, View } from "../engine/catalogue.ts";
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
 import type { Cell } from "../engine/calendar/grid.ts";
@@ -113,7 +112,7 @@ export async function inspectView(
   return {
     view: view.name,
     fingerprint: view.fingerprint,
-    full_refresh: isFullRefresh(view.source),
+    full_refresh: view.rows.isFullRefresh,
     problems,
     notes,
     intervals: {
@@ -177,7 +176,7 @@ async function readFacts(
   return {
     lost,
     coverage,
-    holes: isFullRefresh(view.source) ? { gaps: [], overlaps: [] } : holesOf([...coverage.keys()]),
+    holes: view.rows.isFullRefresh ? { gaps: [], overlaps: [] } : holesOf([...coverage.keys()]),
     lacking: entry === null ? null : await compareWithOffline(view, coverage, ledger, offlineDir),
     states,
     head,

@@ -1,6 +1,5 @@
 /** Facts of a view that several commands need. */
 import type { View } from "../engine/catalogue.ts";
-import { isFullRefresh } from "../engine/language/definitions.ts";
 import { endsOf, parseInterval, type Span } from "../engine/calendar/interval.ts";
 import { invocation } from "../engine/invocation.ts";
 
@@ -16,7 +15,7 @@ export function showTime(time: string): string {
 
 /** Options of `materialize` that name an interval of a view; its end alone for a full refresh. */
 export function spanOptions(view: View, { start, end }: Span): string {
-  const first = isFullRefresh(view.source) ? "" : `--start ${showTime(start)} `;
+  const first = view.rows.isFullRefresh ? "" : `--start ${showTime(start)} `;
   return `${first}--end ${showTime(end)}`;
 }
 

@@ -1,5 +1,4 @@
 /** `catalogue`: every view, feature and service of this build. */
-import { isFullRefresh } from "../../engine/language/definitions.ts";
 import type { Command } from "commander";
 import { type Catalogue, viewNamed } from "../../engine/catalogue.ts";
 import { describeCatalogue } from "../../serving/describe.ts";
@@ -36,7 +35,7 @@ export function describe(catalogue: Catalogue) {
       return {
         ...view,
         files: full.source.files,
-        materialized_by: isFullRefresh(full.source)
+        materialized_by: full.rows.isFullRefresh
           ? ("full refresh" as const)
           : ("interval" as const),
       };

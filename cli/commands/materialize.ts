@@ -2,7 +2,6 @@
 import { type Command, Option } from "commander";
 import { scheduleOf } from "../../filling/backfill-range.ts";
 import { termsOf } from "../../filling/terms.ts";
-import { isFullRefresh } from "../../engine/language/definitions.ts";
 import { type View, viewNamed } from "../../engine/catalogue.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import {
@@ -147,7 +146,7 @@ export function chooseSpan(
   { start, end }: Pick<Options, "start" | "end">,
   nowMs: number,
 ): Span {
-  if (isFullRefresh(view.source)) {
+  if (view.rows.isFullRefresh) {
     if (start !== undefined)
       throw usageError(
         `view "${view.name}" is a full refresh, whose interval is identified by its end alone: leave out --start.`,

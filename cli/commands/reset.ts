@@ -1,5 +1,4 @@
 /** `reset`: empties a view's online rows and aggregates so that they can be filled again. */
-import { isFullRefresh } from "../../engine/language/definitions.ts";
 import type { Command } from "commander";
 import { viewNamed } from "../../engine/catalogue.ts";
 import { endsOf } from "../../engine/calendar/interval.ts";
@@ -57,7 +56,7 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
       .map(([interval, { rows }]) => ({ ...endsOf(interval), rows }))
       .sort((a, b) => (a.end < b.end ? -1 : 1));
     // A full refresh replaces what was there, so its newest interval alone counts.
-    const due = isFullRefresh(view.source) ? forgotten.slice(-1) : forgotten;
+    const due = view.rows.isFullRefresh ? forgotten.slice(-1) : forgotten;
     const { buckets } = await createOnlineStore(redis, { prefix }).resetNamespace(
       { view: name, fingerprint: view.fingerprint, columns: view.stores },
       {
@@ -71,7 +70,7 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
         setFingerprint: view.aggregatesFingerprint,
       },
     );
-    const commands = isFullRefresh(view.source)
+    const commands = view.rows.isFullRefresh
       ? [`${invocation} materialize ${name}`]
       : due.map((span) => `${invocation} materialize ${name} ${spanOptions(view, span)}`);
     return {

@@ -103,9 +103,9 @@ function columnsOf<C extends ColumnTypes>(name: string, types: C): Source<C>["co
   }) as Source<C>["columns"];
 }
 
-/** Whether every materialization replaces the whole: neither event time nor dated files. */
-export function isFullRefresh({ eventTime, files }: Source): boolean {
-  return eventTime === undefined && !/\{(date|hour)\}/.test(files);
+/** Whether a path has a place for the day or hour, so that an interval selects files. */
+export function isDated(files: string): boolean {
+  return /\{(date|hour)\}/.test(files);
 }
 
 /** The columns of a source other than its key and event time, in the source's order. */

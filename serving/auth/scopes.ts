@@ -86,7 +86,7 @@ export function createReadCheck(
     const feature = catalogue.features.get(name);
     if (feature !== undefined) return feature.view;
     const [view = "", column = ""] = name.split(".");
-    const types = catalogue.views.get(view)?.source.types;
+    const types = catalogue.views.get(view)?.rows.columns;
     return types !== undefined && Object.hasOwn(types, column) ? view : undefined;
   }
 
