@@ -56,7 +56,7 @@ export interface Rows {
 }
 
 /** A feature view with all that follows from its definition. */
-export interface View extends Omit<FeatureView, "kind" | "schedule" | "stores"> {
+export interface View extends Omit<FeatureView, "schedule" | "stores"> {
   readonly entity: Entity;
   readonly rows: Rows;
   /** When it is materialized; undefined means on request only. */
@@ -220,11 +220,10 @@ function sourceIdentity(source: Source): unknown {
 }
 
 function resolveView(definition: FeatureView, all: readonly Feature[]): View {
-  const { kind: _, ...options } = definition;
-  const { name, source } = options;
+  const { name, source } = definition;
   const features = all.filter((feature) => feature.view === name);
   const nameOf = new Map(features.map((feature) => [fingerprintOf(feature.node), feature.name]));
-  const stores = options.stores
+  const stores = definition.stores
     .map(({ node }) => ({
       name: node.kind === "column" ? node.name : (nameOf.get(fingerprintOf(node)) ?? ""),
       dtype: node.dtype,
@@ -249,10 +248,10 @@ function resolveView(definition: FeatureView, all: readonly Feature[]): View {
     ]),
   );
   return Object.freeze({
-    ...options,
+    ...definition,
     entity: source.entity,
     rows: rowsOf(source),
-    schedule: options.schedule && resolveSchedule(options.schedule, name),
+    schedule: definition.schedule && resolveSchedule(definition.schedule, name),
     fingerprint,
     stores,
     features,
