@@ -119,7 +119,7 @@ function environmentOf(built: string, settings: Settings): NodeJS.ProcessEnv {
     ...toEnvironment(settings),
     NODE_ENV: "production",
     PORT: "0",
-    ONCEFLOW_FEATURES: join(built, "bench/online-features.js"),
+    ONCEFLOW_FEATURES: join(built, "bench/online/features.js"),
   };
 }
 

@@ -21,7 +21,7 @@ export async function* inProcessCases(
   const blocks = Math.max(4, Math.floor(40 / scale));
   const once = async (): Promise<Facts> => {
     const { redisUrl, prefix } = settings;
-    const args = ["bench/embedded-once.js", redisUrl, prefix, entities, blocks].map(String);
+    const args = ["bench/online/embedded-once.js", redisUrl, prefix, entities, blocks].map(String);
     const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: built });
     return JSON.parse(stdout) as Facts;
   };

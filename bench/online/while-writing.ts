@@ -78,7 +78,7 @@ async function startWriter({ built, settings }: Site, pattern: string, firstDay:
   const line = /^\{"written":(\d+),"seconds":([\d.]+)\}$/m;
   // Under a prefix of its own: what is read stays.
   const own = { ...settings, prefix: `${settings.prefix}-writer` };
-  const args = ["bench/write-again.js", pattern, String(firstDay)];
+  const args = ["bench/online/write-again.js", pattern, String(firstDay)];
   const writer = await startBuilt(built, args, own, line);
   return {
     rates: () =>
