@@ -306,7 +306,7 @@ let loaded: Record<string, LoadedScript> | undefined;
 function loadScripts(): Record<string, LoadedScript> {
   loaded ??= Object.fromEntries(
     Object.entries(scriptKeys).map(([name, numberOfKeys]) => {
-      const file = `./lua/${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}.lua`;
+      const file = `../lua/${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}.lua`;
       try {
         const lua = readFileSync(new URL(file, import.meta.url), "utf8");
         return [name, numberOfKeys === undefined ? { lua } : { lua, numberOfKeys }];
