@@ -230,7 +230,8 @@ describe("the CLI", () => {
     assert.ok(seen.has(resolve(root, "serving/lookup.ts")));
     assert.ok(packages.has("commander") && packages.has("@temporalio/client"));
     assert.equal(packages.has("nodejs-polars"), false);
-    for (const file of readdirSync(resolve(root, "cli")))
+    const files = readdirSync(resolve(root, "cli"), { recursive: true, encoding: "utf8" });
+    for (const file of files.filter((name) => name.endsWith(".ts")))
       assert.ok(seen.has(resolve(root, "cli", file)), `cli/${file} is used`);
   });
 

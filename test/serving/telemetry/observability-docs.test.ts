@@ -8,7 +8,7 @@ import { fillExampleStore } from "../../support/http/example-store.ts";
 import type { Scrape } from "../../support/http/scrape.ts";
 import { parseScrape } from "../../support/http/scrape.ts";
 
-const textOf = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
+const textOf = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), "utf8");
 const page = textOf("docs/operations.md");
 
 interface Rule {
