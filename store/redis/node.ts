@@ -299,6 +299,8 @@ export function addressOf(host: string, port: number | string): string {
   return `${host.includes(":") && !host.startsWith("[") ? `[${host}]` : host}:${port}`;
 }
 
+const store = new URL("../", import.meta.url);
+
 type LoadedScript = { readonly lua: string; readonly numberOfKeys?: number };
 let loaded: Record<string, LoadedScript> | undefined;
 
@@ -308,7 +310,7 @@ function loadScripts(): Record<string, LoadedScript> {
     Object.entries(scriptKeys).map(([name, numberOfKeys]) => {
       const file = `./lua/${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}.lua`;
       try {
-        const lua = readFileSync(new URL(file, import.meta.url), "utf8");
+        const lua = readFileSync(new URL(file, store), "utf8");
         return [name, numberOfKeys === undefined ? { lua } : { lua, numberOfKeys }];
       } catch (error) {
         throw new OnceflowError(
