@@ -12,7 +12,7 @@ import { requireKeySize } from "./entity-key.ts";
 import type { StoreKeys } from "../keys.ts";
 import type { Namespace } from "../namespace.ts";
 import { bucketKey, epochBytes, storeLost } from "../namespace.ts";
-import type { RedisCommand, RedisConnection } from "../redis/connection.ts";
+import type { RedisCommand, RedisConnection } from "../redis/types.ts";
 import type { RowCodec } from "./codec.ts";
 import { type BlockEncoder, utf8PartBytes, writeUtf8Part } from "./encoder.ts";
 import { callsOf, createSlab, type RowCall, type Slab } from "./slab.ts";

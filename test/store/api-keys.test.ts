@@ -8,7 +8,7 @@ import {
   readApiKeyChanges,
   readApiKeys,
 } from "../../store/api-keys.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { addKey, putKey } from "../support/http/access.ts";
 import type { TestRedis } from "../support/redis/server.ts";

@@ -7,7 +7,7 @@ import { columnsOfRows } from "../../store/rows/column-data.ts";
 import { encodeEntityKey } from "../../store/rows/entity-key.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { createRowCodec } from "../../store/rows/codec.ts";
 import { putKey } from "../support/http/access.ts";

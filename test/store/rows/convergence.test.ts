@@ -6,7 +6,7 @@ import type { Column, StoredView } from "../../../store/rows/column-data.ts";
 import { columnsOfRows } from "../../../store/rows/column-data.ts";
 import { encodeEntityKey } from "../../../store/rows/entity-key.ts";
 import { createOnlineStore } from "../../../store/online-store.ts";
-import type { RedisConnection } from "../../../store/redis/connection.ts";
+import type { RedisConnection } from "../../../store/redis/types.ts";
 import { connectRedis } from "../../../store/redis/connection.ts";
 import { createRowCodec } from "../../../store/rows/codec.ts";
 import type { Mark, Version } from "../../../store/rows/version.ts";

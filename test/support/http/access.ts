@@ -6,7 +6,7 @@ import {
   mintApiKey,
   readApiKeys,
 } from "../../../store/api-keys.ts";
-import type { RedisConnection } from "../../../store/redis/connection.ts";
+import type { RedisConnection } from "../../../store/redis/types.ts";
 
 /** API keys, and no limit of rates unless one is given. */
 export function accessSettings(overrides: Partial<AccessSettings> = {}): AccessSettings {
