@@ -113,16 +113,22 @@ describe("records of API keys", () => {
 });
 
 const blank: ApiKeyRecord = {
-  ...{
-    id: "",
-    name: "test",
-    scopes: [],
-    digest: "0".repeat(64),
-    created_at: "2026-01-01T00:00:00.000Z",
-  },
-  ...{ expires_at: null, revoked_at: null, replaces: null, replaced_by: null },
+  id: "",
+  name: "test",
+  scopes: [],
+  digest: "0".repeat(64),
+  created_at: "2026-01-01T00:00:00.000Z",
+  expires_at: null,
+  revoked_at: null,
+  replaces: null,
+  replaced_by: null,
 };
 const change: ApiKeyChange = {
-  ...{ at: new Date().toISOString(), by: "test", change: "create", id: "", name: "test" },
-  ...{ scopes: [], replaces: null },
+  at: new Date().toISOString(),
+  by: "test",
+  change: "create",
+  id: "",
+  name: "test",
+  scopes: [],
+  replaces: null,
 };

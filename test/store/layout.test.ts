@@ -78,8 +78,15 @@ describe("stored layout", () => {
     });
     const at = "2026-01-02T03:04:05.678Z";
     await putKey(connection, redis.prefix, {
-      ...{ id: "0123456789abcdef", name: "shop", scopes: ["read:*"], digest: "ab".repeat(32) },
-      ...{ created_at: at, expires_at: null, revoked_at: null, replaces: null, replaced_by: null },
+      id: "0123456789abcdef",
+      name: "shop",
+      scopes: ["read:*"],
+      digest: "ab".repeat(32),
+      created_at: at,
+      expires_at: null,
+      revoked_at: null,
+      replaces: null,
+      replaced_by: null,
     });
     const dump = await dumpStore(client, redis.prefix);
     if (process.env["UPDATE_SNAPSHOTS"] === "1") await writeFile(reviewed, dump);

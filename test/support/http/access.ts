@@ -27,8 +27,15 @@ export async function addKey(
   const { id, key, digest } = mintApiKey();
   const at = new Date().toISOString();
   const record: ApiKeyRecord = {
-    ...{ id, name: "test", scopes, digest, created_at: at },
-    ...{ expires_at: null, revoked_at: null, replaces: null, replaced_by: null },
+    id,
+    name: "test",
+    scopes,
+    digest,
+    created_at: at,
+    expires_at: null,
+    revoked_at: null,
+    replaces: null,
+    replaced_by: null,
     ...given,
   };
   await putKey(redis, prefix, record);
