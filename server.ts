@@ -151,12 +151,19 @@ async function serve(configuration: Configuration): Promise<void> {
   const lookup = createLookup({ catalogue, redis, prefix, readyRule, observe });
   metrics.watch(lookup);
   const access = openAccess(configuration.access, {
-    ...{ redis, prefix },
+    redis,
+    prefix,
     warn: (message) => log.warn(message),
   });
   let [isClosing, isListening] = [false, false];
   const app = buildApp({
-    ...{ catalogue, lookup, access, metrics, tracing, logDetails, load },
+    catalogue,
+    lookup,
+    access,
+    metrics,
+    tracing,
+    logDetails,
+    load,
     log: logLevel,
     isClosing: () => isClosing,
   });

@@ -100,7 +100,8 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
     logDetails: flag("ONCEFLOW_LOG_DETAILS"),
     readyRule: oneOf("ONCEFLOW_READY", "filled", readyRules),
     metricsPort: whole("ONCEFLOW_METRICS_PORT", undefined, {
-      ...{ from: 0, to: 65_535 },
+      from: 0,
+      to: 65_535,
       or: ", 0 for any port, or nothing for no metrics",
     }),
     metricsHost: text("ONCEFLOW_METRICS_HOST", "127.0.0.1"),

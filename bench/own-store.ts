@@ -16,7 +16,8 @@ import { readSettings, type Settings } from "../settings.ts";
 import { createKeys } from "../store/keys.ts";
 import { bucketKey } from "../store/namespace.ts";
 import { createOnlineStore } from "../store/online-store.ts";
-import { connectRedis, type RedisConnection } from "../store/redis/connection.ts";
+import { connectRedis } from "../store/redis/connection.ts";
+import type { RedisConnection } from "../store/redis/types.ts";
 import { versionBytes } from "../store/rows/version.ts";
 import { queuesOf, type RowsWritten, type Slice, slicesOf } from "../workflows/contract.ts";
 

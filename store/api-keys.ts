@@ -6,7 +6,8 @@
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
 import { createKeys } from "./keys.ts";
-import { type RedisConnection, type RedisReply, textOf } from "./redis/connection.ts";
+import { textOf } from "./redis/connection.ts";
+import type { RedisConnection, RedisReply } from "./redis/types.ts";
 import { pairsOf, wholeHash } from "./redis/pairs.ts";
 
 type Prefixed = { readonly prefix?: string | undefined };

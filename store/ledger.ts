@@ -13,7 +13,7 @@ import type { StoreKeys } from "./keys.ts";
 import { createKeys, pointerFields, requireNames } from "./keys.ts";
 import type { Namespace } from "./namespace.ts";
 import { randomId, readyNamespace } from "./namespace.ts";
-import type { RedisArgument, RedisConnection, RedisReply } from "./redis/connection.ts";
+import type { RedisArgument, RedisConnection, RedisReply } from "./redis/types.ts";
 import { textOf } from "./redis/connection.ts";
 import { pairsOf, wholeHash } from "./redis/pairs.ts";
 import type { Mark } from "./rows/version.ts";

@@ -12,7 +12,7 @@ import { OnceflowError } from "../engine/errors.ts";
 import type { StoredView } from "./rows/column-data.ts";
 import type { StoreKeys } from "./keys.ts";
 import { pointerFields, requireNames } from "./keys.ts";
-import type { RedisCommand, RedisConnection, RedisReply } from "./redis/connection.ts";
+import type { RedisCommand, RedisConnection, RedisReply } from "./redis/types.ts";
 import { textOf } from "./redis/connection.ts";
 import { pairsOf } from "./redis/pairs.ts";
 import type { Mark } from "./rows/version.ts";

@@ -15,7 +15,7 @@ import {
   sealNamespace,
   verifyNamespace,
 } from "./namespace.ts";
-import type { RedisConnection } from "./redis/connection.ts";
+import type { RedisConnection } from "./redis/types.ts";
 import type { ReadResult, RowRead } from "./rows/reader.ts";
 import { readRows } from "./rows/reader.ts";
 import type { RowBatch, WriteCounts } from "./rows/writer.ts";

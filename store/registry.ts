@@ -2,7 +2,8 @@
 import { OnceflowError } from "../engine/errors.ts";
 import { emptyRegistry, type Registry } from "../engine/registry.ts";
 import { createKeys } from "./keys.ts";
-import { type RedisConnection, textOf } from "./redis/connection.ts";
+import { textOf } from "./redis/connection.ts";
+import type { RedisConnection } from "./redis/types.ts";
 
 type Prefixed = { readonly prefix?: string | undefined };
 

@@ -27,9 +27,13 @@ async function readExamples(): Promise<Map<string, { text: string; output: strin
 
 const tsconfig = {
   compilerOptions: {
-    ...{ target: "es2023", module: "nodenext", strict: true, types: ["node"] },
+    target: "es2023",
+    module: "nodenext",
+    strict: true,
+    types: ["node"],
     // The types of polars have errors of their own.
-    ...{ noEmit: true, skipLibCheck: true },
+    noEmit: true,
+    skipLibCheck: true,
   },
   include: ["**/*.ts"],
 };

@@ -95,7 +95,11 @@ ${code}`,
     const catalogue = await loadCatalogue(() => import("../features/index.ts"));
     try {
       await createMaterializer({
-        ...{ catalogue, redis: connection, prefix, dataDir, offlineDir },
+        catalogue,
+        redis: connection,
+        prefix,
+        dataDir,
+        offlineDir,
       }).materialize("absences", "1970-01-01T00:00:00Z", end);
       const lookup = createLookup({ catalogue, redis: connection, prefix, clock: () => askedMs });
       const app = buildApp({ catalogue, lookup, log: "silent" });

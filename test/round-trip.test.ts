@@ -35,8 +35,13 @@ import { csvOf, type TableColumn, writeParquet } from "./support/files/tables.ts
 
 const place = entity("place", { key: ["region", "id"] });
 const scalars = {
-  ...{ region: string, id: string, flag: nullable(bool), n: nullable(int64) },
-  ...{ x: nullable(float64), note: nullable(string), seen: nullable(timestamp) },
+  region: string,
+  id: string,
+  flag: nullable(bool),
+  n: nullable(int64),
+  x: nullable(float64),
+  note: nullable(string),
+  seen: nullable(timestamp),
 };
 /** With an event time, which every answer shows. */
 const texts = source("texts", {
@@ -54,8 +59,10 @@ const binaries = source("binaries", {
 const catalogue = buildCatalogue({
   texts: {
     texts,
-    ...{ n_max: max(texts.columns.n), n_min: min(texts.columns.n) },
-    ...{ seen_max: max(texts.columns.seen), seen_min: min(texts.columns.seen) },
+    n_max: max(texts.columns.n),
+    n_min: min(texts.columns.n),
+    seen_max: max(texts.columns.seen),
+    seen_min: min(texts.columns.seen),
     texts_view: featureView("texts", { source: texts, stores: valueColumns(texts) }),
   },
   binaries: {
@@ -186,7 +193,8 @@ function rowsOf({ types }: Source): Value[][] {
 function tableOf(from: Source): TableColumn[] {
   const rows = rowsOf(from);
   return Object.entries(from.types).map(([name, { dtype }], i) => ({
-    ...{ name, dtype },
+    name,
+    dtype,
     values: rows.map((row) => row[i] ?? null),
   }));
 }
@@ -206,7 +214,10 @@ describe("A value that goes from a file to a client", function () {
     await writeFile(join(folder, "texts.csv"), csvOf(tableOf(texts)));
     await writeParquet(join(folder, "binaries.parquet"), tableOf(binaries), 100);
     const { materialize } = createMaterializer({
-      ...{ catalogue, redis: connection, prefix: redis.prefix, dataDir: folder },
+      catalogue,
+      redis: connection,
+      prefix: redis.prefix,
+      dataDir: folder,
       offlineDir: join(folder, "offline"),
     });
     await materialize("texts", "0001-01-01", latest);
@@ -223,7 +234,9 @@ describe("A value that goes from a file to a client", function () {
 
   async function post(request: object): Promise<Record<string, unknown>> {
     const response = await app.inject({
-      ...{ method: "POST", url: "/v1/features", payload: JSON.stringify(request) },
+      method: "POST",
+      url: "/v1/features",
+      payload: JSON.stringify(request),
       headers: { "content-type": "application/json" },
     });
     assert.equal(response.statusCode, 200, response.body.slice(0, 500));

@@ -6,8 +6,21 @@ import { promisify } from "node:util";
 export async function setsPerSecond(url: string, count: number, bytes: number): Promise<number> {
   const { hostname, port } = new URL(url);
   const { stdout } = await promisify(execFile)("redis-benchmark", [
-    ...["-h", hostname, "-p", port, "-t", "set", "-P", "50", "--csv"],
-    ...["-n", String(count), "-r", String(count), "-d", String(Math.round(bytes))],
+    "-h",
+    hostname,
+    "-p",
+    port,
+    "-t",
+    "set",
+    "-P",
+    "50",
+    "--csv",
+    "-n",
+    String(count),
+    "-r",
+    String(count),
+    "-d",
+    String(Math.round(bytes)),
   ]);
   const rate = Number(/"SET","([\d.]+)"/.exec(stdout)?.[1]);
   if (!(rate > 0)) throw new Error(`redis-benchmark said: ${stdout}`);

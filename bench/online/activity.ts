@@ -6,7 +6,7 @@ import { startTemporal } from "../../dev/temporal.ts";
 import { queuesOf } from "../../workflows/contract.ts";
 import { startBuilt } from "../built.ts";
 import { ownServices } from "../own-store.ts";
-import type { Site } from "./online.ts";
+import type { Site } from "./site.ts";
 import { type BenchOptions, measurePairs } from "../pairs.ts";
 import { type Line, lineOf, median } from "../report.ts";
 

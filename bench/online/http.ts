@@ -2,7 +2,7 @@
 import type { Progress } from "../../cli/progress.ts";
 import type { Server } from "../built.ts";
 import { answerBytes, closedLoop, openLoop, percentile, post, type Target } from "../load.ts";
-import type { Site } from "./online.ts";
+import type { Site } from "./site.ts";
 import { type BenchOptions, measurePairs, type Sides } from "../pairs.ts";
 import { createRandom } from "../random.ts";
 import { type Line, lineOf, median, type Report, rounded } from "../report.ts";

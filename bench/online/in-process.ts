@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { Detail, Progress } from "../../cli/progress.ts";
-import type { Site } from "./online.ts";
+import type { Site } from "./site.ts";
 import type { BenchOptions } from "../pairs.ts";
 import { type Line, lineOf, type Pair } from "../report.ts";
 

@@ -5,8 +5,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Progress } from "../../cli/progress.ts";
 import { buildCatalogue } from "../../engine/catalogue.ts";
-import type { Settings } from "../../settings.ts";
-import { buildProduct, createKey, type Server, startServer, startService } from "../built.ts";
+import { buildProduct, createKey, startServer, startService } from "../built.ts";
 import { writeDataSet } from "../data.ts";
 import { type Environment, materializeDirectly, valueBytes } from "../own-store.ts";
 import { inProcessCases } from "./in-process.ts";
@@ -16,28 +15,12 @@ import { activityCase } from "./activity.ts";
 import * as features from "./features.ts";
 import { httpCases } from "./http.ts";
 import { latencyOverLoad } from "./raise-load.ts";
+import type { Site } from "./site.ts";
 import { onlineWhileWriting } from "./while-writing.ts";
 import type { BenchOptions } from "../pairs.ts";
 import type { Line } from "../report.ts";
 
 const entities = 10_000;
-
-/** What is measured: the service, what it is held against, and the data that all of them read. */
-export interface Site {
-  /** The folder of the build. */
-  readonly built: string;
-  readonly settings: Settings;
-  /** Entities "0", "1" and on. */
-  readonly entities: number;
-  /** Of an entity's row, and of the plain key in its place. */
-  readonly rowBytes: number;
-  /** An API key of the service. */
-  readonly key: string;
-  readonly service: Server;
-  readonly bare: Server;
-  readonly byHand: Server;
-  readonly naive: Server;
-}
 
 export async function* benchOnline(
   environment: Environment,

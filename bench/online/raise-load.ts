@@ -1,7 +1,7 @@
 /** The case of `online` that raises the load until the answers are late; plot-latency.ts draws it. */
 import type { Progress } from "../../cli/progress.ts";
 import { openLoop, percentile, type Target } from "../load.ts";
-import type { Site } from "./online.ts";
+import type { Site } from "./site.ts";
 import { openConnections, targetsOf } from "./http.ts";
 import { type BenchOptions, measurePairs, type Sides } from "../pairs.ts";
 import { type Line, lineOf, median, rounded } from "../report.ts";

@@ -4,7 +4,7 @@ import type { Progress } from "../../cli/progress.ts";
 import { startBuilt } from "../built.ts";
 import { writeDataSet } from "../data.ts";
 import { openLoop, percentile } from "../load.ts";
-import type { Site } from "./online.ts";
+import type { Site } from "./site.ts";
 import { openConnections, targetsOf } from "./http.ts";
 import { type BenchOptions, measurePairs } from "../pairs.ts";
 import { type Line, lineOf, median, rounded } from "../report.ts";

@@ -83,8 +83,12 @@ function columnsOf<C extends ColumnTypes>(name: string, types: C): Source<C>["co
   const columns = new Map(
     Object.entries(types).map(([column, { dtype, nullable }]) => {
       const node = Object.freeze({
-        ...{ kind: "column", source: name, name: column },
-        ...{ dtype, nullable, shape: "column" },
+        kind: "column",
+        source: name,
+        name: column,
+        dtype,
+        nullable,
+        shape: "column",
       } as const);
       columnsBeside.set(node, names);
       return [column, new Expr(node)];

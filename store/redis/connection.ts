@@ -4,36 +4,21 @@
  * Values travel as bulk strings and arrive as buffers; integer replies are small counts only.
  */
 import { OnceflowError } from "../../engine/errors.ts";
-import type { ClusterConnection } from "./cluster.ts";
 import { connectCluster } from "./cluster.ts";
 import type { NodeOptions } from "./node.ts";
 import { execAll, openNode } from "./node.ts";
 import { connectSentinel } from "./sentinel.ts";
+import type {
+  RedisConnection,
+  RedisDeadlines,
+  RedisMaster,
+  RedisReply,
+  RedisRole,
+  TargetConnection,
+} from "./types.ts";
 import { parseRedisUrl } from "./url.ts";
 
-/**
- * What a connection is for.
- *
- * `serving` answers requests: short deadlines, and no queue while it is disconnected. `writing`
- * moves data: long deadlines, and commands wait for a reconnect that is under way.
- */
-export type RedisRole = "serving" | "writing";
-
-/** A key or an argument; a number travels as its decimal text. */
-export type RedisArgument = string | Buffer | number;
-/** A command or a script by its name, and what it takes. */
-export type RedisCommand = readonly [name: string, ...args: RedisArgument[]];
-/** What a command answers: a bulk or status string as bytes, a count, nothing, or a list of these. */
-export type RedisReply = Buffer | number | null | readonly RedisReply[];
-
-/** How long a connection waits for Redis, in milliseconds. */
-export interface RedisDeadlines {
-  /** From sending a command to its reply. */
-  readonly commandTimeoutMs: number;
-  readonly connectTimeoutMs: number;
-  /** Without a byte for this long while replies are due, the connection is given up. */
-  readonly socketTimeoutMs: number;
-}
+export type { RedisConnection, RedisReply } from "./types.ts";
 
 const longestSkewMs = 30_000;
 
@@ -41,56 +26,6 @@ const deadlines: Readonly<Record<RedisRole, RedisDeadlines>> = {
   serving: { commandTimeoutMs: 500, connectTimeoutMs: 1_000, socketTimeoutMs: 1_000 },
   writing: { commandTimeoutMs: 15_000, connectTimeoutMs: 5_000, socketTimeoutMs: 20_000 },
 };
-
-/** A Redis that holds keys: the one, the one that Sentinels name, or each master of a Cluster. */
-export interface RedisMaster {
-  readonly address: string;
-  /** Sends one command, which may name no key. */
-  readonly send: (command: RedisCommand) => Promise<RedisReply>;
-}
-
-/** A connection to one Redis, to a Cluster, or to a master by Sentinels; it reconnects by itself. */
-export interface RedisConnection {
-  /** `host:port`, of a Cluster several with a comma between, for messages. */
-  readonly address: string;
-  /**
-   * Resolves once Redis answers.
-   *
-   * @throws STORE_UNAVAILABLE within the connect deadline, CONFIG_INVALID for wrong credentials
-   */
-  readonly ready: () => Promise<void>;
-  /** Sends one command with a key, or a script by its name: [name, keys…, arguments…]. */
-  readonly send: (command: RedisCommand) => Promise<RedisReply>;
-  /**
-   * Sends commands in one round trip, of a Cluster one per node at the same time; where any fails,
-   * the whole rejects, though others may have been carried out. A script whose count of keys varies
-   * takes that count first. The keys of one command have one hash tag. While slots of a Cluster
-   * move, commands of different keys may be carried out in another order.
-   *
-   * @throws STORE_FULL, STORE_UNAVAILABLE, CONFIG_INVALID
-   */
-  readonly pipeline: (commands: readonly RedisCommand[]) => Promise<RedisReply[]>;
-  /**
-   * The Redis itself, or every master of the Cluster that holds slots now, by address: for commands
-   * that name no key. Of a Cluster it asks anew. Cost: one round trip there.
-   */
-  readonly masters: () => Promise<readonly RedisMaster[]>;
-  /** Calls `listener` each time a connection has come back after a loss, or a master has joined. */
-  readonly onReconnect: (listener: () => void) => void;
-  /**
-   * Refuses a Redis that may evict keys.
-   *
-   * @throws STORE_EVICTS
-   */
-  readonly assertNoEviction: () => Promise<void>;
-  /**
-   * Refuses to work with a clock that is not that of Redis, give or take 30 seconds.
-   *
-   * @throws CLOCK_SKEW
-   */
-  readonly assertClock: () => Promise<void>;
-  readonly close: () => Promise<void>;
-}
 
 /**
  * Connects to the Redis of a `redis://` or `rediss://` URL, to the Cluster of a `redis+cluster://`
@@ -122,7 +57,7 @@ export function connectRedis(
   };
 }
 
-function connectTarget(url: string, options: NodeOptions): ClusterConnection {
+function connectTarget(url: string, options: NodeOptions): TargetConnection {
   const target = parseRedisUrl(url);
   switch (target.kind) {
     case "one":
@@ -135,7 +70,7 @@ function connectTarget(url: string, options: NodeOptions): ClusterConnection {
 }
 
 /** One Redis, which must be no node of a Cluster. */
-function connectOne(url: string, address: string, options: NodeOptions): ClusterConnection {
+function connectOne(url: string, address: string, options: NodeOptions): TargetConnection {
   const listeners: (() => void)[] = [];
   const node = openNode(url, address, {
     ...options,

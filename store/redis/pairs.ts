@@ -1,5 +1,5 @@
 /** Replies that are lists of fields and values. */
-import type { RedisCommand, RedisReply } from "./connection.ts";
+import type { RedisCommand, RedisReply } from "./types.ts";
 
 /** Asks for a whole hash as such a list: of `hgetall` in lower case the client makes an object. */
 export function wholeHash(key: string): RedisCommand {

@@ -1,5 +1,5 @@
 /** Which Redis processes hold the keys: one that restarted may have lost what it had acknowledged. */
-import type { RedisConnection } from "./connection.ts";
+import type { RedisConnection } from "./types.ts";
 
 /** The ids of the processes, of a Cluster those of all masters; a text to be kept and compared. */
 export async function readRunId(redis: RedisConnection): Promise<string> {
@@ -13,7 +13,7 @@ export async function readRunId(redis: RedisConnection): Promise<string> {
 
 /**
  * Whether no process is a new one. Of a Cluster, one more master counts as one that restarted; one
- * that has gone does not, since its slots were moved away first.
+ * that has gone does not, since its hash slots were moved away first.
  */
 export function isSameRun(before: string, now: string): boolean {
   const known = new Set(before.split(","));

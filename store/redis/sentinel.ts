@@ -6,13 +6,12 @@
  * the master that was found before is kept. Replicas are never read.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import type { ClusterConnection } from "./cluster.ts";
 import { mapRedisError } from "./errors.ts";
 import type { NodeOptions, RedisNode } from "./node.ts";
 import { addressOf, execAll, firstOf, openNode, within } from "./node.ts";
 import { pairsOf } from "./pairs.ts";
+import type { RedisDeadlines, TargetConnection } from "./types.ts";
 import type { SentinelTarget } from "./url.ts";
-import type { RedisDeadlines } from "./connection.ts";
 
 const askEveryMs = 500;
 /** Of the Sentinels; the master has those of the connection's role. */
@@ -26,7 +25,7 @@ const sentinelLimits: RedisDeadlines = {
 export function connectSentinel(
   { name, urlStart, urlEnd, sentinelUrlStart, sentinels }: SentinelTarget,
   { role, limits }: Pick<NodeOptions, "role" | "limits">,
-): ClusterConnection {
+): TargetConnection {
   const address = `${name} of ${sentinels.join(",")}`;
   const asked = sentinels.map((at) =>
     openNode(sentinelUrlStart + at, at, { role: "serving", limits: sentinelLimits }),
@@ -39,21 +38,6 @@ export function connectSentinel(
   let failure: unknown = new Error("connect ETIMEDOUT");
   let looking: Promise<void> | undefined;
 
-  /** Where the master is. */
-  async function find(): Promise<string> {
-    if (!asked.some((sentinel) => sentinel.isReady()))
-      await firstOf(asked, (sentinel) => sentinel.ready());
-    const answers = await Promise.allSettled(
-      asked.filter((sentinel) => sentinel.isReady()).map((sentinel) => masterOf(sentinel, name)),
-    );
-    let newest: { readonly at: string; readonly epoch: number } | undefined;
-    for (const answer of answers)
-      if (answer.status === "fulfilled" && answer.value.epoch >= (newest?.epoch ?? 0))
-        newest = answer.value;
-    if (newest !== undefined) return newest.at;
-    throw answers.find((answer) => answer.status === "rejected")?.reason;
-  }
-
   async function adopt(at: string): Promise<void> {
     if (at === master?.address || closing.signal.aborted) return;
     const node = openNode(urlStart + at + urlEnd, at, {
@@ -65,10 +49,7 @@ export function connectSentinel(
     });
     candidate = node;
     try {
-      await node.ready();
-      const info = String(await node.send(["info", "replication"]));
-      // A Sentinel that was away may name one that is a master no longer.
-      if (!/^role:master/m.test(info)) throw node.explain(new Error("READONLY"), ["info"]);
+      await assertMaster(node);
     } catch (error) {
       node.drop();
       throw error;
@@ -83,7 +64,7 @@ export function connectSentinel(
   }
 
   function look(): Promise<void> {
-    return (looking ??= find()
+    return (looking ??= findMaster(asked, name)
       .then(adopt)
       .catch((error: unknown) => {
         failure = error;
@@ -134,8 +115,30 @@ export function connectSentinel(
   };
 }
 
-async function masterOf(sentinel: RedisNode, name: string) {
+/** Where the master is, by the Sentinel that has seen the latest failover. */
+async function findMaster(sentinels: readonly RedisNode[], name: string): Promise<string> {
+  if (!sentinels.some((sentinel) => sentinel.isReady()))
+    await firstOf(sentinels, (sentinel) => sentinel.ready());
+  const answers = await Promise.allSettled(
+    sentinels.filter((sentinel) => sentinel.isReady()).map((sentinel) => masterBy(sentinel, name)),
+  );
+  let newest: { readonly at: string; readonly epoch: number } | undefined;
+  for (const answer of answers)
+    if (answer.status === "fulfilled" && answer.value.epoch >= (newest?.epoch ?? 0))
+      newest = answer.value;
+  if (newest !== undefined) return newest.at;
+  throw answers.find((answer) => answer.status === "rejected")?.reason;
+}
+
+async function masterBy(sentinel: RedisNode, name: string) {
   const facts = new Map(pairsOf(await sentinel.send(["sentinel", "MASTER", name])));
   const at = addressOf(String(facts.get("ip")), String(facts.get("port")));
   return { at, epoch: Number(facts.get("config-epoch")) };
+}
+
+/** A Sentinel that was away may name one that is a master no longer. */
+async function assertMaster(node: RedisNode): Promise<void> {
+  await node.ready();
+  const info = String(await node.send(["info", "replication"]));
+  if (!/^role:master/m.test(info)) throw node.explain(new Error("READONLY"), ["info"]);
 }

@@ -52,27 +52,27 @@ export function createRowCodec(columns: readonly Column[]): RowCodec {
   };
 }
 
-/** One column on the way to the last wanted one; `slot` is −1 where it is only passed over. */
+/** One column on the way to the last wanted one; `place` is −1 where it is only passed over. */
 interface Step {
   readonly column: number;
   readonly dtype: Column["dtype"];
   readonly bool: number;
-  readonly slot: number;
+  readonly place: number;
 }
 
 function createDecoder(layout: Layout, wanted: readonly string[]): RowDecoder {
   const { columns, boolIndex, nullBytes, headerBytes } = layout;
-  const places = wanted.map((name) => columns.findIndex((column) => column.name === name));
-  const unknown = wanted.find((_, slot) => places[slot] === -1);
+  const stored = wanted.map((name) => columns.findIndex((column) => column.name === name));
+  const unknown = wanted.find((_, place) => stored[place] === -1);
   if (unknown !== undefined)
     throw new OnceflowError("INTERNAL", `no stored column is named "${unknown}".`);
-  const last = Math.max(-1, ...places);
+  const last = Math.max(-1, ...stored);
   const readsAll = last === columns.length - 1;
   const steps = columns.slice(0, last + 1).map(({ dtype }, column): Step => ({
     column,
     dtype,
     bool: boolIndex[column] as number,
-    slot: places.indexOf(column),
+    place: stored.indexOf(column),
   }));
   const count = wanted.length;
   const reader: ByteReader = { bytes: Buffer.alloc(0), at: 0, end: 0 };
@@ -87,11 +87,11 @@ function createDecoder(layout: Layout, wanted: readonly string[]): RowDecoder {
       if (bytes[start] !== formatByte) throw new MalformedBytes("the row's format is unknown");
       const nulls = start + 1;
       const bools = nulls + nullBytes;
-      for (const { column, dtype, bool, slot } of steps) {
+      for (const { column, dtype, bool, place } of steps) {
         if (bit(bytes, nulls, column)) continue;
         if (dtype === "bool") {
-          if (slot >= 0) out[slot] = bit(bytes, bools, bool);
-        } else if (slot >= 0) out[slot] = readValue(dtype, reader);
+          if (place >= 0) out[place] = bit(bytes, bools, bool);
+        } else if (place >= 0) out[place] = readValue(dtype, reader);
         else passValue(dtype, reader);
       }
       if (readsAll && reader.at !== end) throw new MalformedBytes("bytes follow the last column");

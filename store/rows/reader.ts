@@ -4,7 +4,7 @@ import type { StoreKeys } from "../keys.ts";
 import { epochField } from "../keys.ts";
 import type { Namespace } from "../namespace.ts";
 import { bucketKey, epochBytes, storeLost } from "../namespace.ts";
-import type { RedisArgument, RedisConnection, RedisReply } from "../redis/connection.ts";
+import type { RedisArgument, RedisConnection, RedisReply } from "../redis/types.ts";
 import type { Mark } from "./version.ts";
 import { encodeMark, markBytes, versionBytes } from "./version.ts";
 

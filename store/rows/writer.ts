@@ -12,10 +12,11 @@ import { requireKeySize } from "./entity-key.ts";
 import type { StoreKeys } from "../keys.ts";
 import type { Namespace } from "../namespace.ts";
 import { bucketKey, epochBytes, storeLost } from "../namespace.ts";
-import type { RedisCommand, RedisConnection } from "../redis/connection.ts";
+import type { RedisCommand, RedisConnection } from "../redis/types.ts";
 import type { RowCodec } from "./codec.ts";
 import { type BlockEncoder, utf8PartBytes, writeUtf8Part } from "./encoder.ts";
-import { callsOf, createSlab, type RowCall, type Slab } from "./slab.ts";
+import { addEntries, clearSlab, createSlab, isFull, type Slab } from "./slab.ts";
+import { callsOf, type RowCall } from "./slab-calls.ts";
 import type { Version } from "./version.ts";
 import {
   requireGeneration,
@@ -211,13 +212,13 @@ async function writeEntries(
     send.assertSent();
     sending = send.slab(slab);
     [slab, spare] = [spare, slab];
-    slab.clear();
+    clearSlab(slab);
   };
   try {
     for await (const entries of given) {
       let most = rowsPerBlock;
       for (let row = 0; row < entries.count;) {
-        if (slab.isFull()) await flush();
+        if (isFull(slab)) await flush();
         const added = addBlock(slab, entries, row, Math.min(most, entries.count - row));
         row += added;
         // What was measured in vain is not measured so again.
@@ -248,7 +249,7 @@ function addBlock(slab: Slab, { key, version, row }: Entries, from: number, most
     rowSizes[rows] = (rowSizes[rows] as number) + versionBytes;
     bytes += (keySizes[rows] as number) + (rowSizes[rows] as number);
   }
-  slab.addBlock(rows, keySizes, rowSizes, places, (block) => {
+  addEntries(slab, rows, keySizes, rowSizes, places, (block) => {
     key.write(from, from + rows, block);
     version(from, from + rows, block);
     row.write(from, from + rows, block);

@@ -39,7 +39,9 @@ describe("the clients", function () {
     app.server.on("connection", () => connections++);
     http = createClient<Catalogue>({ url: await app.listen({ port: 0, host: "127.0.0.1" }) });
     embedded = await createEmbeddedClient<Catalogue>({
-      ...{ features, redisUrl: redis.url, prefix: redis.prefix },
+      features,
+      redisUrl: redis.url,
+      prefix: redis.prefix,
     });
   });
   after(async () => {
@@ -125,7 +127,8 @@ describe("the clients", function () {
     const { redis } = example;
     // Below the ports of connections, which could take it while no server listens.
     const env = {
-      ...{ REDIS_URL: redis.url, ONCEFLOW_PREFIX: redis.prefix },
+      REDIS_URL: redis.url,
+      ONCEFLOW_PREFIX: redis.prefix,
       PORT: String(await freePort()),
     };
     const first = startServer(env);

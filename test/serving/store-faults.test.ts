@@ -7,7 +7,7 @@ import { buildApp } from "../../serving/http/app.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { aggregateValues } from "../support/http/example-store.ts";
 import { fillView, storedView } from "../support/redis/fill.ts";

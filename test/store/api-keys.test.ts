@@ -8,7 +8,7 @@ import {
   readApiKeyChanges,
   readApiKeys,
 } from "../../store/api-keys.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { addKey, putKey } from "../support/http/access.ts";
 import type { TestRedis } from "../support/redis/server.ts";
@@ -113,16 +113,22 @@ describe("records of API keys", () => {
 });
 
 const blank: ApiKeyRecord = {
-  ...{
-    id: "",
-    name: "test",
-    scopes: [],
-    digest: "0".repeat(64),
-    created_at: "2026-01-01T00:00:00.000Z",
-  },
-  ...{ expires_at: null, revoked_at: null, replaces: null, replaced_by: null },
+  id: "",
+  name: "test",
+  scopes: [],
+  digest: "0".repeat(64),
+  created_at: "2026-01-01T00:00:00.000Z",
+  expires_at: null,
+  revoked_at: null,
+  replaces: null,
+  replaced_by: null,
 };
 const change: ApiKeyChange = {
-  ...{ at: new Date().toISOString(), by: "test", change: "create", id: "", name: "test" },
-  ...{ scopes: [], replaces: null },
+  at: new Date().toISOString(),
+  by: "test",
+  change: "create",
+  id: "",
+  name: "test",
+  scopes: [],
+  replaces: null,
 };

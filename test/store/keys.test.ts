@@ -10,8 +10,8 @@ import {
 } from "../../store/rows/entity-key.ts";
 import { createKeys } from "../../store/keys.ts";
 
-// The slot function of the Redis client; the package has no types.
-const slotOf = createRequire(import.meta.url)("cluster-key-slot") as (key: string) => number;
+// The hash slot function of the Redis client; the package has no types.
+const hashSlotOf = createRequire(import.meta.url)("cluster-key-slot") as (key: string) => number;
 
 const awkward = fc.constantFrom("", ":", "{", "}", "{}", "{a}", "\0", "a", "b:c", "a:b", "😀", "é");
 const parts = fc.array(
@@ -81,7 +81,7 @@ describe("entity keys", () => {
 });
 
 describe("key names", () => {
-  it("have a slot that our tag alone decides", () => {
+  it("have a hash slot that our tag alone decides", () => {
     const keys = createKeys("p:a-b_1");
     const ledger = [
       keys.pointers("users"),
@@ -92,10 +92,10 @@ describe("key names", () => {
       keys.states("users", "ef"),
       keys.runs("users"),
     ];
-    assert.deepEqual(new Set(ledger.map(slotOf)), new Set([slotOf("users")]));
-    const shard = slotOf("users/ab:7");
-    assert.equal(slotOf(keys.bucket("users", "ab", 7, 900)), shard);
-    assert.equal(slotOf(keys.shard("users", "ab", 7)), shard);
+    assert.deepEqual(new Set(ledger.map(hashSlotOf)), new Set([hashSlotOf("users")]));
+    const shard = hashSlotOf("users/ab:7");
+    assert.equal(hashSlotOf(keys.bucket("users", "ab", 7, 900)), shard);
+    assert.equal(hashSlotOf(keys.shard("users", "ab", 7)), shard);
     assert.equal(new Set(ledger).size, ledger.length);
   });
 

@@ -7,7 +7,7 @@ import { columnsOfRows } from "../../store/rows/column-data.ts";
 import { encodeEntityKey } from "../../store/rows/entity-key.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { createRowCodec } from "../../store/rows/codec.ts";
 import { putKey } from "../support/http/access.ts";
@@ -78,8 +78,15 @@ describe("stored layout", () => {
     });
     const at = "2026-01-02T03:04:05.678Z";
     await putKey(connection, redis.prefix, {
-      ...{ id: "0123456789abcdef", name: "shop", scopes: ["read:*"], digest: "ab".repeat(32) },
-      ...{ created_at: at, expires_at: null, revoked_at: null, replaces: null, replaced_by: null },
+      id: "0123456789abcdef",
+      name: "shop",
+      scopes: ["read:*"],
+      digest: "ab".repeat(32),
+      created_at: at,
+      expires_at: null,
+      revoked_at: null,
+      replaces: null,
+      replaced_by: null,
     });
     const dump = await dumpStore(client, redis.prefix);
     if (process.env["UPDATE_SNAPSHOTS"] === "1") await writeFile(reviewed, dump);

@@ -9,7 +9,7 @@ import type { Commit, Ledger, RunIdentity } from "../../store/ledger.ts";
 import { createLedger } from "../../store/ledger.ts";
 import type { OnlineStore } from "../../store/online-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { dumpStore } from "../support/redis/dump-store.ts";
 import type { TestRedis } from "../support/redis/server.ts";

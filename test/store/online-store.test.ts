@@ -9,7 +9,7 @@ import type { Namespace } from "../../store/namespace.ts";
 import { chooseBuckets } from "../../store/namespace.ts";
 import type { OnlineStore } from "../../store/online-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { createRowCodec } from "../../store/rows/codec.ts";
 import type { WriteCounts } from "../../store/rows/writer.ts";

@@ -58,7 +58,7 @@ describe("evaluating features in a test", () => {
     assert.deepEqual(evaluateOnline(both, rowsOfText), wanted);
     assert.deepEqual(await evaluateBatch(both, rowsOfText), wanted);
     assert.throws(() => evaluateOnline(both, [{ son: 1.5, pet: 1 }]), {
-      ...{ code: "VALUE_INVALID" },
+      code: "VALUE_INVALID",
       message: /^rows\[0\]\.son is 1\.5; expected int64/,
     });
   });

@@ -136,8 +136,11 @@ describe("Schedules and backfills", function () {
     const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "badges");
     // One that somebody else runs is joined, and not theirs to cancel.
     const others = await startMaterialize({
-      ...{ view: "badges", start: day(0), end: day(1) },
-      ...{ fingerprint, definition },
+      view: "badges",
+      start: day(0),
+      end: day(1),
+      fingerprint,
+      definition,
     });
     const run = await backfill(waiting, { maxParallel: 1, partitionsPerRun: 1 });
     await until(

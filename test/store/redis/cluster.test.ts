@@ -4,13 +4,9 @@ import { OnceflowError } from "../../../engine/errors.ts";
 import { createKeys } from "../../../store/keys.ts";
 import { createLedger } from "../../../store/ledger.ts";
 import { createOnlineStore } from "../../../store/online-store.ts";
-import type {
-  RedisConnection,
-  RedisDeadlines,
-  RedisRole,
-} from "../../../store/redis/connection.ts";
+import type { RedisConnection, RedisDeadlines, RedisRole } from "../../../store/redis/types.ts";
 import { connectRedis } from "../../../store/redis/connection.ts";
-import { slotOf } from "../../../store/redis/cluster-table.ts";
+import { hashSlotOf } from "../../../store/redis/hash-slot.ts";
 import { isSameRun, readRunId } from "../../../store/redis/run-id.ts";
 import { planSweep, sweep } from "../../../store/sweep.ts";
 import { dumpStore } from "../../support/redis/dump-store.ts";
@@ -93,7 +89,8 @@ describe("redis cluster", function () {
       "é{😀}",
     ];
     for (let i = 0; i < 200; i++) keys.push(createKeys().bucket("users", "ab12", i, i + 7));
-    for (const key of keys) assert.equal(slotOf(key), await client.cluster("KEYSLOT", key), key);
+    for (const key of keys)
+      assert.equal(hashSlotOf(key), await client.cluster("KEYSLOT", key), key);
   });
 
   it("holds rows and ledger as one Redis does, and gives them back", async () => {
@@ -155,9 +152,9 @@ describe("redis cluster", function () {
     await writeBatch(setup, prefix, namespace, 0, entities * 3);
     await commitDay(setup, prefix, 0);
     const keys = createKeys(prefix);
-    const ledgerSlot = slotOf(keys.pointers(stored.view));
+    const ledgerSlot = hashSlotOf(keys.pointers(stored.view));
     const bucketSlots = new Set(
-      Array.from({ length: 1024 }, (_, i) => slotOf(keys.shard("users", "ab12", i))),
+      Array.from({ length: 1024 }, (_, i) => hashSlotOf(keys.shard("users", "ab12", i))),
     );
     const from = await cluster.ownerOf(ledgerSlot);
     const [near] = cluster.nodes.filter((node) => node !== from) as [ClusterNode];
@@ -252,7 +249,7 @@ describe("redis cluster", function () {
     const store = createOnlineStore(redis, { prefix });
     const old = await open(redis, 1);
     await writeBatch(redis, prefix, old, 1);
-    const slot = slotOf(createKeys(prefix).shard("users", "ab12", 0));
+    const slot = hashSlotOf(createKeys(prefix).shard("users", "ab12", 0));
     const from = await cluster.ownerOf(slot);
     const [to] = cluster.nodes.filter((node) => node !== from) as [ClusterNode];
     // The connection has used its scripts there.
@@ -284,7 +281,7 @@ describe("redis cluster", function () {
     const moved = new Set(slots);
     await cluster.moveSlots(slots, { from, to });
     const keys = Array.from({ length: 2_000 }, (_, i) => `${prefix}:${i}`).filter((key) =>
-      moved.has(slotOf(key)),
+      moved.has(hashSlotOf(key)),
     );
     const before = await cluster.refusals("MOVED");
     await until("a command is not refused", async () => {
@@ -301,7 +298,7 @@ describe("redis cluster", function () {
     await open(redis, 1);
     await commitDay(redis, prefix, 0);
     const keys = createKeys(prefix);
-    const slot = slotOf(keys.pointers("users"));
+    const slot = hashSlotOf(keys.pointers("users"));
     const from = await cluster.ownerOf(slot);
     const [to] = cluster.nodes.filter((node) => node !== from) as [ClusterNode];
     const hashes = [keys.pointers("users"), keys.snapshots("users")];
@@ -370,7 +367,7 @@ describe("redis cluster", function () {
     redis.onReconnect(() => reconnects++);
     const namespace = await open(redis, 256);
     const before = await readRunId(redis);
-    const slot = slotOf(createKeys(prefix).shard("users", "ab12", 0));
+    const slot = hashSlotOf(createKeys(prefix).shard("users", "ab12", 0));
     const from = await cluster.ownerOf(slot);
     const [to] = cluster.nodes.filter((node) => node !== from) as [ClusterNode];
     await cluster.moveSlots([slot], { from, to });
@@ -405,7 +402,7 @@ describe("redis cluster", function () {
   async function keyOf(node: ClusterNode): Promise<string> {
     for (let i = 0; ; i++) {
       const key = `${prefix}:${i}`;
-      if ((await cluster.ownerOf(slotOf(key))) === node) return key;
+      if ((await cluster.ownerOf(hashSlotOf(key))) === node) return key;
     }
   }
 

@@ -7,7 +7,7 @@ import type { ErrorCode, OnceflowError } from "../../../engine/errors.ts";
 import { columnsOfRows } from "../../../store/rows/column-data.ts";
 import { encodeEntityKey } from "../../../store/rows/entity-key.ts";
 import { createOnlineStore } from "../../../store/online-store.ts";
-import type { RedisConnection, RedisRole } from "../../../store/redis/connection.ts";
+import type { RedisConnection, RedisRole } from "../../../store/redis/types.ts";
 import { connectRedis } from "../../../store/redis/connection.ts";
 import { createRowCodec } from "../../../store/rows/codec.ts";
 import type { RedisServer } from "../../support/redis/server.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Redis } from "ioredis";
 import { createOnlineStore } from "../../../store/online-store.ts";
-import type { RedisConnection, RedisRole } from "../../../store/redis/connection.ts";
+import type { RedisConnection, RedisRole } from "../../../store/redis/types.ts";
 import { connectRedis } from "../../../store/redis/connection.ts";
 import { parseRedisUrl } from "../../../store/redis/url.ts";
 import { failsWith } from "../../support/fails-with.ts";

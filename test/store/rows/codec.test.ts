@@ -13,8 +13,22 @@ import { encodeRow, encodeRows } from "../../support/redis/encode-row.ts";
 const int64s = fc.oneof(
   fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
   fc.constantFrom(
-    ...[0n, 1n, -1n, 63n, -64n, 64n, 2n ** 31n, -(2n ** 31n), 2n ** 32n, -(2n ** 32n) - 1n],
-    ...[2n ** 53n - 1n, 2n ** 53n, -(2n ** 53n) + 1n, -(2n ** 53n), 2n ** 63n - 1n, -(2n ** 63n)],
+    0n,
+    1n,
+    -1n,
+    63n,
+    -64n,
+    64n,
+    2n ** 31n,
+    -(2n ** 31n),
+    2n ** 32n,
+    -(2n ** 32n) - 1n,
+    2n ** 53n - 1n,
+    2n ** 53n,
+    -(2n ** 53n) + 1n,
+    -(2n ** 53n),
+    2n ** 63n - 1n,
+    -(2n ** 63n),
   ),
 );
 const texts = fc.oneof(

@@ -6,7 +6,7 @@ import type { Column, StoredView } from "../../../store/rows/column-data.ts";
 import { columnsOfRows } from "../../../store/rows/column-data.ts";
 import { encodeEntityKey } from "../../../store/rows/entity-key.ts";
 import { createOnlineStore } from "../../../store/online-store.ts";
-import type { RedisConnection } from "../../../store/redis/connection.ts";
+import type { RedisConnection } from "../../../store/redis/types.ts";
 import { connectRedis } from "../../../store/redis/connection.ts";
 import { createRowCodec } from "../../../store/rows/codec.ts";
 import type { Mark, Version } from "../../../store/rows/version.ts";
@@ -62,7 +62,16 @@ const cases: fc.Arbitrary<Case> = fc
   .record({
     keys: few("", "a", "b", "{a}", "é", "e\u0301", "\0", "😀", "a".repeat(127)),
     times: few<Row["eventTimeUs"]>(
-      ...[-(2n ** 63n), -(2n ** 32n), -1, 0, 1, 255, 256, 2 ** 31, 2 ** 32, 2n ** 63n - 1n],
+      -(2n ** 63n),
+      -(2n ** 32n),
+      -1,
+      0,
+      1,
+      255,
+      256,
+      2 ** 31,
+      2 ** 32,
+      2n ** 63n - 1n,
     ),
     ends: few(-1000, 0, 86_400_000, 172_800_000),
     generations: few(1, 2, 255, 256, 2 ** 31, 2 ** 32 - 1),

@@ -22,8 +22,14 @@ export function hostileCatalogue() {
     files: "rows.parquet",
     entity: item,
     columns: {
-      ...{ id: string, part: string, class: bool, delete: nullable(int64), x: float64 },
-      ...{ name: nullable(string), at: timestamp, vector: listFloat64 },
+      id: string,
+      part: string,
+      class: bool,
+      delete: nullable(int64),
+      x: float64,
+      name: nullable(string),
+      at: timestamp,
+      vector: listFloat64,
     },
   });
   const { class: isOpen, delete: count, x, name, at, vector } = rows.columns;

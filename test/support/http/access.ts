@@ -6,7 +6,7 @@ import {
   mintApiKey,
   readApiKeys,
 } from "../../../store/api-keys.ts";
-import type { RedisConnection } from "../../../store/redis/connection.ts";
+import type { RedisConnection } from "../../../store/redis/types.ts";
 
 /** API keys, and no limit of rates unless one is given. */
 export function accessSettings(overrides: Partial<AccessSettings> = {}): AccessSettings {
@@ -27,8 +27,15 @@ export async function addKey(
   const { id, key, digest } = mintApiKey();
   const at = new Date().toISOString();
   const record: ApiKeyRecord = {
-    ...{ id, name: "test", scopes, digest, created_at: at },
-    ...{ expires_at: null, revoked_at: null, replaces: null, replaced_by: null },
+    id,
+    name: "test",
+    scopes,
+    digest,
+    created_at: at,
+    expires_at: null,
+    revoked_at: null,
+    replaces: null,
+    replaced_by: null,
     ...given,
   };
   await putKey(redis, prefix, record);

@@ -2,7 +2,7 @@
 import type { Catalogue, View } from "../../../engine/catalogue.ts";
 import { loadCatalogue, viewNamed } from "../../../engine/catalogue.ts";
 import type { Value } from "../../../engine/language/dtypes.ts";
-import type { RedisConnection } from "../../../store/redis/connection.ts";
+import type { RedisConnection } from "../../../store/redis/types.ts";
 import { connectRedis } from "../../../store/redis/connection.ts";
 import { fillView } from "../redis/fill.ts";
 import type { TestRedis } from "../redis/server.ts";

@@ -20,7 +20,8 @@ export function testKey(kind: "rsa" | "rsa-1024" | "ec" | "ed25519", kid: string
         ? generateKeyPairSync("ed25519")
         : generateKeyPairSync("rsa", { modulusLength: kind === "rsa" ? 2048 : 1024 });
   return {
-    ...{ kid, privateKey },
+    kid,
+    privateKey,
     jwk: { ...publicKey.export({ format: "jwk" }), kid },
     pem: publicKey.export({ type: "spki", format: "pem" }).toString(),
   };
@@ -42,7 +43,8 @@ export function signatureOf(alg: string, key: KeyObject | string, text: string):
     return sign(hash, Buffer.from(text), { key, dsaEncoding: "ieee-p1363" });
   if (alg.startsWith("PS"))
     return sign(hash, Buffer.from(text), {
-      ...{ key, padding: constants.RSA_PKCS1_PSS_PADDING },
+      key,
+      padding: constants.RSA_PKCS1_PSS_PADDING,
       saltLength: constants.RSA_PSS_SALTLEN_DIGEST,
     });
   return sign(hash, Buffer.from(text), key);

@@ -54,8 +54,14 @@ export async function startCluster(): Promise<TestCluster> {
 
   async function start(): Promise<ClusterNode> {
     const args = [
-      ...["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"],
-      ...["--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "yes"],
+      "--cluster-enabled",
+      "yes",
+      "--cluster-config-file",
+      "nodes.conf",
+      "--cluster-node-timeout",
+      "1000",
+      "--cluster-require-full-coverage",
+      "yes",
     ];
     let server: RedisServer = await startRedis({ args });
     const { directory, port } = server;

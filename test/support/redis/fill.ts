@@ -8,7 +8,7 @@ import type { StoredView } from "../../../store/rows/column-data.ts";
 import { columnsOfRows } from "../../../store/rows/column-data.ts";
 import { createLedger } from "../../../store/ledger.ts";
 import { createOnlineStore } from "../../../store/online-store.ts";
-import type { RedisConnection } from "../../../store/redis/connection.ts";
+import type { RedisConnection } from "../../../store/redis/types.ts";
 import { createRowCodec } from "../../../store/rows/codec.ts";
 
 /** A row to store: its entity key, and stored columns by name; absent ones are null. */

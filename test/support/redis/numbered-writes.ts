@@ -6,7 +6,7 @@ import { encodeEntityKey } from "../../../store/rows/entity-key.ts";
 import { createLedger } from "../../../store/ledger.ts";
 import type { Namespace } from "../../../store/namespace.ts";
 import { createOnlineStore } from "../../../store/online-store.ts";
-import type { RedisConnection } from "../../../store/redis/connection.ts";
+import type { RedisConnection } from "../../../store/redis/types.ts";
 import { createRowCodec } from "../../../store/rows/codec.ts";
 import { readDecoded } from "./read-rows.ts";
 

@@ -40,8 +40,17 @@ async function startAt(port: number, args: readonly string[]): Promise<RedisServ
   const server = spawn(
     "redis-server",
     [
-      ...["--port", `${port}`, "--bind", "127.0.0.1", "--dir", directory],
-      ...["--save", "", "--appendonly", "no", ...args],
+      "--port",
+      `${port}`,
+      "--bind",
+      "127.0.0.1",
+      "--dir",
+      directory,
+      "--save",
+      "",
+      "--appendonly",
+      "no",
+      ...args,
     ],
     { stdio: ["ignore", "pipe", "inherit"] },
   );

@@ -3,7 +3,7 @@ import { MockActivityEnvironment } from "@temporalio/testing";
 import { DefaultLogger } from "@temporalio/worker";
 import { createOfflineActivities } from "../../../activities/offline.ts";
 import { type Catalogue, viewNamed } from "../../../engine/catalogue.ts";
-import type { RedisConnection } from "../../../store/redis/connection.ts";
+import type { RedisConnection } from "../../../store/redis/types.ts";
 import { type RunRef, slicesOf } from "../../../workflows/contract.ts";
 
 /** Definitions, and where rows come from and go to. */

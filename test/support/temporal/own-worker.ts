@@ -25,7 +25,10 @@ export async function startOwnWorker(
     maxConcurrentActivityTaskExecutions: 2,
     maxHeartbeatThrottleInterval: heartbeatMs,
     activities: createOfflineActivities({
-      ...{ catalogue, redis, settings, tasks },
+      catalogue,
+      redis,
+      settings,
+      tasks,
       build: deploymentOf(settings),
     }),
     ...versioningOf(settings),
