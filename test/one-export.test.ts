@@ -15,6 +15,7 @@ import { listSourceFiles } from "../sources/files.ts";
 import { interval } from "../engine/calendar/interval.ts";
 import { compareFeatures, outputsOf } from "./support/engine/feature-parity.ts";
 import { type Deployment, startDeployment } from "./support/temporal/deployment.ts";
+import { patient } from "./support/redis/server.ts";
 
 /** The one export that a user adds; its name is the key in the modules below. */
 function addedFeature() {
@@ -64,7 +65,7 @@ describe("A feature that is added by one export", function () {
   it("is served at once from the rows that were there, equal to batch bit for bit", async () => {
     const { settings } = deployment;
     const dump = await deployment.dump();
-    const redis = connectRedis(settings.redisUrl, "serving");
+    const redis = connectRedis(settings.redisUrl, "serving", patient);
     const lookup = createLookup({ catalogue: then, redis, prefix: settings.prefix });
     const view = viewNamed(then, "absences");
     const always = interval("0001-01-01", "9999-12-31");

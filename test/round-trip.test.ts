@@ -210,7 +210,7 @@ describe("A value that goes from a file to a client", function () {
     redis = await testRedis();
     connection = connectRedis(redis.url, "writing");
     lookup = createLookup({ catalogue, redis: connection, prefix: redis.prefix });
-    app = buildApp({ catalogue, lookup });
+    app = buildApp({ catalogue, lookup, load: { deadlineMs: 60_000 } });
     await writeFile(join(folder, "texts.csv"), csvOf(tableOf(texts)));
     await writeParquet(join(folder, "binaries.parquet"), tableOf(binaries), 100);
     const { materialize } = createMaterializer({

@@ -1,6 +1,7 @@
 /** One Redis process: a client that reconnects by itself, its deadlines, and the Lua scripts. */
 import { Redis } from "ioredis";
 import { OnceflowError } from "../../engine/errors.ts";
+import { giveUpSilent } from "./silence.ts";
 import { mapRedisError } from "./errors.ts";
 import { closed, createRoundTrips, type Outcome } from "./round-trip.ts";
 import { loadScripts } from "./scripts.ts";
@@ -44,7 +45,6 @@ export function openNode(
     connectionName: `onceflow-${role}`,
     disableClientInfo: true,
     connectTimeout: limits.connectTimeoutMs,
-    socketTimeout: limits.socketTimeoutMs,
     // One that hangs would never close its end.
     disconnectTimeout: 200,
     // A command whose reply was lost may have been carried out: the caller decides on a repeat.
@@ -71,6 +71,7 @@ export function openNode(
     onReady?.(again);
   });
   client.on("close", () => onClose?.());
+  client.on("connect", () => giveUpSilent(client, limits.socketTimeoutMs));
 
   const explain: RedisNode["explain"] = (error, command) =>
     mapRedisError(error, address, command?.[0] ?? "", failure);

@@ -154,7 +154,7 @@ function newestOf({ view, files }: Case): Map<Value, readonly Value[]> {
 }
 
 describe("The activities of materialize converge", function () {
-  this.timeout(60_000 * Number(runsOf(1).numRuns));
+  this.timeout(60_000);
   const { folder, remove } = temporaryFolder();
   let redis: TestRedis;
   let client: Redis;

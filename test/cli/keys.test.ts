@@ -13,7 +13,7 @@ import type { RedisConnection } from "../../store/redis/connection.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { dumpStore } from "../support/redis/dump-store.ts";
 import type { TestRedis } from "../support/redis/server.ts";
-import { testRedis } from "../support/redis/server.ts";
+import { patient, testRedis } from "../support/redis/server.ts";
 import { cli, cliJson, downEnv } from "../support/run-cli.ts";
 
 interface Key {
@@ -38,7 +38,7 @@ describe("keys", () => {
   before(async () => {
     redis = await testRedis();
     env = { ...downEnv, REDIS_URL: redis.url, ONCEFLOW_PREFIX: redis.prefix };
-    serving = connectRedis(redis.url, "serving");
+    serving = connectRedis(redis.url, "serving", patient);
     known = createKnownKeys({ redis: serving, prefix: redis.prefix, clock: () => nowMs });
     await known.refresh();
   });

@@ -17,6 +17,7 @@ import {
 } from "../../engine/snapshot.ts";
 import { valueOf } from "../support/engine/arbitrary.ts";
 import { columnNode } from "../support/engine/parity.ts";
+import { runsOf } from "../support/property.ts";
 import {
   type AggregateCase,
   aggregateCases,
@@ -81,7 +82,7 @@ describe("aggregates", () => {
             for (const each of casesOf(dtype))
               assertSameValue(each, states.get(each.name) ?? [], foldState(each, values), values);
           }),
-          { numRuns: runs },
+          runsOf(runs),
         );
       });
 
@@ -104,7 +105,7 @@ describe("aggregates", () => {
                 values,
               );
           }),
-          { numRuns: runs },
+          runsOf(runs),
         );
       });
 
@@ -121,7 +122,7 @@ describe("aggregates", () => {
               assert.deepStrictEqual(merge(a, empty(dtype), dtype), a);
             }
           }),
-          { numRuns: runs },
+          runsOf(runs),
         );
       });
 
@@ -138,7 +139,7 @@ describe("aggregates", () => {
                 );
               }
           }),
-          { numRuns: runs },
+          runsOf(runs),
         );
       });
     });
@@ -216,7 +217,7 @@ describe("aggregates", () => {
           assert.equal(value === null ? null : BigInt(value as bigint), wanted);
         }
       }),
-      { numRuns: runs },
+      runsOf(runs),
     );
   });
 
@@ -328,6 +329,7 @@ describe("snapshots", () => {
         }
         assert.deepStrictEqual(merge.snapshot(), oneShot(kept));
       }),
+      runsOf(100),
     );
   });
 

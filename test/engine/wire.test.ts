@@ -13,6 +13,7 @@ import {
   toJson,
 } from "../../engine/wire.ts";
 import { anyValueOf, awkward } from "../support/engine/arbitrary.ts";
+import { runsOf } from "../support/property.ts";
 
 function assertRefused(read: () => unknown, said: RegExp): void {
   assert.throws(
@@ -34,7 +35,7 @@ describe("values on the wire", () => {
         fc.property(anyValueOf(dtype), (value) =>
           assert.deepStrictEqual(throughJson(dtype, value), value),
         ),
-        { numRuns: 500 },
+        runsOf(500),
       );
     });
 
@@ -167,7 +168,7 @@ describe("timestamps as text", () => {
         );
         assert.equal(Date.parse(formatTimestamp(BigInt(each) * 1000n)), each);
       }),
-      { numRuns: 500 },
+      runsOf(500),
     );
   });
 

@@ -7,7 +7,7 @@ import { createLookup, type Lookup } from "../../serving/lookup.ts";
 import type { FeatureRequest } from "../../serving/request.ts";
 import { connectRedis, type RedisConnection } from "../../store/redis/connection.ts";
 import { fillView } from "../support/redis/fill.ts";
-import { type RedisServer, startRedis } from "../support/redis/server.ts";
+import { patient, type RedisServer, startRedis } from "../support/redis/server.ts";
 import { until } from "../support/until.ts";
 
 const prefix = "onceflow";
@@ -50,7 +50,7 @@ describe("what is served in place of a value", () => {
   beforeEach(async () => {
     nowMs = filledMs;
     server = await startRedis();
-    redis = connectRedis(server.url, "serving");
+    redis = connectRedis(server.url, "serving", patient);
     writing = connectRedis(server.url, "writing");
     for (const fallback of fallbacks)
       await fillView(writing, viewNamed(catalogue, `view_${fallback}`), {

@@ -5,13 +5,13 @@ import { createLookup } from "../../serving/lookup.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { aggregateValues } from "../support/http/example-store.ts";
 import { fillView } from "../support/redis/fill.ts";
-import { testRedis } from "../support/redis/server.ts";
+import { patient, testRedis } from "../support/redis/server.ts";
 
 describe("A lookup that runs before anything is materialized", () => {
   it("answers as soon as the first snapshot is committed, whatever its refresh time", async () => {
     const redis = await testRedis();
     const [serving, writing] = [
-      connectRedis(redis.url, "serving"),
+      connectRedis(redis.url, "serving", patient),
       connectRedis(redis.url, "writing"),
     ];
     const catalogue = await loadCatalogue(() => import("../../features/index.ts"));

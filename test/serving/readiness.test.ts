@@ -16,7 +16,7 @@ import { aggregateValues } from "../support/http/example-store.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { fillView } from "../support/redis/fill.ts";
 import type { TestRedis } from "../support/redis/server.ts";
-import { ownRedis, readingUser } from "../support/redis/server.ts";
+import { ownRedis, patient, readingUser } from "../support/redis/server.ts";
 
 describe("readiness of a build", () => {
   let redis: TestRedis;
@@ -33,7 +33,7 @@ describe("readiness of a build", () => {
     // A test makes a user of it.
     redis = await ownRedis();
     writing = connectRedis(redis.url, "writing");
-    serving = connectRedis(redis.url, "serving");
+    serving = connectRedis(redis.url, "serving", patient);
     await serving.ready();
     catalogue = await loadCatalogue(() => import("../../features/index.ts"));
     absences = viewNamed(catalogue, "absences");
@@ -112,7 +112,7 @@ describe("readiness of a build", () => {
 
   it("asks nothing of Redis that a user who may only read has no right to", async () => {
     const url = await readingUser(redis.url, prefix);
-    const reading = connectRedis(url, "serving");
+    const reading = connectRedis(url, "serving", patient);
     try {
       const { id, key } = await addKey(writing, prefix, ["describe"]);
       for (const day of [1, 2]) await commit(older, day);

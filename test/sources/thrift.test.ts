@@ -11,6 +11,7 @@ import {
   writeList,
   writeStruct,
 } from "../../sources/thrift.ts";
+import { runsOf } from "../support/property.ts";
 
 const bytesOf = (min: number, max = min) =>
   fc.uint8Array({ minLength: min, maxLength: max }).map((bytes) => Buffer.from(bytes));
@@ -52,6 +53,7 @@ describe("Thrift's compact protocol", () => {
         assert.equal(type, thriftType.struct);
         assert.deepEqual(readStruct(Buffer.concat([bytes, behind])), fields);
       }),
+      runsOf(100),
     );
   });
 
@@ -64,6 +66,7 @@ describe("Thrift's compact protocol", () => {
           structs,
         );
       }),
+      runsOf(100),
     );
   });
 
@@ -81,6 +84,7 @@ describe("Thrift's compact protocol", () => {
       fc.property(fc.integer({ min: -limit, max: limit }), (n) => {
         assert.equal(readInteger(writeInteger(n)), n);
       }),
+      runsOf(100),
     );
     assert.deepEqual([...writeInteger(-65).bytes], [0x81, 0x01]);
     const large = { type: thriftType.i64, bytes: Buffer.from([...Array<number>(9).fill(255), 1]) };
@@ -124,6 +128,7 @@ describe("Thrift's compact protocol", () => {
           assert.match((error as Error).message, /^its metadata/);
         }
       }),
+      runsOf(100),
     );
   });
 });

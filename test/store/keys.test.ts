@@ -9,6 +9,7 @@ import {
   hashKey,
 } from "../../store/rows/entity-key.ts";
 import { createKeys } from "../../store/keys.ts";
+import { runsOf } from "../support/property.ts";
 
 // The hash slot function of the Redis client; the package has no types.
 const hashSlotOf = createRequire(import.meta.url)("cluster-key-slot") as (key: string) => number;
@@ -29,7 +30,7 @@ describe("entity keys", () => {
         assert.equal(encodeEntityKey(a).equals(encodeEntityKey(b)), same);
         assert.deepEqual(decodeEntityKey(encodeEntityKey(a)), a);
       }),
-      { numRuns: 5000 },
+      runsOf(5000),
     );
     const split = (...texts: string[]) => encodeEntityKey(texts).toString("hex");
     const tuples = [

@@ -12,6 +12,7 @@ import { createOnlineStore } from "../../store/online-store.ts";
 import type { RedisConnection } from "../../store/redis/types.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { dumpStore } from "../support/redis/dump-store.ts";
+import { runsOf } from "../support/property.ts";
 import type { TestRedis } from "../support/redis/server.ts";
 import { randomPrefix, testRedis } from "../support/redis/server.ts";
 
@@ -367,7 +368,7 @@ describe("ledger", () => {
         fc.shuffledSubarray([...runs, ...runs], { minLength: runs.length * 2 }),
         async (order) => assert.equal(await commitAll(order), golden),
       ),
-      { numRuns: 25 },
+      runsOf(25),
     );
   });
 

@@ -28,3 +28,10 @@ export async function failsWith(
   for (const part of parts) assert.match(error.message, part);
   return error;
 }
+
+/** Asserts the same of work that waits for nothing: it has rejected when this turn is over. */
+export async function failsAtOnce(work: Promise<unknown>, code: ErrorCode): Promise<void> {
+  const turnEnds = new Promise((resolve) => setImmediate(resolve));
+  const ended = Promise.race([work, turnEnds.then(() => assert.fail("it waits for something"))]);
+  await failsWith(ended, code);
+}

@@ -9,10 +9,15 @@ const seed = process.env["PROPERTY_SEED"];
 /** The seed of the values that a test takes by `fc.sample`; `PROPERTY_SEED` repeats a failure. */
 export const propertySeed = Number(seed ?? Date.now() % 2 ** 31);
 
+/** So many cases, times the scale. */
+export function scaled(count: number): number {
+  return Math.max(1, Math.round(count * propertyScale));
+}
+
 /** So many runs of a property, times the scale; `PROPERTY_SEED` repeats a failure. */
 export function runsOf<T>(count: number): Parameters<T> {
   return {
-    numRuns: Math.max(1, Math.round(count * propertyScale)),
+    numRuns: scaled(count),
     ...(seed === undefined ? {} : { seed: propertySeed }),
   };
 }

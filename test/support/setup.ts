@@ -5,6 +5,7 @@ import { openProgress } from "../../cli/progress.ts";
 import { findRedisServer } from "../../dev/redis.ts";
 import { findTemporal } from "../../dev/temporal.ts";
 import { stopTestTemporal } from "./temporal/deployment.ts";
+import { propertyScale } from "./property.ts";
 
 /**
  * What somebody has exported for a product of their own, which every process that a test starts
@@ -26,6 +27,14 @@ export async function mochaGlobalSetup(): Promise<void> {
   await findRedisServer(progress);
   await findTemporal(progress);
 }
+
+/** Tests that look for longer have longer. */
+export const mochaHooks: Mocha.RootHookObject = {
+  beforeEach(this: Mocha.Context) {
+    const test = this.currentTest;
+    test?.timeout(test.timeout() * Math.max(1, propertyScale));
+  },
+};
 
 /** Ends what test files share. */
 export async function mochaGlobalTeardown(): Promise<void> {

@@ -12,6 +12,7 @@ import type { MaterializeResult } from "../../workflows/contract.ts";
 import { connectRuns } from "../../cli/temporal.ts";
 import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { failsWith } from "../support/fails-with.ts";
+import { patient } from "../support/redis/server.ts";
 import { until } from "../support/until.ts";
 
 const firstDayMs = Date.parse("2026-01-01T00:00:00Z");
@@ -101,7 +102,7 @@ describe("The materialize workflow", function () {
     );
     assert.equal(await deployment.dump(settings.prefix), before);
 
-    const redis = connectRedis(settings.redisUrl, "serving");
+    const redis = connectRedis(settings.redisUrl, "serving", patient);
     const lookup = createLookup({ catalogue, redis, prefix: settings.prefix });
     const known = readFileSync(join(settings.dataDir, "absences.csv"), "utf8").split("\n")[1];
     const id = known?.split(";")[0] ?? "";
@@ -130,7 +131,7 @@ describe("The materialize workflow", function () {
     writeFileSync(path, lines.filter((line) => !line.startsWith(`${id};`)).join("\n"));
     await (await start(own, "absences", 0, firstDayMs + 1000)).result();
 
-    const redis = connectRedis(settings.redisUrl, "serving");
+    const redis = connectRedis(settings.redisUrl, "serving", patient);
     const lookup = createLookup({ catalogue, redis, prefix: settings.prefix });
     const other = lines.find((line) => !line.startsWith(`${id};`) && /^\d/.test(line)) ?? "";
     const answer = await lookup.answer({

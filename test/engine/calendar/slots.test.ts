@@ -15,6 +15,7 @@ import {
   upstreamIntervals,
 } from "../../../engine/calendar/slots.ts";
 import { testTemporal } from "../../support/temporal/deployment.ts";
+import { runsOf } from "../../support/property.ts";
 import { randomPrefix } from "../../support/redis/server.ts";
 
 const msPerDay = 86_400_000;
@@ -160,7 +161,7 @@ describe("The slots of a schedule", () => {
         const after = intervalsBetween(schedule, before.at(-1)?.endMs ?? r.from, r.to);
         assert.deepEqual([...before, ...after], all);
       }),
-      { numRuns: 150 },
+      runsOf(150),
     );
   }).timeout(60_000);
 
@@ -234,7 +235,7 @@ describe("The slots of a schedule", () => {
           assert.deepEqual(found, expected);
         },
       ),
-      { numRuns: 20 },
+      runsOf(20),
     );
   });
 

@@ -16,6 +16,7 @@ import { type Dtype, dtypes, type Value } from "../../../engine/language/dtypes.
 import { OnceflowError } from "../../../engine/errors.ts";
 import { INT64_MAX, INT64_MIN, toInt64 } from "../../../engine/language/int64.ts";
 import { timestampMax, timestampMin } from "../../../engine/operations/scalar.ts";
+import { runsOf } from "../../support/property.ts";
 
 const awkward: Record<Dtype, readonly Value[]> = {
   bool: [true, false, null],
@@ -99,6 +100,7 @@ describe("frame", () => {
         assert.deepEqual(found, texts);
         assert.equal(offsets.at(-1), bytes.length);
       }),
+      runsOf(100),
     );
   });
 
@@ -120,7 +122,7 @@ describe("frame", () => {
         const values = fc.array(fc.option(arbitrary[dtype]), { maxLength: 40 });
         fc.assert(
           fc.property(values, (column) => assertRoundTrip(dtype, column)),
-          { numRuns: 60 },
+          runsOf(60),
         );
       });
 

@@ -2,8 +2,7 @@
  * Batch and online agree: for each row of the operation table, for random expressions, and for
  * every feature of the catalogue.
  *
- * Random values and trees come from a seed that a failure names; `PARITY_SEED` runs it again, and
- * `PARITY_SCALE=10` makes the random part ten times as long.
+ * Random values and trees come from a seed that a failure names.
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
@@ -29,22 +28,20 @@ import {
   withSubtrees,
 } from "../../support/engine/parity.ts";
 import { compareFeatures } from "../../support/engine/feature-parity.ts";
+import { propertySeed, scaled } from "../../support/property.ts";
 import { treeAggregates, treeColumns, treeOf } from "../../support/engine/trees.ts";
 
-const scale = Number(process.env["PARITY_SCALE"] ?? 1);
 /** How much is run. */
 const runs = {
   /** Combinations of awkward values, at most, for each combination of dtypes. */
   awkwardRows: 2500,
   /** Random rows for each combination of dtypes. */
-  randomRows: 150 * scale,
-  trees: 160 * scale,
+  randomRows: scaled(150),
+  trees: scaled(160),
   treeDepth: 4,
   treeRows: 150,
-  featureRows: 400 * scale,
+  featureRows: scaled(400),
 };
-
-const seed = Number(process.env["PARITY_SEED"] ?? Date.now() % 2 ** 31);
 
 /** A difference between batch and online that is known, and why it stays. */
 interface Gap {
@@ -68,11 +65,11 @@ function unexplained(found: readonly Divergence[]): Divergence[] {
 
 function assertParity(found: readonly Divergence[]): void {
   const left = unexplained(found);
-  assert.ok(left.length === 0, `seed ${seed}: ${describeDivergences(left)}`);
+  assert.ok(left.length === 0, `PROPERTY_SEED=${propertySeed}: ${describeDivergences(left)}`);
 }
 
 function sample<T>(arbitrary: fc.Arbitrary<T>, count: number): T[] {
-  return fc.sample(arbitrary, { numRuns: count, seed });
+  return fc.sample(arbitrary, { numRuns: count, seed: propertySeed });
 }
 
 function rowsOf(columns: readonly Dtype[]): Value[][] {
@@ -175,7 +172,7 @@ describe("parity of the features", () => {
   const catalogue = buildCatalogue(features);
   for (const view of catalogue.views.values())
     it(`holds for every feature and expectation of view ${view.name}`, async () => {
-      assertParity(await compareFeatures(view, { rows: runs.featureRows, seed }));
+      assertParity(await compareFeatures(view, { rows: runs.featureRows, seed: propertySeed }));
     });
 });
 

@@ -17,6 +17,7 @@ import {
   toInt64,
 } from "../../../engine/language/int64.ts";
 import { awkward } from "../../support/engine/arbitrary.ts";
+import { runsOf } from "../../support/property.ts";
 
 const edges = awkward.int64.filter((value): value is Int64 => value !== null);
 const any: fc.Arbitrary<Int64> = fc.oneof(
@@ -59,7 +60,7 @@ describe("int64", () => {
       const check = (a: Int64, b: Int64) =>
         assert.deepStrictEqual(compute(a, b), canonical(exact(BigInt(a), BigInt(b))), `${a}, ${b}`);
       for (const a of edges) for (const b of edges) check(a, b);
-      fc.assert(fc.property(any, any, check), { numRuns: 2000 });
+      fc.assert(fc.property(any, any, check), runsOf(2000));
     });
 
   for (const [name, [compute, exact]] of Object.entries(unary))
@@ -67,7 +68,7 @@ describe("int64", () => {
       const check = (a: Int64) =>
         assert.deepStrictEqual(compute(a), canonical(exact(BigInt(a))), String(a));
       edges.forEach(check);
-      fc.assert(fc.property(any, check), { numRuns: 1000 });
+      fc.assert(fc.property(any, check), runsOf(1000));
     });
 
   it("toInt64 gives the canonical form, or null beyond 64 bits", () => {
@@ -83,7 +84,7 @@ describe("int64", () => {
         const exact = Number.isFinite(x) ? BigInt(Math.trunc(x)) : undefined;
         assert.deepStrictEqual(float64ToInt64(x), canonical(exact));
       }),
-      { numRuns: 1000 },
+      runsOf(1000),
     );
     assert.deepStrictEqual(float64ToInt64(-0.5), 0);
     assert.equal(float64ToInt64(2 ** 63), null);
@@ -98,13 +99,14 @@ describe("int64", () => {
         data[0] = BigInt(value);
         assert.deepStrictEqual(int64FromWords(words[0] ?? 0, words[1] ?? 0), value);
       }),
-      { numRuns: 2000 },
+      runsOf(2000),
     );
   });
 
   it("parseInt64 reads decimal text alone", () => {
     fc.assert(
       fc.property(any, (value) => assert.deepStrictEqual(parseInt64(String(value)), value)),
+      runsOf(100),
     );
     for (const text of ["", "-", "1.0", "+1", "1e3", " 1", "0x1", "9223372036854775808"])
       assert.equal(parseInt64(text), null, text);

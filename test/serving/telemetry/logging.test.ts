@@ -13,7 +13,7 @@ import { createLookup } from "../../../serving/lookup.ts";
 import { mintApiKey } from "../../../store/api-keys.ts";
 import { connectRedis, type RedisConnection } from "../../../store/redis/connection.ts";
 import type { RedisServer } from "../../support/redis/server.ts";
-import { startRedis } from "../../support/redis/server.ts";
+import { patient, startRedis } from "../../support/redis/server.ts";
 import { type RunningServer, startServer } from "../../support/http/server-process.ts";
 import { until } from "../../support/until.ts";
 
@@ -38,7 +38,11 @@ describe("logs", () => {
   let app: FastifyInstance;
   before(async () => {
     server = await startRedis({ args: ["--requirepass", canary.password] });
-    redis = connectRedis(server.url.replace("redis://", `redis://:${canary.password}@`), "serving");
+    redis = connectRedis(
+      server.url.replace("redis://", `redis://:${canary.password}@`),
+      "serving",
+      patient,
+    );
     await redis.ready();
     const thing = entity("thing", { key: "id" });
     const raw = source("raw", {

@@ -19,7 +19,7 @@ import { connectRedis } from "../../../store/redis/connection.ts";
 import type { ExampleStore } from "../../support/http/example-store.ts";
 import { fillExampleStore } from "../../support/http/example-store.ts";
 import { failsWith } from "../../support/fails-with.ts";
-import { startRedis } from "../../support/redis/server.ts";
+import { patient, startRedis } from "../../support/redis/server.ts";
 import { parseScrape } from "../../support/http/scrape.ts";
 import { until } from "../../support/until.ts";
 
@@ -204,7 +204,7 @@ describe("metrics", () => {
 
   it("tell of a store that is empty, and of one that is gone", async () => {
     const server = await startRedis();
-    const redis = connectRedis(server.url, "serving");
+    const redis = connectRedis(server.url, "serving", patient);
     await redis.ready();
     const { catalogue } = example;
     const own = createMetrics(catalogue);

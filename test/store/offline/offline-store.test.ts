@@ -24,6 +24,7 @@ import { toCsv } from "../../../store/offline/csv-export.ts";
 import type { PartitionRef } from "../../../store/offline/offline-folders.ts";
 import { createOfflineStore } from "../../../store/offline/offline-store.ts";
 import { failureOf } from "../../support/fails-with.ts";
+import { runsOf } from "../../support/property.ts";
 import {
   describeFile,
   readAll,
@@ -283,7 +284,7 @@ describe("CSV of a frame", () => {
       fc.property(fc.array(fc.double(), { minLength: 1, maxLength: 200 }), (doubles) =>
         assert.deepStrictEqual(column("float64", doubles).map(Number), doubles),
       ),
-      { numRuns: 30 },
+      runsOf(30),
     );
   });
 

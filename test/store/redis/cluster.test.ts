@@ -10,7 +10,7 @@ import { hashSlotOf } from "../../../store/redis/hash-slot.ts";
 import { isSameRun, readRunId } from "../../../store/redis/run-id.ts";
 import { planSweep, sweep } from "../../../store/sweep.ts";
 import { dumpStore } from "../../support/redis/dump-store.ts";
-import { failsWith } from "../../support/fails-with.ts";
+import { failsAtOnce, failsWith } from "../../support/fails-with.ts";
 import {
   commitDay,
   entities,
@@ -22,7 +22,7 @@ import {
   writeBatch,
 } from "../../support/redis/numbered-writes.ts";
 import type { RedisServer } from "../../support/redis/server.ts";
-import { randomPrefix, startRedis } from "../../support/redis/server.ts";
+import { patient, randomPrefix, startRedis } from "../../support/redis/server.ts";
 import type { ClusterNode, TestCluster } from "../../support/redis/cluster.ts";
 import { startCluster } from "../../support/redis/cluster.ts";
 import { startTcpProxy } from "../../support/redis/tcp-proxy.ts";
@@ -30,7 +30,7 @@ import { until } from "../../support/until.ts";
 
 describe("redis cluster", function () {
   // A node writes its configuration to disk for every few slots that move, and waits for the disk.
-  this.timeout(120_000);
+  this.timeout(240_000);
 
   let cluster: TestCluster;
   let single: RedisServer;
@@ -39,14 +39,15 @@ describe("redis cluster", function () {
   const connect = (
     role: RedisRole = "writing",
     url = cluster.url,
-    deadlines: Partial<RedisDeadlines> = {},
+    deadlines: Partial<RedisDeadlines> = patient,
   ) => {
     const connection = connectRedis(url, role, deadlines);
     connections.push(connection);
     return connection;
   };
-  /** For what is not about deadlines, on a machine that does much else. */
-  const connectReader = () => connect("serving", cluster.url, { commandTimeoutMs: 10_000 });
+  /** With the deadlines that it has in service. */
+  const connectService = () =>
+    connect("serving", cluster.url, { connectTimeoutMs: patient.connectTimeoutMs });
   let prefix: string;
 
   before(async () => {
@@ -94,7 +95,7 @@ describe("redis cluster", function () {
   });
 
   it("holds rows and ledger as one Redis does, and gives them back", async () => {
-    const [writing, serving] = [connect(), connectReader()];
+    const [writing, serving] = [connect(), connect("serving")];
     const namespace = await open(writing, 2048);
     const batches = Array.from({ length: 20 }, (_, i) => i);
     for (const batch of batches) {
@@ -174,7 +175,7 @@ describe("redis cluster", function () {
       }
     };
     const reader = async () => {
-      const redis = connectReader();
+      const redis = connect("serving");
       await redis.ready();
       const seen = new Map<number, bigint | number>();
       for (let at = 0; control.isMoving; at = (at + 50) % entities) {
@@ -293,7 +294,7 @@ describe("redis cluster", function () {
   });
 
   it("waits for a slot that has no node, and gives one up that stays half moved", async () => {
-    const [redis, serving] = [connect(), connect("serving")];
+    const [redis, serving] = [connect(), connectService()];
     await serving.ready();
     await open(redis, 1);
     await commitDay(redis, prefix, 0);
@@ -304,12 +305,13 @@ describe("redis cluster", function () {
     const hashes = [keys.pointers("users"), keys.snapshots("users")];
     const during = async (_: number, moved: number) => {
       if (moved !== 3) return;
-      const start = Date.now();
       const all = [keys.coverage("users", "ab12"), keys.generations("users", "ab12")];
       all.push(keys.begun("users", "ab12"), keys.states("users", "aa"));
-      const failed = serving.send(["readHashes", 2 + all.length, ...hashes, ...all]);
-      await failsWith(failed, "STORE_UNAVAILABLE", /TRYAGAIN.*Cluster is moving/);
-      assert.ok(Date.now() - start < 1_000, "the answer came after the deadline");
+      const read = () => serving.send(["readHashes", 2 + all.length, ...hashes, ...all]);
+      // The deadline may end it before a last refusal has come.
+      await until("it says why", async () =>
+        /TRYAGAIN.*Cluster is moving/.test((await failsWith(read(), "STORE_UNAVAILABLE")).message),
+      );
     };
     await cluster.moveSlots([slot], { from, to, during });
 
@@ -380,22 +382,21 @@ describe("redis cluster", function () {
   });
 
   it("answers within the deadline while a master hangs, and recovers", async () => {
-    const serving = connect("serving");
+    const serving = connectService();
     await serving.ready();
     const hung = cluster.nodes[1] as ClusterNode;
     const key = await keyOf(hung);
-    await serving.send(["set", key, "1"]);
+    await hung.client.set(key, "1");
     hung.signal("SIGSTOP");
-    const start = Date.now();
-    await failsWith(serving.send(["get", key]), "STORE_UNAVAILABLE");
-    assert.ok(Date.now() - start < 1_000, "the answer came after the deadline");
+    // By its own deadline, before the silence of the node is noticed.
+    await failsWith(serving.send(["get", key]), "STORE_UNAVAILABLE", /Command timed out/);
     hung.signal("SIGCONT");
     const isBack = () =>
       serving.send(["get", key]).then(
         (reply) => String(reply) === "1",
         () => false,
       );
-    await until("it answers again", isBack, 10_000);
+    await until("it answers again", isBack);
   });
 
   /** A key whose slot a node has. */
@@ -466,7 +467,9 @@ describe("redis cluster", function () {
   it("opens no connection once it is closed, whatever is under way", async () => {
     // Its own name is not the one that the Cluster has for it, so it goes once the table is read.
     const proxy = await startTcpProxy(cluster.nodes[0]?.port ?? 0);
-    const serving = connectRedis(`redis+cluster://127.0.0.1:${proxy.port}`, "serving");
+    const url = `redis+cluster://127.0.0.1:${proxy.port}`;
+    const { connectTimeoutMs } = patient;
+    const serving = connectRedis(url, "serving", { connectTimeoutMs });
     await serving.ready();
     assert.equal(proxy.made(), 1);
     for (const node of cluster.nodes) node.signal("SIGSTOP");
@@ -484,10 +487,8 @@ describe("redis cluster", function () {
   it("says STORE_UNAVAILABLE where no node listens", async () => {
     const closed = await startRedis();
     await closed.stop();
-    const serving = connect("serving", `redis+cluster://127.0.0.1:${closed.port}`);
-    const start = Date.now();
-    await failsWith(serving.send(["get", "x"]), "STORE_UNAVAILABLE");
-    assert.ok(Date.now() - start < 100, "a request waited for a connection");
+    const serving = connect("serving", `redis+cluster://127.0.0.1:${closed.port}`, {});
+    await failsAtOnce(serving.send(["get", "x"]), "STORE_UNAVAILABLE");
     await failsWith(serving.ready(), "STORE_UNAVAILABLE", /ECONNREFUSED/);
   });
 });

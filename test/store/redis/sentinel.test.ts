@@ -1,27 +1,29 @@
 import assert from "node:assert/strict";
 import { Redis } from "ioredis";
 import { createOnlineStore } from "../../../store/online-store.ts";
-import type { RedisConnection, RedisRole } from "../../../store/redis/types.ts";
+import type { RedisConnection, RedisDeadlines, RedisRole } from "../../../store/redis/types.ts";
 import { connectRedis } from "../../../store/redis/connection.ts";
 import { parseRedisUrl } from "../../../store/redis/url.ts";
 import { failsWith } from "../../support/fails-with.ts";
 import { readEntities, stored, writeBatch } from "../../support/redis/numbered-writes.ts";
 import type { RedisServer } from "../../support/redis/server.ts";
-import { freePort, randomPrefix, startRedis } from "../../support/redis/server.ts";
+import { freePort, patient, randomPrefix, startRedis } from "../../support/redis/server.ts";
 import type { SentinelSet } from "../../support/redis/sentinel.ts";
 import { startSentinelSet } from "../../support/redis/sentinel.ts";
 import { startTcpProxy } from "../../support/redis/tcp-proxy.ts";
 import { until } from "../../support/until.ts";
 
-/** What a failover may take; half of it is what the Sentinels wait before they begin. */
-const recoveryMs = 10_000;
-
+/** How soon a failover is over is for test/long: most of it is up to the Sentinels. */
 describe("redis sentinel", function () {
-  this.timeout(90_000);
+  this.timeout(240_000);
   let set: SentinelSet;
   const connections: RedisConnection[] = [];
-  const connect = (role: RedisRole, url = set.url) => {
-    const connection = connectRedis(url, role);
+  const connect = (
+    role: RedisRole,
+    url = set.url,
+    deadlines: Partial<RedisDeadlines> = patient,
+  ) => {
+    const connection = connectRedis(url, role, deadlines);
     connections.push(connection);
     return connection;
   };
@@ -36,16 +38,15 @@ describe("redis sentinel", function () {
       () => true,
       () => false,
     );
-  /** Time until a connection of each role writes again, after what happens to the master. */
-  async function recovery(happens: (master: RedisServer) => unknown): Promise<number> {
+  /** A connection of each role writes again after what happens to the master, and loses nothing. */
+  async function assertFollows(happens: (master: RedisServer) => unknown): Promise<void> {
     const both = [connect("serving"), connect("writing")];
     await Promise.all(both.map((redis) => redis.ready()));
     let reconnects = 0;
     for (const redis of both) redis.onReconnect(() => reconnects++);
     const old = await set.master();
-    const startMs = performance.now();
     await happens(old);
-    await until("the master is another", async () => (await set.master()) !== old, 30_000);
+    await until("the master is another", async () => (await set.master()) !== old);
     const client = set.clientOf(await set.master());
     // Until it is demoted, the old master takes writes too, and they are lost.
     for (const redis of both) {
@@ -54,9 +55,12 @@ describe("redis sentinel", function () {
         return (await sends(redis)) && (await client.get("x")) === "1";
       });
     }
-    const tookMs = performance.now() - startMs;
     await until("those who listen are told", () => reconnects >= 2);
-    return tookMs;
+    for (const redis of both) {
+      const keys = Array.from({ length: 50 }, randomPrefix);
+      await redis.pipeline(keys.map((key) => ["set", key, key] as const));
+      assert.deepEqual(await client.mget(keys), keys);
+    }
   }
 
   it("holds rows at the master that the Sentinels name, and never asks a replica", async () => {
@@ -78,27 +82,23 @@ describe("redis sentinel", function () {
   });
 
   it("follows a failover that is asked for while the old master lives", async () => {
-    const tookMs = await recovery(() => set.failOver());
-    assert.ok(tookMs < recoveryMs, `${tookMs} ms`);
+    await assertFollows(() => set.failOver());
     await set.untilOk();
   });
 
   it("follows a failover from a master that hangs, and gives up what waits for it", async () => {
     let hung: RedisServer | undefined;
-    let waited = Promise.resolve(0);
-    const tookMs = await recovery(async (master) => {
+    let waited: Promise<unknown> | undefined;
+    await assertFollows(async (master) => {
       const writing = connect("writing");
-      await writing.ready();
+      const serving = connect("serving", set.url, { connectTimeoutMs: patient.connectTimeoutMs });
+      await Promise.all([writing.ready(), serving.ready()]);
       hung = master;
       master.signal("SIGSTOP");
-      const startMs = performance.now();
-      waited = writing.send(["get", "x"]).then(
-        () => 0,
-        () => performance.now() - startMs,
-      );
+      waited = failsWith(writing.send(["get", "x"]), "STORE_UNAVAILABLE", /Connection is closed/);
+      await failsWith(serving.send(["get", "x"]), "STORE_UNAVAILABLE", /Command timed out/);
     });
-    assert.ok(tookMs < recoveryMs, `${tookMs} ms`);
-    assert.ok((await waited) > 0 && (await waited) < recoveryMs);
+    await waited;
     hung?.signal("SIGCONT");
     await set.untilOk();
   });
@@ -133,8 +133,7 @@ describe("redis sentinel", function () {
   });
 
   it("follows a failover from a master that was killed", async () => {
-    const tookMs = await recovery((master) => master.kill());
-    assert.ok(tookMs < recoveryMs, `${tookMs} ms`);
+    await assertFollows((master) => master.kill());
   });
 
   /** Has every Sentinel know one more master, meanwhile. */
@@ -173,7 +172,7 @@ describe("redis sentinel", function () {
       const writing = connectRedis(url, "writing");
       await until("it tries the master", isThere);
       await writing.close();
-      await until("its connection is gone", async () => !(await isThere()), 10_000);
+      await until("its connection is gone", async () => !(await isThere()));
     });
     await proxy.stop();
   });

@@ -9,6 +9,7 @@ import { utf8OfTexts, wordsOfBigInt64 } from "../../../store/rows/column-data.ts
 import { createRowCodec } from "../../../store/rows/codec.ts";
 import { rowLimitBytes, valueLimitBytes } from "../../../store/rows/encoder.ts";
 import { encodeRow, encodeRows } from "../../support/redis/encode-row.ts";
+import { runsOf } from "../../support/property.ts";
 
 const int64s = fc.oneof(
   fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
@@ -76,7 +77,7 @@ describe("row codec", () => {
         const decode = createRowCodec(columns).decoder(names(columns));
         assert.deepStrictEqual(decode(encode(columns, values)), values);
       }),
-      { numRuns: 500 },
+      runsOf(500),
     );
   });
 
@@ -88,7 +89,7 @@ describe("row codec", () => {
         const expected = wanted.map((name) => values[Number(name.slice(1))]);
         assert.deepStrictEqual(decoded, expected);
       }),
-      { numRuns: 500 },
+      runsOf(500),
     );
   });
 
@@ -113,7 +114,7 @@ describe("row codec", () => {
           assert.ok(codeIs("STORE_LOST", /malformed/)(error), String(error));
         }
       }),
-      { numRuns: 500 },
+      runsOf(500),
     );
   });
 
@@ -164,6 +165,7 @@ describe("row codec", () => {
           });
         },
       ),
+      runsOf(100),
     );
   });
 

@@ -12,6 +12,7 @@ import {
   encodeVersion,
   markBytes,
 } from "../../../store/rows/version.ts";
+import { runsOf } from "../../support/property.ts";
 import type { TestRedis } from "../../support/redis/server.ts";
 import { testRedis } from "../../support/redis/server.ts";
 
@@ -60,6 +61,7 @@ describe("version", () => {
       fc.property(versions, (version) => {
         assert.deepEqual(decodeVersion(encodeVersion(version)), { ...version });
       }),
+      runsOf(100),
     );
   });
 
@@ -69,7 +71,7 @@ describe("version", () => {
         const bytes = Buffer.compare(encodeVersion(a), encodeVersion(b));
         assert.equal(bytes, Math.sign(compareVersions(a, b)));
       }),
-      { numRuns: 2000 },
+      runsOf(2000),
     );
   });
 
@@ -83,7 +85,7 @@ describe("version", () => {
         const answer = await client.eval(script, 0, encodeVersion(a), encodeVersion(b));
         assert.equal(answer, compareVersions(a, b) > 0 ? 1 : 0);
       }),
-      { numRuns: 1000 },
+      runsOf(1000),
     );
   });
 

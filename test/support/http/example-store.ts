@@ -6,7 +6,7 @@ import type { RedisConnection } from "../../../store/redis/types.ts";
 import { connectRedis } from "../../../store/redis/connection.ts";
 import { fillView } from "../redis/fill.ts";
 import type { TestRedis } from "../redis/server.ts";
-import { testRedis } from "../redis/server.ts";
+import { patient, testRedis } from "../redis/server.ts";
 
 /** A filled store, the connections to it, and the definitions that it was filled by. */
 export interface ExampleStore {
@@ -65,7 +65,7 @@ export async function fillExampleStore(
 ): Promise<ExampleStore> {
   const redis = await open();
   const writing = connectRedis(redis.url, "writing");
-  const serving = connectRedis(redis.url, "serving");
+  const serving = connectRedis(redis.url, "serving", patient);
   const stop = async () => {
     await Promise.all([writing.close(), serving.close()]);
     await redis.stop();

@@ -142,7 +142,7 @@ const soundAnswers = 50;
 
 /** Waits until a server answers its load; the answer reports what becomes of requests in a fault. */
 async function watch(server: RunningServer, load: Load, { perSecond }: FaultOptions) {
-  await until("it is warm", () => load.samples.length > 2 * perSecond, 20_000);
+  await until("it is warm", () => load.samples.length > 2 * perSecond);
   const memoryBefore = memoryMb(server.child.pid);
 
   return async function fault(

@@ -10,6 +10,14 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { isFreePort, retryPorts } from "../../../dev/processes.ts";
 import { OnceflowError } from "../../../engine/errors.ts";
+import type { RedisDeadlines } from "../../../store/redis/types.ts";
+
+/** How long to wait for Redis in tests of anything but that, on machines that do much else. */
+export const patient: RedisDeadlines = {
+  commandTimeoutMs: 60_000,
+  connectTimeoutMs: 15_000,
+  socketTimeoutMs: 60_000,
+};
 
 /** A redis-server that the test started and may do anything to. */
 export interface RedisServer {
