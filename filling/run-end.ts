@@ -1,133 +1,128 @@
-/** The end of a run: what it leaves behind, and who is told. */
+/** The end of a run: what it leaves behind, and how the ledger remembers it. */
 import type { View } from "../engine/catalogue.ts";
 import type { Outcome } from "../engine/calendar/grid.ts";
 import { formatInterval, interval as intervalOf } from "../engine/calendar/interval.ts";
 import type { RunCounts, RunRef } from "../workflows/contract.ts";
-import type { createCommittedViews } from "../filling/committed-views.ts";
-import type { OfflineDependencies } from "./materialization.ts";
-import type { createReadiness } from "./readiness.ts";
-import {
-  factsOf,
-  intervalOfRun,
-  knownView,
-  partitionOf,
-  required,
-  viewOfRun,
-} from "../filling/run-facts.ts";
-import { pointerRequest } from "../filling/view-states.ts";
+import type { CommittedViews } from "./committed-views.ts";
+import { factsOf, intervalOfRun, partitionOf, requireRun } from "./run-facts.ts";
+import type { Stores } from "./stores.ts";
+import { pointerRequest } from "./view-states.ts";
 
-/** Makes the last activities of a run. */
-export function createRunEnd(
-  { catalogue, ledger, offline }: Pick<OfflineDependencies, "catalogue" | "ledger" | "offline">,
-  committedViews: ReturnType<typeof createCommittedViews>,
-  readiness: Pick<ReturnType<typeof createReadiness>, "tell">,
-) {
-  return {
-    /**
-     * Writes what a committed run leaves behind, snapshot, manifest and log, and tells those that
-     * wait for it.
-     *
-     * @returns what rests on the rows before, in words
-     */
-    async publishRun(
-      run: RunRef,
-      writesRows: boolean,
-      counts: RunCounts,
-    ): Promise<{ readonly stale: readonly string[] }> {
-      const view = viewOfRun(catalogue, run);
-      const { files, startedAtMs } = await required(
-        factsOf(offline, view, run).readRun(),
-        "plan",
-        offline,
-        view,
-        run,
-      );
-      const [pointers] = await ledger.readPointers([pointerRequest(view)]);
-      const latest = pointers?.latest ?? null;
-      if (latest !== null) await offline.writeSnapshot(view.name, latest.id, latest.body);
-      if (writesRows) {
-        await factsOf(offline, view, run).writeManifest({
-          ...run,
-          rows: counts.rows,
-          known_at: new Date(startedAtMs).toISOString(),
-          snapshot: latest?.id ?? null,
-          files,
-        });
-        await offline.removeGenerationsBefore(partitionOf(view, run));
-      } else await offline.removePartition(partitionOf(view, run));
-      await logRun(view, run, startedAtMs, "committed", { ...counts });
-      return { stale: await readiness.tell(view, run, true) };
-    },
+/** How a run ended: one that gave way to a newer run says nothing of the interval. */
+export type RunOutcome = Outcome["outcome"] | "superseded";
 
-    /**
-     * Writes a failed, cancelled or blocked run to the run log, removes what it staged, and tells
-     * those that wait for it. What was committed before the failure stays, and is logged as
-     * committed; a run that gave way to a newer one is logged as superseded, and says nothing of
-     * the interval.
-     *
-     * @param begunAtMs - when its workflow began, for one that did not come to its plan
-     */
-    async recordFailure(
-      request: Omit<RunRef, "generation">,
-      generation: number | null,
-      outcome: "failed" | "cancelled" | "blocked",
-      reason: string,
-      begunAtMs: number,
-    ): Promise<void> {
-      const run = { ...request, generation: generation ?? 0 };
-      if (generation === null && knownView(catalogue, request) === undefined)
-        // Whoever waits for a worker that knows it can be cancelled by any.
-        return logRun(undefined, run, begunAtMs, outcome, { reason: reason.slice(0, 500) });
-      const view = viewOfRun(catalogue, request);
-      let startedAtMs = begunAtMs;
-      let known: Outcome["outcome"] | "superseded" = outcome;
-      if (generation !== null) {
-        const facts = await factsOf(offline, view, run).readRun();
-        startedAtMs = facts?.startedAtMs ?? startedAtMs;
-        const { coverage, states } = await committedViews.read(view);
-        const interval = formatInterval(intervalOfRun(view, run));
-        // A run that only fills aggregates leaves the coverage as it is.
-        const committed =
-          facts?.due === "aggregates"
-            ? Math.max(0, ...[...(states.get(interval)?.values() ?? [])].map((s) => s.generation))
-            : (coverage.get(interval)?.generation ?? 0);
-        if (committed === generation) known = "committed";
-        else await offline.removePartition(partitionOf(view, run));
-        if (committed > generation) known = "superseded";
-      }
-      await logRun(view, run, startedAtMs, known, { reason: reason.slice(0, 500) });
-      if (known !== "superseded") await readiness.tell(view, run, known === "committed");
-    },
-  };
+/** Of a reason in the ledger, so that its records stay small. */
+const reasonLength = 500;
 
-  async function logRun(
-    view: View | undefined,
-    run: RunRef,
-    startedAtMs: number,
-    outcome: Outcome["outcome"] | "superseded",
-    facts: Readonly<Record<string, unknown>>,
-  ): Promise<void> {
-    const { runId, fingerprint } = run;
-    const interval = view === undefined ? intervalOf(run.start, run.end) : intervalOfRun(view, run);
-    const ended = { runId, startedAtMs, finishedAtMs: Date.now() };
-    await ledger.logRun(run.view, {
-      ...facts,
+/** Writes what a committed run leaves behind: snapshot, manifest and log. */
+export async function publishRun(
+  { ledger, offline }: Pick<Stores, "ledger" | "offline">,
+  view: View,
+  run: RunRef,
+  writesRows: boolean,
+  counts: RunCounts,
+): Promise<void> {
+  const { files, startedAtMs } = await requireRun(offline, view, run);
+  const [pointers] = await ledger.readPointers([pointerRequest(view)]);
+  const latest = pointers?.latest ?? null;
+  if (latest !== null) await offline.writeSnapshot(view.name, latest.id, latest.body);
+  if (writesRows) {
+    await factsOf(offline, view, run).writeManifest({
+      ...run,
+      rows: counts.rows,
+      known_at: new Date(startedAtMs).toISOString(),
+      snapshot: latest?.id ?? null,
+      files,
+    });
+    await offline.removeGenerationsBefore(partitionOf(view, run));
+  } else await offline.removePartition(partitionOf(view, run));
+  await logRun({ ledger }, view, run, startedAtMs, "committed", { ...counts });
+}
+
+/** Why a run did not end well. */
+export interface RunFailure {
+  readonly outcome: "failed" | "cancelled" | "blocked";
+  readonly reason: string;
+  /** When its workflow began, for one that did not come to its plan. */
+  readonly begunAtMs: number;
+}
+
+/**
+ * Writes a failed, cancelled or blocked run to the run log, and removes what it staged. What was
+ * committed before the failure stays, and is logged as committed; a run that gave way to a newer one
+ * is logged as superseded.
+ *
+ * @param view - undefined where this build does not have it
+ * @param generation - null for a run that did not come to its plan
+ */
+export async function recordFailure(
+  stores: Pick<Stores, "ledger" | "offline">,
+  committedViews: CommittedViews,
+  view: View | undefined,
+  request: Omit<RunRef, "generation">,
+  generation: number | null,
+  { outcome, reason, begunAtMs }: RunFailure,
+): Promise<RunOutcome> {
+  const run = { ...request, generation: generation ?? 0 };
+  const begun =
+    view === undefined || generation === null
+      ? undefined
+      : await takeBack(stores, committedViews, view, run);
+  const known = begun?.outcome ?? outcome;
+  const facts = { reason: reason.slice(0, reasonLength) };
+  await logRun(stores, view, run, begun?.startedAtMs ?? begunAtMs, known, facts);
+  return known;
+}
+
+/** Removes what a run has staged, unless it has committed; `outcome` is absent where it has failed. */
+async function takeBack(
+  { offline }: Pick<Stores, "offline">,
+  committedViews: CommittedViews,
+  view: View,
+  run: RunRef,
+): Promise<{ startedAtMs: number | undefined; outcome: "committed" | "superseded" | undefined }> {
+  const facts = await factsOf(offline, view, run).readRun();
+  const startedAtMs = facts?.startedAtMs;
+  const { coverage, states } = await committedViews.read(view);
+  const interval = formatInterval(intervalOfRun(view, run));
+  // A run that only fills aggregates leaves the coverage as it is.
+  const committed =
+    facts?.due === "aggregates"
+      ? Math.max(0, ...[...(states.get(interval)?.values() ?? [])].map((s) => s.generation))
+      : (coverage.get(interval)?.generation ?? 0);
+  if (committed === run.generation) return { startedAtMs, outcome: "committed" };
+  await offline.removePartition(partitionOf(view, run));
+  return { startedAtMs, outcome: committed > run.generation ? "superseded" : undefined };
+}
+
+async function logRun(
+  { ledger }: Pick<Stores, "ledger">,
+  view: View | undefined,
+  run: RunRef,
+  startedAtMs: number,
+  outcome: RunOutcome,
+  facts: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const { runId, fingerprint } = run;
+  const interval = view === undefined ? intervalOf(run.start, run.end) : intervalOfRun(view, run);
+  const ended = { runId, startedAtMs, finishedAtMs: Date.now() };
+  await ledger.logRun(run.view, {
+    ...facts,
+    ...ended,
+    outcome,
+    fingerprint,
+    interval: formatInterval(interval),
+    generation: run.generation,
+  });
+  if (outcome === "superseded") return;
+  const { rows, reason } = facts;
+  await ledger.recordOutcome(
+    { view: run.view, fingerprint, interval },
+    {
       ...ended,
       outcome,
-      fingerprint,
-      interval: formatInterval(interval),
-      generation: run.generation,
-    });
-    if (outcome === "superseded") return;
-    const { rows, reason } = facts;
-    await ledger.recordOutcome(
-      { view: run.view, fingerprint, interval },
-      {
-        ...ended,
-        outcome,
-        rows: typeof rows === "number" ? rows : null,
-        reason: typeof reason === "string" ? reason : null,
-      },
-    );
-  }
+      rows: typeof rows === "number" ? rows : null,
+      reason: typeof reason === "string" ? reason : null,
+    },
+  );
 }
