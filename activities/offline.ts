@@ -4,10 +4,11 @@ import { createLedger } from "../store/ledger.ts";
 import { createOfflineStore } from "../store/offline/offline-store.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import { withFailures } from "./failure.ts";
-import { createMaterialization, type OfflineDependencies } from "./materialization.ts";
-import { createReadiness } from "./readiness.ts";
+import type { OfflineDependencies } from "./dependencies.ts";
+import { createMaterialization } from "./materialization.ts";
 import { untilCancelled, withHeartbeats } from "./run-context.ts";
 import { createScheduling } from "./scheduling.ts";
+import { createSensors } from "./sensors.ts";
 import type { TaskInput } from "../workflows/contract.ts";
 import { createTrainingSets } from "./training-set.ts";
 import { createPools } from "./pools.ts";
@@ -43,10 +44,9 @@ export function createOfflineActivities({ settings, tasks = {}, ...given }: Offl
     sources: { dataDir, overrides: sources },
     ...{ tasks, folders, webhooks },
   };
-  const readiness = createReadiness(dependencies);
   const own = {
-    ...createMaterialization(dependencies, readiness),
-    ...readiness.activities,
+    ...createMaterialization(dependencies),
+    ...createSensors(dependencies),
     ...createScheduling(dependencies),
     ...createTrainingSets(dependencies),
     ...createPools(),

@@ -3,10 +3,7 @@
  * what a backfill takes. They ask the schedule in the catalogue and the ledger; workflows know no
  * calendar.
  */
-import { Context, getClient } from "@temporalio/activity";
-import { ApplicationFailure, ApplicationFailureCategory } from "@temporalio/common";
 import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
-import { messageOf } from "../engine/errors.ts";
 import { type Cell, isDue } from "../engine/calendar/grid.ts";
 import { endsOf, type Interval, parseInstant } from "../engine/calendar/interval.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
@@ -15,126 +12,107 @@ import { readGrid } from "../status/grid.ts";
 import type {
   BackfillInput,
   BackfillPage,
-  MaterializeResult,
   ScheduledInput,
   SlotPlan,
   SlotRun,
 } from "../workflows/contract.ts";
 import { checkBackfill } from "../filling/backfill-input.ts";
 import { backfillIntervals, scheduleOf } from "../filling/backfill-range.ts";
-import type { OfflineDependencies } from "./materialization.ts";
+import type { OfflineDependencies } from "./dependencies.ts";
+import { joinRun } from "./interval-runs.ts";
 import { viewOfRun } from "../filling/run-facts.ts";
 import { termsOf } from "../filling/terms.ts";
 
 /** Intervals of a page, so that its payload stays small. */
 const pageSize = 200;
-const longestJoinWaitMs = 10_000;
+
+type SchedulingDependencies = Pick<OfflineDependencies, "catalogue" | "ledger" | "redis">;
 
 /** Makes the activities of `scheduled` and `backfill`. */
-export function createScheduling({
-  catalogue,
-  ledger,
-  redis,
-}: Pick<OfflineDependencies, "catalogue" | "ledger" | "redis">) {
+export function createScheduling(dependencies: SchedulingDependencies) {
   return {
-    /**
-     * What a firing has to run: the newest interval that was complete at its nominal time, where
-     * it is due; and on a slot that is the newest now, the late intervals before it.
-     *
-     * @param at - the nominal time, on the grid or, for a trigger by hand, off it
-     */
-    async planSlot(input: ScheduledInput, at: string, now: string): Promise<SlotPlan> {
-      const view = viewOfRun(catalogue, input);
-      const schedule = scheduleOf(view);
-      const atMs = parseInstant(at);
-      const interval = newestInterval(schedule, atMs);
-      if (interval === null)
-        return {
-          runs: [],
-          terms: termsOf(schedule),
-          reason: `No interval was complete at ${at}; the schedule starts later.`,
-        };
-      const isNewest = newestInterval(schedule, parseInstant(now))?.endMs === interval.endMs;
-      const late =
-        schedule.allowedLateness > 0 && isNewest && isSlot(schedule, atMs)
-          ? lateIntervals(schedule, interval)
-          : [];
-      const cells = await readGrid(ledger, catalogue, view, [...late, interval]);
-      const own = cells.at(-1);
-      const runs = cells
-        .filter((cell) => cell !== own || isDue(cell, "failed"))
-        .map((cell) =>
-          cell === own && isNewest
-            ? { ...toRun(cell), ...lateOf(schedule, interval) }
-            : toRun(cell),
-        );
-      const { start, end } = endsOf(interval);
-      const isCommitted = own !== undefined && !isDue(own, "failed");
-      return {
-        runs,
-        terms: termsOf(schedule),
-        reason:
-          `The newest complete interval at ${at} is [${start}, ${end})` +
-          `${isCommitted ? ", which is committed" : ""}${late.length > 0 ? `; ${late.length} before it may have late rows` : ""}.`,
-      };
-    },
+    planSlot: (input: ScheduledInput, at: string, now: string) =>
+      planSlot(dependencies, input, at, now),
+    planBackfill: (input: BackfillInput, cursor: string | null) =>
+      planBackfill(dependencies, input, cursor),
+    joinRun,
+  };
+}
 
-    /**
-     * The next intervals that a backfill has to run, at most 200.
-     *
-     * @throws REQUEST_INVALID naming the member of the input that is wrong, INTERVAL_INVALID
-     */
-    async planBackfill(input: BackfillInput, cursor: string | null): Promise<BackfillPage> {
-      const { view, fingerprint, definition } = viewOfBackfill(catalogue, checkBackfill(input));
-      const { reprocess = "missing", newestFirst = false } = input;
-      // Which intervals are complete is a matter of the clock.
-      await redis.assertClock();
-      const cells = await readGrid(
-        ledger,
-        catalogue,
-        view,
-        backfillIntervals(view, input, Date.now()),
-      );
-      const due = cells.filter((cell) => isDue(cell, reprocess)).map(toRun);
-      if (newestFirst) due.reverse();
-      const left =
-        cursor === null
-          ? due
-          : due.filter(({ start }) => (newestFirst ? start < cursor : start > cursor));
-      const runs = left.slice(0, pageSize);
-      return {
-        fingerprint,
-        definition,
-        terms: termsOf(view.schedule),
-        runs,
-        cursor: left.length > runs.length ? (runs.at(-1)?.start ?? null) : null,
-        total: cursor === null ? due.length : 0,
-      };
-    },
+/**
+ * What a firing has to run: the newest interval that was complete at its nominal time, where
+ * it is due; and on a slot that is the newest now, the late intervals before it.
+ *
+ * @param at - the nominal time, on the grid or, for a trigger by hand, off it
+ */
+async function planSlot(
+  { catalogue, ledger }: SchedulingDependencies,
+  input: ScheduledInput,
+  at: string,
+  now: string,
+): Promise<SlotPlan> {
+  const view = viewOfRun(catalogue, input);
+  const schedule = scheduleOf(view);
+  const terms = termsOf(schedule);
+  const atMs = parseInstant(at);
+  const interval = newestInterval(schedule, atMs);
+  if (interval === null) {
+    const reason = `No interval was complete at ${at}; the schedule starts later.`;
+    return { runs: [], terms, reason };
+  }
+  const isNewest = newestInterval(schedule, parseInstant(now))?.endMs === interval.endMs;
+  const late =
+    schedule.allowedLateness > 0 && isNewest && isSlot(schedule, atMs)
+      ? lateIntervals(schedule, interval)
+      : [];
+  const cells = await readGrid(ledger, catalogue, view, [...late, interval]);
+  const own = cells.at(-1);
+  const runs = cells
+    .filter((cell) => cell !== own || isDue(cell, "failed"))
+    .map((cell) =>
+      cell === own && isNewest ? { ...toRun(cell), ...lateOf(schedule, interval) } : toRun(cell),
+    );
+  const { start, end } = endsOf(interval);
+  const isCommitted = own !== undefined && !isDue(own, "failed");
+  return {
+    runs,
+    terms,
+    reason:
+      `The newest complete interval at ${at} is [${start}, ${end})` +
+      `${isCommitted ? ", which is committed" : ""}${late.length > 0 ? `; ${late.length} before it may have late rows` : ""}.`,
+  };
+}
 
-    /**
-     * The result of an interval's run that someone else has started. While it is under way this
-     * fails and is tried again: an attempt that waited would hold the place of the work it waits for.
-     */
-    async joinRun(workflowId: string): Promise<MaterializeResult> {
-      const handle = getClient().workflow.getHandle(workflowId);
-      const askAgain = (message: string) =>
-        ApplicationFailure.create({
-          type: "RUN_UNDER_WAY",
-          category: ApplicationFailureCategory.BENIGN,
-          message,
-          nextRetryDelay: Math.min(Context.current().info.attempt * 250, longestJoinWaitMs),
-        });
-      const { status } = await handle.describe().catch((error: unknown) => {
-        throw askAgain(`Temporal does not say how ${workflowId} is: ${messageOf(error)}`);
-      });
-      if (status.name === "RUNNING") throw askAgain(`${workflowId} is under way.`);
-      try {
-        return (await handle.result()) as MaterializeResult;
-      } catch (error) {
-        throw failureBehind(error);
-      }
-    },
+/**
+ * The next intervals that a backfill has to run, at most 200.
+ *
+ * @throws REQUEST_INVALID naming the member of the input that is wrong, INTERVAL_INVALID
+ */
+async function planBackfill(
+  { catalogue, ledger, redis }: SchedulingDependencies,
+  input: BackfillInput,
+  cursor: string | null,
+): Promise<BackfillPage> {
+  const { view, fingerprint, definition } = viewOfBackfill(catalogue, checkBackfill(input));
+  const { reprocess = "missing", newestFirst = false } = input;
+  // Which intervals are complete is a matter of the clock.
+  await redis.assertClock();
+  const intervals = backfillIntervals(view, input, Date.now());
+  const cells = await readGrid(ledger, catalogue, view, intervals);
+  const due = cells.filter((cell) => isDue(cell, reprocess)).map(toRun);
+  if (newestFirst) due.reverse();
+  const left =
+    cursor === null
+      ? due
+      : due.filter(({ start }) => (newestFirst ? start < cursor : start > cursor));
+  const runs = left.slice(0, pageSize);
+  return {
+    fingerprint,
+    definition,
+    terms: termsOf(view.schedule),
+    runs,
+    cursor: left.length > runs.length ? (runs.at(-1)?.start ?? null) : null,
+    total: cursor === null ? due.length : 0,
   };
 }
 
@@ -167,17 +145,4 @@ function lateOf({ offsetMs, deadlineMs, onLate }: Schedule, { endMs }: Interval)
 /** A run of a cell; what is committed and yet due is computed again. */
 function toRun({ interval, rows }: Cell): SlotRun {
   return { ...endsOf(interval), reprocess: rows !== null };
-}
-
-/** The failure that ended another workflow, with its code, for good. */
-function failureBehind(error: unknown): unknown {
-  let found: ApplicationFailure | undefined;
-  for (let at: unknown = error; at instanceof Error; at = at.cause)
-    if (at instanceof ApplicationFailure) found = at;
-  if (found === undefined && !(error instanceof Error && error.name === "WorkflowFailedError"))
-    return error;
-  return ApplicationFailure.nonRetryable(
-    found?.message ?? messageOf(error),
-    found?.type ?? "RUN_FAILED",
-  );
 }

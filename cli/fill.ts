@@ -1,5 +1,6 @@
 /** `apply --fill`: what other definitions of a view have committed and those of this build lack. */
 import { backfillIntervals } from "../filling/backfill-range.ts";
+import { ledgerInterval } from "../filling/run-facts.ts";
 import { termsOf } from "../filling/terms.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import {
@@ -12,7 +13,7 @@ import {
   parseInterval,
   type Span,
 } from "../engine/calendar/interval.ts";
-import { ledgerInterval, readGrid } from "../status/grid.ts";
+import { readGrid } from "../status/grid.ts";
 import { type CoveredFiles, createLedger, type Ledger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis/connection.ts";

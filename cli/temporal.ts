@@ -1,21 +1,8 @@
 /** Starts and follows runs on Temporal, for the CLI and the demo. */
 import { setTimeout as pause } from "node:timers/promises";
-import {
-  Client,
-  Connection,
-  ServiceError,
-  WorkflowFailedError,
-  type WorkflowHandle,
-} from "@temporalio/client";
-import {
-  ActivityFailure,
-  ApplicationFailure,
-  NamespaceNotFoundError,
-  type SearchAttributePair,
-  WorkflowNotFoundError,
-} from "@temporalio/common";
-import { type ErrorCode, errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
-import { startOne } from "../engine/invocation.ts";
+import { Client, Connection, ServiceError, type WorkflowHandle } from "@temporalio/client";
+import type { SearchAttributePair } from "@temporalio/common";
+import { messageOf, OnceflowError } from "../engine/errors.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
 import { bodyLimitBytes } from "../serving/http/json-body.ts";
 import { deploymentOf, type Settings } from "../settings.ts";
@@ -34,6 +21,7 @@ import {
 import { attributesOf } from "../workflows/attributes.ts";
 import type { backfill, materialize, trainingSet } from "../workflows/index.ts";
 import { hasPolled } from "./builds.ts";
+import { isUnroutable, translate, unavailable } from "./temporal-errors.ts";
 
 const connectTimeoutMs = 10_000;
 /** How long a build that has polled is waited for until it gets runs, and between two tries. */
@@ -92,8 +80,6 @@ export interface Run<T> {
  */
 export async function connectRuns(settings: Settings): Promise<Runs> {
   const { temporalAddress: address, temporalNamespace: namespace, queue } = settings;
-  const queues = queuesOf(queue);
-  const ids = idsOf(queue);
   let connection: Connection;
   try {
     connection = await Connection.connect({ address, connectTimeout: connectTimeoutMs });
@@ -101,7 +87,7 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
     throw unavailable(address, error);
   }
   const client = new Client({ connection, namespace });
-  const guard = async <T>(work: () => Promise<T>): Promise<T> => {
+  const guard: Guard = async (work) => {
     try {
       return await work();
     } catch (error) {
@@ -109,87 +95,133 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
     }
   };
   let counter = 0;
-  const build = deploymentOf(settings);
-  // The definitions that an input names are those of this build, and only its workers have them.
-  const onOwnBuild = build === undefined ? {} : { versioningOverride: { pinnedTo: build } };
-  /** Temporal may know a build for some seconds before it gives runs to it. */
-  const start: typeof withSearchAttributes = async (attributes, begin) => {
-    const deadline = Date.now() + routingMs;
-    for (;;)
-      try {
-        return await withSearchAttributes(attributes, begin);
-      } catch (error) {
-        const isSoon =
-          build !== undefined &&
-          isUnroutable(error) &&
-          Date.now() < deadline &&
-          (await hasPolled(client, namespace, build).catch(() => false));
-        if (!isSoon) throw error;
-        await pause(retryMs);
-      }
-  };
+  const uniqueId = () => `${Date.now()}-${process.pid}-${counter++}`;
+  const session = { client, namespace, queue, build: deploymentOf(settings), guard, uniqueId };
   return {
     client,
     startMaterialize: (input, workflow = "materialize") =>
-      guard(async () => {
-        const handle = await start(
-          attributesOf("materialize", input.view, `${input.start}/${input.end}`),
-          (typedSearchAttributes) =>
-            client.workflow.start<typeof materialize>(workflow, {
-              args: [input],
-              taskQueue: queues.offline,
-              workflowId: ids.interval(input),
-              workflowIdConflictPolicy: "USE_EXISTING",
-              staticSummary: `${input.view} [${input.start}, ${input.end})`,
-              ...typedSearchAttributes,
-              ...onOwnBuild,
-            }),
-        );
-        return toRun<MaterializeResult>(handle, handle.firstExecutionRunId, guard);
-      }),
-    startBackfill: (input) =>
-      guard(async () => {
-        const handle = await start(attributesOf("backfill", input.view), (typedSearchAttributes) =>
-          client.workflow.start<typeof backfill>("backfill", {
-            args: [input],
-            taskQueue: queues.offline,
-            workflowId: ids.backfill(input),
-            workflowIdConflictPolicy: "USE_EXISTING",
-            staticSummary: `backfill of ${input.view} [${input.from}, ${input.to})`,
-            ...typedSearchAttributes,
-            ...onOwnBuild,
-          }),
-        );
-        return toBackfill(handle, handle.firstExecutionRunId, guard);
-      }),
+      guard(() => startMaterialize(session, input, workflow)),
+    startBackfill: (input) => guard(() => startBackfill(session, input)),
     backfillOf: (workflowId) => toBackfill(client.workflow.getHandle(workflowId), "", guard),
-    startTrainingSet: (input) =>
-      guard(async () => {
-        const handle = await start(attributesOf("training_set"), (typedSearchAttributes) =>
-          client.workflow.start<typeof trainingSet>("trainingSet", {
-            args: [input],
-            taskQueue: queues.offline,
-            workflowId: `${queue}/training-set/${input.service}/${Date.now()}-${process.pid}-${counter++}`,
-            staticSummary: `training set of ${input.service}`,
-            ...typedSearchAttributes,
-            ...onOwnBuild,
-          }),
-        );
-        return toRun<TrainingSetResult>(handle, handle.firstExecutionRunId, guard);
-      }),
-    getFeatures: (request) =>
-      guard(async () => {
-        assertFits(request);
-        return await client.activity.execute<FeatureAnswer>("getOnlineFeatures", {
-          id: `${queue}/get/${Date.now()}-${process.pid}-${counter++}`,
-          args: [request],
-          taskQueue: queues.online,
-          scheduleToCloseTimeout: "10 s",
-        });
-      }),
+    startTrainingSet: (input) => guard(() => startTrainingSet(session, input)),
+    getFeatures: (request) => guard(() => getFeatures(session, request)),
     attempt: guard,
     close: () => connection.close(),
   };
+}
+
+type Guard = Runs["attempt"];
+
+/** A connection as the starts of runs share it. */
+interface Session {
+  readonly client: Client;
+  readonly namespace: string;
+  readonly queue: string;
+  readonly build: ReturnType<typeof deploymentOf>;
+  readonly guard: Guard;
+  /** Another at each call, in whatever process. */
+  readonly uniqueId: () => string;
+}
+
+async function startMaterialize(
+  session: Session,
+  input: MaterializeInput,
+  workflow: string,
+): Promise<Run<MaterializeResult>> {
+  const { client, queue, guard } = session;
+  const { view, start, end } = input;
+  const attributes = attributesOf("materialize", view, `${start}/${end}`);
+  const handle = await startOnBuild(session, attributes, (typedSearchAttributes) =>
+    client.workflow.start<typeof materialize>(workflow, {
+      args: [input],
+      ...placeOf(session),
+      workflowId: idsOf(queue).interval(input),
+      workflowIdConflictPolicy: "USE_EXISTING",
+      staticSummary: `${view} [${start}, ${end})`,
+      ...typedSearchAttributes,
+    }),
+  );
+  return toRun<MaterializeResult>(handle, handle.firstExecutionRunId, guard);
+}
+
+async function startBackfill(session: Session, input: BackfillInput): Promise<BackfillRun> {
+  const { client, queue, guard } = session;
+  const { view, from, to } = input;
+  const attributes = attributesOf("backfill", view);
+  const handle = await startOnBuild(session, attributes, (typedSearchAttributes) =>
+    client.workflow.start<typeof backfill>("backfill", {
+      args: [input],
+      ...placeOf(session),
+      workflowId: idsOf(queue).backfill(input),
+      workflowIdConflictPolicy: "USE_EXISTING",
+      staticSummary: `backfill of ${view} [${from}, ${to})`,
+      ...typedSearchAttributes,
+    }),
+  );
+  return toBackfill(handle, handle.firstExecutionRunId, guard);
+}
+
+async function startTrainingSet(
+  session: Session,
+  input: TrainingSetInput,
+): Promise<Run<TrainingSetResult>> {
+  const { client, queue, guard, uniqueId } = session;
+  const attributes = attributesOf("training_set");
+  const handle = await startOnBuild(session, attributes, (typedSearchAttributes) =>
+    client.workflow.start<typeof trainingSet>("trainingSet", {
+      args: [input],
+      ...placeOf(session),
+      workflowId: `${queue}/training-set/${input.service}/${uniqueId()}`,
+      staticSummary: `training set of ${input.service}`,
+      ...typedSearchAttributes,
+    }),
+  );
+  return toRun<TrainingSetResult>(handle, handle.firstExecutionRunId, guard);
+}
+
+async function getFeatures(
+  { client, queue, uniqueId }: Session,
+  request: unknown,
+): Promise<FeatureAnswer> {
+  assertFits(request);
+  return client.activity.execute<FeatureAnswer>("getOnlineFeatures", {
+    id: `${queue}/get/${uniqueId()}`,
+    args: [request],
+    taskQueue: queuesOf(queue).online,
+    scheduleToCloseTimeout: "10 s",
+  });
+}
+
+/**
+ * Where a run is done: the definitions that an input names are those of this build, and only its
+ * workers have them.
+ */
+function placeOf({ queue, build }: Session) {
+  return {
+    taskQueue: queuesOf(queue).offline,
+    ...(build === undefined ? {} : { versioningOverride: { pinnedTo: build } }),
+  };
+}
+
+/** Starts a run. Temporal may know a build for some seconds before it gives runs to it. */
+async function startOnBuild<T>(
+  { client, namespace, build }: Session,
+  attributes: SearchAttributePair[],
+  start: Start<T>,
+): Promise<T> {
+  const deadline = Date.now() + routingMs;
+  for (;;)
+    try {
+      return await withSearchAttributes(attributes, start);
+    } catch (error) {
+      const isSoon =
+        build !== undefined &&
+        isUnroutable(error) &&
+        Date.now() < deadline &&
+        (await hasPolled(client, namespace, build).catch(() => false));
+      if (!isSoon) throw error;
+      await pause(retryMs);
+    }
 }
 
 /** What is larger Temporal refuses in its own words, or, over 4 MB, after a minute of retries. */
@@ -203,10 +235,12 @@ function assertFits(request: unknown): void {
     );
 }
 
+type Start<T> = (options: { typedSearchAttributes?: SearchAttributePair[] }) => Promise<T>;
+
 /** Starts with search attributes, or, on a server that does not know them, without. */
 async function withSearchAttributes<T>(
   typedSearchAttributes: SearchAttributePair[],
-  start: (options: { typedSearchAttributes?: SearchAttributePair[] }) => Promise<T>,
+  start: Start<T>,
 ): Promise<T> {
   try {
     return await start({ typedSearchAttributes });
@@ -217,11 +251,7 @@ async function withSearchAttributes<T>(
   }
 }
 
-function toRun<T>(
-  handle: WorkflowHandle,
-  runId: string,
-  guard: <R>(work: () => Promise<R>) => Promise<R>,
-): Run<T> {
+function toRun<T>(handle: WorkflowHandle, runId: string, guard: Guard): Run<T> {
   return {
     workflowId: handle.workflowId,
     runId,
@@ -239,11 +269,7 @@ function toRun<T>(
   };
 }
 
-function toBackfill(
-  handle: WorkflowHandle,
-  runId: string,
-  guard: <R>(work: () => Promise<R>) => Promise<R>,
-): BackfillRun {
+function toBackfill(handle: WorkflowHandle, runId: string, guard: Guard): BackfillRun {
   // Without a run id: a backfill continues as new, and messages go to the execution of today.
   const signal = (name: string, ...args: unknown[]) => guard(() => handle.signal(name, ...args));
   return {
@@ -253,55 +279,4 @@ function toBackfill(
     resume: () => signal(backfillMessages.resume),
     setMaxParallel: (maxParallel) => signal(backfillMessages.setMaxParallel, maxParallel),
   };
-}
-
-/** The error of ours behind what Temporal threw. */
-function translate(error: unknown, address: string): unknown {
-  if (error instanceof OnceflowError) return error;
-  for (let at: unknown = error; at instanceof Error; at = at.cause)
-    if (at instanceof ApplicationFailure && at.type != null && at.type in errorRegistry) {
-      const [details] = (at.details ?? []) as [Readonly<Record<string, unknown>>?];
-      return new OnceflowError(at.type as ErrorCode, at.message, details ?? {}, error);
-    }
-  if (error instanceof WorkflowFailedError) {
-    const cause = error.cause instanceof ActivityFailure ? error.cause.cause : error.cause;
-    return new OnceflowError("RUN_FAILED", messageOf(cause ?? error), {}, error);
-  }
-  if (error instanceof WorkflowNotFoundError)
-    return new OnceflowError(
-      "REQUEST_INVALID",
-      `Temporal has no workflow "${error.workflowId}" under way (${messageOf(error)}). See \`runs\` for those it has.`,
-      { workflow_id: error.workflowId },
-      error,
-    );
-  if (error instanceof NamespaceNotFoundError)
-    return new OnceflowError(
-      "CONFIG_INVALID",
-      `the Temporal server at ${address} has no namespace "${error.namespace}". Create it, or set TEMPORAL_NAMESPACE.`,
-      { name: "TEMPORAL_NAMESPACE" },
-      error,
-    );
-  if (isUnroutable(error))
-    return new OnceflowError(
-      "BUILD_UNKNOWN",
-      `Temporal cannot give the run to the build of ONCEFLOW_BUILD (${messageOf(error.cause)}). Start a worker with the same ONCEFLOW_BUILD first.`,
-      {},
-      error,
-    );
-  if (error instanceof ServiceError) return unavailable(address, error.cause ?? error);
-  return error;
-}
-
-/** By the server's words for a version that no worker has polled for. */
-function isUnroutable(error: unknown): error is ServiceError {
-  return error instanceof ServiceError && /version|deployment/i.test(messageOf(error.cause));
-}
-
-function unavailable(address: string, error: unknown): OnceflowError {
-  return new OnceflowError(
-    "TEMPORAL_UNAVAILABLE",
-    `no Temporal server answers at ${address} (${messageOf(error)}). ${startOne} or set TEMPORAL_ADDRESS.`,
-    {},
-    error,
-  );
 }

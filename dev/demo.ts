@@ -2,13 +2,14 @@
 import { resolve } from "node:path";
 import { Command } from "commander";
 import { resultOf } from "../cli/follow.ts";
-import { openProgress } from "../cli/progress.ts";
+import { type Detail, openProgress, type Progress } from "../cli/progress.ts";
 import { connectRuns } from "../cli/temporal.ts";
-import { loadCatalogue, serviceNamed, viewNamed } from "../engine/catalogue.ts";
+import { loadCatalogue, serviceNamed, type View, viewNamed } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
-import { interval } from "../engine/calendar/interval.ts";
+import { endsOf, interval } from "../engine/calendar/interval.ts";
 import { plan } from "../engine/planner.ts";
 import { listSourceFiles } from "../sources/files.ts";
+import type { MaterializeResult, TrainingSetResult } from "../workflows/contract.ts";
 import { startApplication } from "./application.ts";
 import { runCommand, toCount } from "./command.ts";
 import {
@@ -30,6 +31,7 @@ import {
   compareRows,
   countSkewed,
   httpWay,
+  type JsonRow,
   measureLatency,
   newestByEntity,
   readSourceRows,
@@ -51,6 +53,8 @@ interface DemoOptions {
 
 const badgeDays = 3;
 const msPerDay = 86_400_000;
+/** Requests of which the latency is measured, by way. */
+const requestsMeasured = { http: 600, activity: 25 } as const;
 
 const command = new Command("npm run demo --")
   .description(
@@ -71,21 +75,25 @@ const command = new Command("npm run demo --")
 await runCommand(command);
 
 async function demo(options: DemoOptions): Promise<void> {
-  const progress = openProgress();
-  const seconds: Record<string, number> = {};
-  /** A step whose time goes into the report. */
-  const timed = async <T>(
-    name: string,
-    title: string,
-    work: (detail: (text: string) => void) => Promise<T>,
-    done?: (result: T) => string,
-  ): Promise<T> => {
-    const before = performance.now();
-    const result = await progress.step(title, work, done);
-    seconds[name] = Number(((performance.now() - before) / 1000).toFixed(3));
-    return result;
-  };
+  const site = await start(options);
+  const filled = await materializeViews(site);
+  const training = await buildTrainingSet(site);
+  const rows = await readRows(site, training);
+  const ways = waysOf(site);
+  const compared = await compareWays(site, ways, rows, filled.absences.snapshot);
+  const latency = await measureWays(site, ways, rows);
+  const report = await reportOf(site, filled, training, rows, compared, latency);
+  await tell(site, training, compared, report);
+  await stop(site);
+}
 
+/** What is started, and what its steps share. */
+type Site = Awaited<ReturnType<typeof start>>;
+
+/** Starts what is missing, and writes the rows to work on. */
+async function start(options: DemoOptions) {
+  const progress = openProgress();
+  const { timed, seconds } = stopwatch(progress);
   const catalogue = await loadCatalogue(() => import("../features/index.ts"));
   const absences = viewNamed(catalogue, "absences");
   const badges = viewNamed(catalogue, "badges");
@@ -113,25 +121,43 @@ async function demo(options: DemoOptions): Promise<void> {
   );
   const stopApplication = own(() => application.stop());
   const runs = await connectRuns(settings);
-  const workflowIds: string[] = [];
-
-  const materialize = async (view: typeof absences, startMs: number, endMs: number) => {
-    const iso = (ms: number) => new Date(ms).toISOString();
-    const run = await runs.startMaterialize({
-      view: view.name,
-      start: iso(startMs),
-      end: iso(endMs),
-      fingerprint: view.fingerprint,
-      definition: view.runFingerprint,
-    });
-    workflowIds.push(run.workflowId);
-    return run;
+  return {
+    ...{ options, progress, timed, seconds, catalogue, absences, badges, todayMs },
+    ...{ folder, services, settings, application, stopApplication, runs },
+    workflowIds: [] as string[],
   };
+}
+
+/** Steps whose times go into the report. */
+function stopwatch(progress: Progress) {
+  const seconds: Record<string, number> = {};
+  const timed = async <T>(
+    name: string,
+    title: string,
+    work: (detail: Detail) => Promise<T>,
+    done?: (result: T) => string,
+  ): Promise<T> => {
+    const before = performance.now();
+    const result = await progress.step(title, work, done);
+    seconds[name] = Number(((performance.now() - before) / 1000).toFixed(3));
+    return result;
+  };
+  return { timed, seconds };
+}
+
+/** What was committed of the two views. */
+interface Filled {
+  readonly absences: MaterializeResult;
+  readonly badges: readonly MaterializeResult[];
+}
+
+async function materializeViews(site: Site): Promise<Filled> {
+  const { runs, timed, absences, badges, todayMs } = site;
   const nowMs = Math.floor(Date.now() / 1000) * 1000;
   const materialized = await timed(
     "materialize",
     "Materialize view absences by a Temporal workflow",
-    async (detail) => resultOf(runs.client, await materialize(absences, 0, nowMs), detail),
+    async (detail) => resultOf(runs.client, await startRun(site, absences, 0, nowMs), detail),
     ({ rows, written }) => `View absences: ${rows} rows read, ${written} entities stored`,
   );
   if (materialized.rows === 0)
@@ -145,14 +171,29 @@ async function demo(options: DemoOptions): Promise<void> {
     async () => {
       const days = Array.from({ length: badgeDays }, (_, day) => todayMs - (day + 1) * msPerDay);
       const started = await Promise.all(
-        days.map((day) => materialize(badges, day, day + msPerDay)),
+        days.map((day) => startRun(site, badges, day, day + msPerDay)),
       );
       return Promise.all(started.map((run) => run.result()));
     },
     (results) => `View badges: ${sum(results.map((each) => each.rows))} rows of ${badgeDays} days`,
   );
+  return { absences: materialized, badges: badgeResults };
+}
 
-  const training = await timed(
+async function startRun({ runs, workflowIds }: Site, view: View, startMs: number, endMs: number) {
+  const run = await runs.startMaterialize({
+    view: view.name,
+    ...endsOf({ startMs, endMs }),
+    fingerprint: view.fingerprint,
+    definition: view.runFingerprint,
+  });
+  workflowIds.push(run.workflowId);
+  return run;
+}
+
+function buildTrainingSet(site: Site): Promise<TrainingSetResult> {
+  const { runs, timed, catalogue, workflowIds } = site;
+  return timed(
     "training_set",
     `Build training set ${demoServices.training}`,
     async () => {
@@ -165,58 +206,113 @@ async function demo(options: DemoOptions): Promise<void> {
     },
     ({ rows }) => `Training set: ${rows} rows`,
   );
+}
+
+/** The rows to ask for, and what the answers must be. */
+interface Rows {
+  readonly raw: readonly JsonRow[];
+  /** Row for row. */
+  readonly offline: readonly JsonRow[];
+  readonly newest: ReturnType<typeof newestByEntity>;
+}
+
+async function readRows(
+  { catalogue, absences, settings }: Site,
+  training: TrainingSetResult,
+): Promise<Rows> {
   const offline = readTrainingSet(training.path, serviceNamed(catalogue, demoServices.training));
   const sources = { dataDir: settings.dataDir, overrides: settings.sources };
   const raw = await readSourceRows(absences, sources);
+  return { raw, offline, newest: newestByEntity(raw, offline) };
+}
 
+/** The ways in which this Temporal lets online features be asked for. */
+function waysOf({ services, application, runs, progress }: Site): Way[] {
   const ways: Way[] = [httpWay(application.httpUrl)];
   if (services.standaloneActivities) ways.push(temporalWay(runs));
   else
     progress.say(
       "! This Temporal server knows no Standalone Activities (server 1.30 or newer does): the online activity is not asked.",
     );
-  const newest = newestByEntity(raw, offline);
+  return ways;
+}
+
+/** How the report calls a way. */
+function keyOf(way: Way): "http" | "activity" {
+  return way.name === "HTTP" ? "http" : "activity";
+}
+
+/** What came of the comparisons. */
+interface ComparedWays {
+  /** Values that differ between online and offline, by scenario and way. */
+  readonly skew: Readonly<Record<string, number>>;
+  /** Over HTTP, by scenario. */
+  readonly byRequest: readonly Compared[];
+  readonly byStore: readonly Compared[];
+}
+
+async function compareWays(
+  site: Site,
+  ways: readonly Way[],
+  rows: Rows,
+  snapshot: string | null,
+): Promise<ComparedWays> {
   const skew: Record<string, number> = {};
   let byRequest: readonly Compared[] = [];
   let byStore: readonly Compared[] = [];
   for (const way of ways) {
-    const key = way.name === "HTTP" ? "http" : "activity";
+    const key = keyOf(way);
     // Servers read what is current once a second.
-    await seesSnapshot(way, materialized.snapshot);
-    const requested = await timed(
-      `scenario_1_${key}`,
-      `Scenario 1 by ${way.name}: raw columns in the request, aggregates from the store`,
-      (detail) =>
-        compareRows(
-          way,
-          demoServices.online,
-          raw.map(withoutKey),
-          offline,
-          (inputs) => ({ inputs }),
-          (done) => detail(`${done} of ${raw.length} rows`),
-        ),
-      (compared) => `Scenario 1 by ${way.name}: ${describeSkew(compared)}`,
-    );
-    const stored = await timed(
-      `scenario_2_${key}`,
-      `Scenario 2 by ${way.name}: the id in the request, what ${demoServices.online} needs from the store`,
-      (detail) =>
-        compareRows(
-          way,
-          demoServices.online,
-          newest.map(({ id }) => ({ id })),
-          newest.map((each) => each.offline),
-          (entities) => ({ entities }),
-          (done) => detail(`${done} of ${newest.length} ids`),
-        ),
-      (compared) => `Scenario 2 by ${way.name}: ${describeSkew(compared)}`,
-    );
+    await seesSnapshot(way, snapshot);
+    const requested = await compareByRequest(site, way, rows);
+    const stored = await compareByStore(site, way, rows);
     skew[`scenario_1_${key}`] = countSkewed(requested);
     skew[`scenario_2_${key}`] = countSkewed(stored);
     if (key === "http") [byRequest, byStore] = [requested, stored];
   }
+  return { skew, byRequest, byStore };
+}
 
-  const latency = await timed("latency", "Measure latency, one request at a time", async () => {
+function compareByRequest({ timed }: Site, way: Way, { raw, offline }: Rows): Promise<Compared[]> {
+  return timed(
+    `scenario_1_${keyOf(way)}`,
+    `Scenario 1 by ${way.name}: raw columns in the request, aggregates from the store`,
+    (detail) =>
+      compareRows(
+        way,
+        demoServices.online,
+        raw.map(withoutKey),
+        offline,
+        (inputs) => ({ inputs }),
+        (done) => detail(`${done} of ${raw.length} rows`),
+      ),
+    (compared) => `Scenario 1 by ${way.name}: ${describeSkew(compared)}`,
+  );
+}
+
+function compareByStore({ timed }: Site, way: Way, { newest }: Rows): Promise<Compared[]> {
+  return timed(
+    `scenario_2_${keyOf(way)}`,
+    `Scenario 2 by ${way.name}: the id in the request, what ${demoServices.online} needs from the store`,
+    (detail) =>
+      compareRows(
+        way,
+        demoServices.online,
+        newest.map(({ id }) => ({ id })),
+        newest.map((each) => each.offline),
+        (entities) => ({ entities }),
+        (done) => detail(`${done} of ${newest.length} ids`),
+      ),
+    (compared) => `Scenario 2 by ${way.name}: ${describeSkew(compared)}`,
+  );
+}
+
+function measureWays(
+  { timed }: Site,
+  ways: readonly Way[],
+  { newest }: Rows,
+): Promise<Report["latency"]> {
+  return timed("latency", "Measure latency, one request at a time", async () => {
     const single = (count: number) =>
       Array.from({ length: count }, (_, i) => ({
         service: demoServices.online,
@@ -224,28 +320,38 @@ async function demo(options: DemoOptions): Promise<void> {
       }));
     const result: Record<string, Awaited<ReturnType<typeof measureLatency>>> = {};
     for (const way of ways) {
-      const [key, count] = way.name === "HTTP" ? ["http", 600] : ["activity", 25];
+      const key = keyOf(way);
+      const count = requestsMeasured[key];
       result[key] = await measureLatency(way, single(count), Math.floor(count / 6));
     }
     return result;
   });
+}
 
+async function reportOf(
+  { catalogue, absences, settings, services, seconds, workflowIds }: Site,
+  filled: Filled,
+  training: TrainingSetResult,
+  { newest }: Rows,
+  { skew }: ComparedWays,
+  latency: Report["latency"],
+): Promise<Report> {
   const bound = plan(catalogue, { service: demoServices.online }).bind(
     new Set(),
     new Set(absences.rows.key),
   );
-  const report: Report = {
+  return {
     versions: await versionsOf(settings),
     rows: {
-      absences: materialized.rows,
+      absences: filled.absences.rows,
       entities: newest.length,
-      badges: sum(badgeResults.map((each) => each.rows)),
+      badges: sum(filled.badges.map((each) => each.rows)),
       training_set: training.rows,
     },
-    rows_per_second: Math.round(materialized.rows / (seconds["materialize"] ?? 1)),
+    rows_per_second: Math.round(filled.absences.rows / (seconds["materialize"] ?? 1)),
     seconds,
     workflow_ids: workflowIds,
-    snapshot: { absences: materialized.snapshot },
+    snapshot: { absences: filled.absences.snapshot },
     skew,
     standalone_activities: services.standaloneActivities,
     columns_decoded: Object.fromEntries(
@@ -254,23 +360,36 @@ async function demo(options: DemoOptions): Promise<void> {
     latency,
     temporal_ui: services.temporalUiUrl ?? null,
   };
+}
+
+/** Prints the report and writes the files; a value that differs fails the process. */
+async function tell(
+  { options, catalogue, progress, services }: Site,
+  training: TrainingSetResult,
+  { skew, byRequest, byStore }: ComparedWays,
+  report: Report,
+): Promise<void> {
   if (options.out !== undefined) {
     await writeOut(resolve(options.out), training.path, catalogue, byRequest, byStore, report);
     progress.say(`✓ Files are in ${resolve(options.out)}`);
   }
   if (options.json === true) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
   else process.stdout.write(describeReport(report, services.temporalUiUrl));
-  const total = sum(Object.values(skew));
-  if (total > 0) process.exitCode = 1;
-  await runs.close();
+  if (sum(Object.values(skew)) > 0) process.exitCode = 1;
+}
+
+/** Stops what was started; with `--keep`, once a person or a part of it has ended it. */
+async function stop(site: Site): Promise<void> {
+  const { options, settings, services, application, progress } = site;
+  await site.runs.close();
   if (options.keep === true) {
     process.stderr.write(keepText(settings, application.httpUrl, services.temporalUiUrl));
     await stayWhile([...services.processes, ...application.processes]);
   }
   await progress.step("Stop what the demo has started", async () => {
-    await stopApplication();
+    await site.stopApplication();
     if (!services.owned.redis) await removeKeys(settings);
     await services.stop();
-    await folder.release();
+    await site.folder.release();
   });
 }

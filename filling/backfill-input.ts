@@ -5,18 +5,20 @@ import { parseInstant } from "../engine/calendar/interval.ts";
 import type { BackfillInput } from "../workflows/contract.ts";
 
 const example = '{"view":"badges","from":"2026-01-01","to":"2026-02-01","reprocess":"missing"}';
-const names = [
-  "view",
-  "from",
-  "to",
-  "reprocess",
-  "maxParallel",
-  "newestFirst",
-  "partitionsPerRun",
-  "fingerprint",
-  "definition",
-  "carried",
-];
+/** The members of an input, and who gives them: `carried` is for the next execution alone. */
+const members = {
+  view: "anyone",
+  from: "anyone",
+  to: "anyone",
+  reprocess: "anyone",
+  maxParallel: "anyone",
+  newestFirst: "anyone",
+  partitionsPerRun: "anyone",
+  fingerprint: "anyone",
+  definition: "anyone",
+  carried: "execution",
+} as const satisfies Readonly<Record<keyof BackfillInput, "anyone" | "execution">>;
+const open = Object.entries(members).flatMap(([name, by]) => (by === "anyone" ? [name] : []));
 
 const modes: readonly unknown[] = reprocessModes;
 
@@ -32,9 +34,8 @@ export function checkBackfill(input: unknown): BackfillInput {
   const wrong = (name: string, expected: string): never => {
     throw invalid(`has ${name} ${JSON.stringify(given[name])}; expected ${expected}`);
   };
-  const unknown = Object.keys(given).find((name) => !names.includes(name));
-  if (unknown !== undefined)
-    throw invalid(`has "${unknown}", which is none of ${names.slice(0, -1).join(", ")}`);
+  const unknown = Object.keys(given).find((name) => !Object.hasOwn(members, name));
+  if (unknown !== undefined) throw invalid(`has "${unknown}", which is none of ${open.join(", ")}`);
   if (typeof given["view"] !== "string") wrong("view", "the name of a feature view");
   const [from = 0, to = 0] = ["from", "to"].map((name) => {
     try {

@@ -32,7 +32,10 @@ interface CommittedFacts {
   readonly states: IntervalStates;
 }
 
-/** Makes the process's memory of a ledger. */
+/** The process's memory of a ledger. */
+export type CommittedViews = ReturnType<typeof createCommittedViews>;
+
+/** Makes it. */
 export function createCommittedViews(ledger: Pick<Ledger, "readCommitted">) {
   const known = new Map<string, CommittedView>();
   const turns = new Map<string, Promise<unknown>>();

@@ -3,12 +3,11 @@ import type { View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { toJson } from "../engine/wire.ts";
 import { cut } from "../sources/chunk.ts";
+import { rowsPerFile } from "../sources/ordinal.ts";
 import type { Violation } from "./view-program.ts";
 
 /** Of a value in a message, so that payloads stay small. */
 const shownLength = 60;
-/** Ordinals of one source file; the rest of an ordinal is the row in it. */
-const rowsPerFile = 2 ** 32;
 
 /** Violations of chunks as those of their file: rows are counted together, the first is shown. */
 export function sumViolations(violations: readonly Violation[]): Violation[] {

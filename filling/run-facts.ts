@@ -1,7 +1,7 @@
-/** How the activities of one run refer to its view, interval and files. */
+/** How the steps of one run refer to its view, interval and files. */
 import { type Catalogue, type View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
-import { interval, type Interval } from "../engine/calendar/interval.ts";
+import { interval, type Interval, parseInstant } from "../engine/calendar/interval.ts";
 import type { OfflineFolders, PartitionRef } from "../store/offline/offline-folders.ts";
 import type { OfflineStore } from "../store/offline/offline-store.ts";
 import type { SourceFile } from "../sources/files.ts";
@@ -43,9 +43,14 @@ export function knownView(
 /** A full refresh covers all that came before its end, so its end alone tells it apart. */
 const fullRefreshStart = "1970-01-01T00:00:00Z";
 
-/** The interval of a run. @throws INTERVAL_INVALID */
+/** The interval of a run, as the stores know it. @throws INTERVAL_INVALID */
 export function intervalOfRun(view: View, run: Pick<RunRef, "start" | "end">): Interval {
   return interval(view.rows.isFullRefresh ? fullRefreshStart : run.start, run.end);
+}
+
+/** An interval of the view's schedule, as the stores know it. */
+export function ledgerInterval(view: View, slot: Interval): Interval {
+  return view.rows.isFullRefresh ? { ...slot, startMs: parseInstant(fullRefreshStart) } : slot;
 }
 
 /** Where the offline rows of a run lie. */
@@ -54,14 +59,14 @@ export function partitionOf(view: View, run: Omit<RunRef, "runId">): PartitionRe
   return { view: view.name, fingerprint, interval: intervalOfRun(view, run), generation };
 }
 
-/** What `planRun` settles for all activities of a run; a file of the partition. */
+/** What is settled at the beginning for all steps of a run; a file of the partition. */
 export interface RunFacts {
   /** Whose they are: a ledger that was lost gives a generation out again. */
   readonly runId: string;
   readonly files: readonly SourceFile[];
   readonly startedAtMs: number;
   readonly due: "rows" | "aggregates";
-  /** What the run rests on of the views that come first, by view: see `createReadiness`. */
+  /** What the run rests on of the views that come first, by view: see `checkReadiness`. */
   readonly upstream: Readonly<Record<string, string>>;
 }
 
@@ -111,12 +116,28 @@ export function readManifest(
   return offline.readJson<RunManifest>(partition, names.manifest);
 }
 
+/** The plan of a run that has begun. @throws FENCED, INTERNAL */
+export function requireRun(offline: OfflineStore, view: View, run: RunRef): Promise<RunFacts> {
+  return required(factsOf(offline, view, run).readRun(), "plan", offline, view, run);
+}
+
+/** What pass 1 found in a slice that has been read. @throws FENCED, INTERNAL */
+export function requireSlice(
+  offline: OfflineStore,
+  view: View,
+  run: RunRef,
+  slice: Slice,
+): Promise<SliceFacts> {
+  const reading = factsOf(offline, view, run).readSlice(slice);
+  return required(reading, `slice ${slice.from}`, offline, view, run);
+}
+
 /**
- * A fact that an earlier activity of the run has written.
+ * A fact that an earlier step of the run has written.
  *
  * @throws FENCED where a newer run of the interval has removed it, INTERNAL where it never was
  */
-export async function required<T>(
+async function required<T>(
   reading: Promise<T | undefined>,
   what: string,
   offline: OfflineStore,

@@ -13,12 +13,13 @@ import type { Expectation } from "../engine/language/expectations.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
 import type { PolarsExpr } from "../engine/operations/table.ts";
 import { type Node, restsOnAggregate } from "../engine/language/node.ts";
+import { ordinalColumn } from "../sources/ordinal.ts";
 
 /** Columns that offline rows have besides those of the view. */
 export const rowColumns = {
   eventTime: "__event_time",
   knownAt: "__known_at",
-  ordinal: "__ordinal",
+  ordinal: ordinalColumn,
 } as const;
 
 /** An expectation that does not hold. */
@@ -61,8 +62,17 @@ interface Check {
   readonly violated: Node;
 }
 
+const programs = new WeakMap<View, ViewProgram>();
+
+/** The program of a view, compiled once. */
+export function programOf(view: View): ViewProgram {
+  const program = programs.get(view) ?? compileView(view);
+  programs.set(view, program);
+  return program;
+}
+
 /** Compiles a view. Cost: about 0.5 ms an expression node. */
-export function compileView(view: View): ViewProgram {
+function compileView(view: View): ViewProgram {
   const features = view.features.map((feature) => feature.node);
   const stored = view.stores.map((column) => column.node);
   const raw = new Set([...view.rows.key, ...columnsRead([...stored, ...features])]);

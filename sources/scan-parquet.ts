@@ -25,6 +25,7 @@ import {
   type RowGroup,
   trailerBytes,
 } from "./parquet-footer.ts";
+import { rowsPerFile } from "./ordinal.ts";
 import {
   assertColumns,
   type Chunk,
@@ -53,8 +54,6 @@ const maxBytes = 2 ** 31 - 1;
 const maxFooterBytes = 256 * 1024 * 1024;
 /** Read at first from a file's end: most footers are smaller. */
 const tailBytes = 64 * 1024;
-/** So that every ordinal of a file is its own. */
-const maxRows = 2 ** 32;
 
 /**
  * The declared columns of a parquet file, in chunks of rows.
@@ -112,7 +111,8 @@ async function openFooter(input: Input, handle: fs.FileHandle): Promise<ParquetF
   }
   const bytes = tail.subarray(-trailerBytes - length, -trailerBytes);
   const footer = decode(input, () => readFooter(bytes, size - trailerBytes - length));
-  if (footer.rows > maxRows) throw damaged(input, `it has ${footer.rows} rows`);
+  // So that every ordinal is the row's own.
+  if (footer.rows > rowsPerFile) throw damaged(input, `it has ${footer.rows} rows`);
   return footer;
 }
 

@@ -16,12 +16,8 @@ import { readCsv } from "./scan-csv.ts";
 import { readParquet } from "./scan-parquet.ts";
 import { type Chunk, declared, fault, type Input, unparsable } from "./chunk.ts";
 import type { SourceFile } from "./files.ts";
+import { ordinalColumn, rowsPerFile } from "./ordinal.ts";
 
-/** Name of the column that `readChunks` adds: where a row stands in the ordered file list. */
-const ordinalColumn = "__ordinal";
-
-/** Ordinals of one file: its rows are numbered from `index` × this. */
-const rowsPerFile = 2 ** 32;
 const csvChunkBytes = 16 * 1024 * 1024;
 /** Many columns, and long lists, make the rows of a chunk fewer. */
 const parquetChunkValues = 3 * 1024 * 1024;

@@ -4,6 +4,7 @@ import { type Cell, gridOf, type Outcome } from "../engine/calendar/grid.ts";
 import { endsOf, formatInterval, type Interval, type Span } from "../engine/calendar/interval.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
 import { upstreamIntervals } from "../engine/calendar/slots.ts";
+import { ledgerInterval } from "../filling/run-facts.ts";
 import type { Coverage, Ledger } from "../store/ledger.ts";
 
 /**
@@ -109,9 +110,4 @@ function isStale(coverage: Coverage | undefined, now: Readonly<Record<string, st
   return Object.entries(then ?? {}).some(
     ([view, key]) => now[view] !== undefined && now[view] !== key,
   );
-}
-
-/** The interval as the ledger has it, which knows a full refresh by its end alone. */
-export function ledgerInterval(view: View, interval: Interval): Interval {
-  return view.rows.isFullRefresh ? { ...interval, startMs: 0 } : interval;
 }

@@ -45,7 +45,6 @@ const polarsFiles = [
   "sources/scan-csv.ts",
   "sources/scan-parquet.ts",
   "sources/chunk.ts",
-  "activities/materialization.ts",
   "filling/rows.ts",
   "activities/tasks/presence.ts",
   "activities/training-set.ts",
@@ -155,6 +154,12 @@ describe("The architecture", () => {
     for (const file of users)
       assert.ok(polarsFiles.includes(file), `${file} loads polars; see the list in this test`);
   });
+
+  for (const folder of ["filling", "status"])
+    it(`keeps ${folder}/ free of Temporal, of its types too`, () => {
+      for (const { file, from } of importsOf(folder))
+        assert.ok(!from.startsWith("@temporalio/"), `${file} imports ${from}`);
+    });
 
   it("gives workflows only the workflow SDK by value", () => {
     for (const { file, from, isType } of importsOf("workflows"))

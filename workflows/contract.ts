@@ -311,16 +311,26 @@ export interface TaskInput {
 }
 
 /** A run may begin, or need not: the interval is committed. */
-export type Ready = { readonly due: "ready" } | (RunPlan & { readonly due: "nothing" });
+export type Ready = { readonly due: "ready" } | CoveredRun;
 
-/** Whether and what a run has to do, and over how many source files. */
-export interface RunPlan {
+/** Whether and what a run has to do. */
+export type RunPlan = DueRun | CoveredRun;
+
+/** A run that has begun, and over how many source files. */
+export interface DueRun {
   /** `rows`: everything; `aggregates`: the rows are covered, a new aggregate is not. */
-  readonly due: "rows" | "aggregates" | "nothing";
+  readonly due: "rows" | "aggregates";
   readonly generation: number;
   readonly files: number;
-  /** Of the committed interval, where nothing is due. */
+}
+
+/** A run that has nothing to do: its interval is committed. */
+export interface CoveredRun {
+  readonly due: "nothing";
+  /** Of the committed interval, as are its rows. */
+  readonly generation: number;
   readonly rows: number;
+  /** Id of the latest aggregate snapshot; null for a view without aggregates. */
   readonly snapshot: string | null;
 }
 

@@ -2,6 +2,8 @@
 import { ActivityFailure, ApplicationFailure } from "@temporalio/workflow";
 import { mapConcurrently } from "./concurrency.ts";
 import {
+  type CoveredRun,
+  type DueRun,
   type MaterializeInput,
   type MaterializeResult,
   type OpenedStore,
@@ -57,7 +59,7 @@ export async function commitInterval(run: IntervalRun): Promise<MaterializeResul
 }
 
 /** What a run says that found its interval committed. */
-export function coveredResult({ input, show }: IntervalRun, plan: RunPlan): MaterializeResult {
+export function coveredResult({ input, show }: IntervalRun, plan: CoveredRun): MaterializeResult {
   show(`Nothing to do: generation ${plan.generation} is committed.`);
   const { rows, snapshot } = plan;
   return resultOf(input, plan, {
@@ -73,7 +75,7 @@ export function coveredResult({ input, show }: IntervalRun, plan: RunPlan): Mate
 async function execute(
   { input, show, activities }: IntervalRun,
   run: RunRef,
-  plan: RunPlan,
+  plan: DueRun,
 ): Promise<MaterializeResult> {
   const slices = slicesOf(plan.files);
   const writesRows = plan.due === "rows";

@@ -37,6 +37,7 @@ export function createMaterializer(options: MaterializerOptions) {
     const request = { view, start, end, fingerprint, definition, runId: `run-${runs++}` };
     const planned = await call(activities.planRun, { ...request, reprocess: true, sensed: false });
     if (planned.due === "waiting") throw new Error("nothing comes first");
+    if (planned.due === "nothing") throw new Error("it is to be computed again");
     const run: RunRef = { ...request, generation: planned.generation };
     return { run, slices: slicesOf(planned.files) };
   }

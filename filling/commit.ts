@@ -1,0 +1,114 @@
+/** The commit of a run: what is committed, merged with what the run has found, and set at once. */
+import type { View } from "../engine/catalogue.ts";
+import { OnceflowError } from "../engine/errors.ts";
+import { hash } from "../engine/fingerprint.ts";
+import { encodeSnapshot, type Snapshot } from "../engine/snapshot.ts";
+import type { SourceFile } from "../sources/files.ts";
+import type { CoverageFacts, CoveredFiles } from "../store/ledger.ts";
+import type { RunRef } from "../workflows/contract.ts";
+import type { CommittedView, CommittedViews } from "./committed-views.ts";
+import { sumRows } from "./parts.ts";
+import { readPassOne } from "./pass-one.ts";
+import { intervalOfRun } from "./run-facts.ts";
+import type { Stores } from "./stores.ts";
+import { assertNoOverlap, statesOfRun } from "./view-states.ts";
+
+/** Times that a commit merges again after another run of the view committed in between. */
+const commitAttempts = 20;
+
+/**
+ * Records a run in the ledger and moves the latest snapshot, fenced by the generation. Runs of this
+ * process take turns; those of others show as conflicts, and then it merges again.
+ *
+ * @param writesRows - whether the run wrote rows; else it only fills aggregates
+ * @returns the snapshot; undefined where an aggregate still lacks states, or there is none
+ * @throws FENCED, INTERVAL_INVALID, STORE_LOST
+ */
+export function commitRun(
+  stores: Pick<Stores, "ledger" | "offline">,
+  committedViews: CommittedViews,
+  view: View,
+  run: RunRef,
+  writesRows: boolean,
+): Promise<Snapshot | undefined> {
+  return committedViews.inTurn(view, async () => {
+    const found = await findingsOf(stores, view, run, writesRows);
+    for (let attempt = 1; ; attempt++) {
+      const committed = await committedViews.read(view);
+      assertNoOverlap(view, committed.intervals, run);
+      try {
+        return await tryCommit(stores, view, run, committed, found);
+      } catch (error) {
+        const isConflict = error instanceof OnceflowError && error.code === "LEDGER_CONFLICT";
+        if (!isConflict || attempt === commitAttempts) throw error;
+      }
+    }
+  });
+}
+
+/** What a run adds to what is committed. */
+interface Findings {
+  readonly coverage: CoverageFacts | undefined;
+  /** Encoded states by aggregate fingerprint. */
+  readonly states: Readonly<Record<string, string>>;
+}
+
+async function findingsOf(
+  stores: Pick<Stores, "offline">,
+  view: View,
+  run: RunRef,
+  writesRows: boolean,
+): Promise<Findings> {
+  const { files, upstream, rows, states } = await readPassOne(stores, view, run);
+  const coverage = {
+    rows: sumRows(rows),
+    files: filesOf(files),
+    ...(Object.keys(upstream).length > 0 ? { upstream } : {}),
+  };
+  return { coverage: writesRows ? coverage : undefined, states };
+}
+
+/** @throws LEDGER_CONFLICT where another run of the view has committed since */
+async function tryCommit(
+  { ledger }: Pick<Stores, "ledger">,
+  view: View,
+  run: RunRef,
+  committed: CommittedView,
+  { coverage, states }: Findings,
+): Promise<Snapshot | undefined> {
+  const interval = intervalOfRun(view, run);
+  const { runId, generation } = run;
+  const ownStates = statesOfRun(view, run, states);
+  const merged = committed.merge.snapshotWith(interval, ownStates);
+  const snapshot = view.aggregates.length > 0 && merged.isWhole ? merged.snapshot : undefined;
+  const { revision, repeated } = await ledger.commitRun({
+    view: view.name,
+    fingerprint: view.fingerprint,
+    interval,
+    runId,
+    generation,
+    expectedRevision: committed.revision,
+    coverage,
+    states,
+    snapshot: snapshot && {
+      id: snapshot.id,
+      setFingerprint: view.aggregatesFingerprint,
+      asOfMs: snapshot.asOfMs,
+      body: encodeSnapshot(view.aggregates, snapshot),
+    },
+  });
+  if (!repeated)
+    committed.follow(revision, interval, {
+      coverage: coverage && { ...coverage, generation },
+      states: ownStates,
+    });
+  return snapshot;
+}
+
+/** Names the files of a commit: when the newest was written, and a hash of them all. */
+function filesOf(files: readonly SourceFile[]): CoveredFiles {
+  return {
+    as_of: Math.floor(files.reduce((newest, { mtimeMs }) => Math.max(newest, mtimeMs), 0)),
+    hash: hash(files.map(({ sizeBytes, mtimeMs }) => [sizeBytes, mtimeMs])).slice(0, 12),
+  };
+}

@@ -1,0 +1,128 @@
+/** The end of a run: what it leaves behind, and how the ledger remembers it. */
+import type { View } from "../engine/catalogue.ts";
+import type { Outcome } from "../engine/calendar/grid.ts";
+import { formatInterval, interval as intervalOf } from "../engine/calendar/interval.ts";
+import type { RunCounts, RunRef } from "../workflows/contract.ts";
+import type { CommittedViews } from "./committed-views.ts";
+import { factsOf, intervalOfRun, partitionOf, requireRun } from "./run-facts.ts";
+import type { Stores } from "./stores.ts";
+import { pointerRequest } from "./view-states.ts";
+
+/** How a run ended: one that gave way to a newer run says nothing of the interval. */
+export type RunOutcome = Outcome["outcome"] | "superseded";
+
+/** Of a reason in the ledger, so that its records stay small. */
+const reasonLength = 500;
+
+/** Writes what a committed run leaves behind: snapshot, manifest and log. */
+export async function publishRun(
+  { ledger, offline }: Pick<Stores, "ledger" | "offline">,
+  view: View,
+  run: RunRef,
+  writesRows: boolean,
+  counts: RunCounts,
+): Promise<void> {
+  const { files, startedAtMs } = await requireRun(offline, view, run);
+  const [pointers] = await ledger.readPointers([pointerRequest(view)]);
+  const latest = pointers?.latest ?? null;
+  if (latest !== null) await offline.writeSnapshot(view.name, latest.id, latest.body);
+  if (writesRows) {
+    await factsOf(offline, view, run).writeManifest({
+      ...run,
+      rows: counts.rows,
+      known_at: new Date(startedAtMs).toISOString(),
+      snapshot: latest?.id ?? null,
+      files,
+    });
+    await offline.removeGenerationsBefore(partitionOf(view, run));
+  } else await offline.removePartition(partitionOf(view, run));
+  await logRun({ ledger }, view, run, startedAtMs, "committed", { ...counts });
+}
+
+/** Why a run did not end well. */
+export interface RunFailure {
+  readonly outcome: "failed" | "cancelled" | "blocked";
+  readonly reason: string;
+  /** When its workflow began, for one that did not come to its plan. */
+  readonly begunAtMs: number;
+}
+
+/**
+ * Writes a failed, cancelled or blocked run to the run log, and removes what it staged. What was
+ * committed before the failure stays, and is logged as committed; a run that gave way to a newer one
+ * is logged as superseded.
+ *
+ * @param view - undefined where this build does not have it
+ * @param generation - null for a run that did not come to its plan
+ */
+export async function recordFailure(
+  stores: Pick<Stores, "ledger" | "offline">,
+  committedViews: CommittedViews,
+  view: View | undefined,
+  request: Omit<RunRef, "generation">,
+  generation: number | null,
+  { outcome, reason, begunAtMs }: RunFailure,
+): Promise<RunOutcome> {
+  const run = { ...request, generation: generation ?? 0 };
+  const begun =
+    view === undefined || generation === null
+      ? undefined
+      : await takeBack(stores, committedViews, view, run);
+  const known = begun?.outcome ?? outcome;
+  const facts = { reason: reason.slice(0, reasonLength) };
+  await logRun(stores, view, run, begun?.startedAtMs ?? begunAtMs, known, facts);
+  return known;
+}
+
+/** Removes what a run has staged, unless it has committed; `outcome` is absent where it has failed. */
+async function takeBack(
+  { offline }: Pick<Stores, "offline">,
+  committedViews: CommittedViews,
+  view: View,
+  run: RunRef,
+): Promise<{ startedAtMs: number | undefined; outcome: "committed" | "superseded" | undefined }> {
+  const facts = await factsOf(offline, view, run).readRun();
+  const startedAtMs = facts?.startedAtMs;
+  const { coverage, states } = await committedViews.read(view);
+  const interval = formatInterval(intervalOfRun(view, run));
+  // A run that only fills aggregates leaves the coverage as it is.
+  const committed =
+    facts?.due === "aggregates"
+      ? Math.max(0, ...[...(states.get(interval)?.values() ?? [])].map((s) => s.generation))
+      : (coverage.get(interval)?.generation ?? 0);
+  if (committed === run.generation) return { startedAtMs, outcome: "committed" };
+  await offline.removePartition(partitionOf(view, run));
+  return { startedAtMs, outcome: committed > run.generation ? "superseded" : undefined };
+}
+
+async function logRun(
+  { ledger }: Pick<Stores, "ledger">,
+  view: View | undefined,
+  run: RunRef,
+  startedAtMs: number,
+  outcome: RunOutcome,
+  facts: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const { runId, fingerprint } = run;
+  const interval = view === undefined ? intervalOf(run.start, run.end) : intervalOfRun(view, run);
+  const ended = { runId, startedAtMs, finishedAtMs: Date.now() };
+  await ledger.logRun(run.view, {
+    ...facts,
+    ...ended,
+    outcome,
+    fingerprint,
+    interval: formatInterval(interval),
+    generation: run.generation,
+  });
+  if (outcome === "superseded") return;
+  const { rows, reason } = facts;
+  await ledger.recordOutcome(
+    { view: run.view, fingerprint, interval },
+    {
+      ...ended,
+      outcome,
+      rows: typeof rows === "number" ? rows : null,
+      reason: typeof reason === "string" ? reason : null,
+    },
+  );
+}

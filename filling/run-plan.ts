@@ -1,0 +1,102 @@
+/** The plan of a run: whether its interval is committed, and else which files it reads. */
+import type { View } from "../engine/catalogue.ts";
+import { formatInterval, type Interval } from "../engine/calendar/interval.ts";
+import { OnceflowError } from "../engine/errors.ts";
+import { listSourceFiles, type SourceFile } from "../sources/files.ts";
+import type { Coverage } from "../store/ledger.ts";
+import type { CoveredRun, DueRun, ReadyRequest } from "../workflows/contract.ts";
+import type { CommittedViews } from "./committed-views.ts";
+import { factsOf, intervalOfRun, partitionOf, type RunFacts } from "./run-facts.ts";
+import type { Stores } from "./stores.ts";
+import { aggregateFingerprints, assertNoOverlap, pointerRequest } from "./view-states.ts";
+
+/** Files of one run: each of its activities reads their list. */
+const filesLimit = 20_000;
+
+/** What is committed of an interval. */
+export interface CommittedInterval {
+  /** Absent where its rows are not committed. */
+  readonly covered: Coverage | undefined;
+  /** There where all of it is, and its run has nothing to do. */
+  readonly nothing: CoveredRun | undefined;
+}
+
+/**
+ * What is committed of the interval that a run would fill.
+ *
+ * @throws INTERVAL_INVALID where it cuts a committed one
+ */
+export async function readInterval(
+  { ledger }: Pick<Stores, "ledger">,
+  committedViews: CommittedViews,
+  view: View,
+  request: ReadyRequest,
+): Promise<CommittedInterval> {
+  const committed = await committedViews.read(view);
+  assertNoOverlap(view, committed.intervals, request);
+  const interval = formatInterval(intervalOfRun(view, request));
+  const covered = committed.coverage.get(interval);
+  const states = committed.states.get(interval);
+  const isWhole = aggregateFingerprints(view).every((each) => states?.get(each) !== undefined);
+  if (covered === undefined || !isWhole || request.reprocess)
+    return { covered, nothing: undefined };
+  const [pointers] = await ledger.readPointers([pointerRequest(view)]);
+  const { generation, rows } = covered;
+  const snapshot = pointers?.latest?.id ?? null;
+  return { covered, nothing: { due: "nothing", generation, rows, snapshot } };
+}
+
+/**
+ * Begins a run: allots its generation and settles its files. A retry goes on with what the first
+ * attempt has settled, whatever that has read of the files.
+ *
+ * @param covered - what is committed of the rows of its interval
+ * @param upstream - what it rests on of the views that come first, by view
+ */
+export async function beginRun(
+  { ledger, offline, sources }: Pick<Stores, "ledger" | "offline" | "sources">,
+  view: View,
+  request: ReadyRequest,
+  covered: Coverage | undefined,
+  upstream: RunFacts["upstream"],
+): Promise<DueRun> {
+  const interval = intervalOfRun(view, request);
+  const files = await listFiles(sources, view, interval);
+  const committed =
+    covered === undefined
+      ? undefined
+      : await factsOf(offline, view, { ...request, ...covered }).readManifest();
+  // New aggregates may rest on the rows that are served only while the files are the same.
+  const rowsStand = !request.reprocess && isSame(committed?.files, files);
+  const generation = await ledger.beginRun({ ...request, interval });
+  const run = { ...request, generation };
+  await offline.cleanPartition(partitionOf(view, run));
+  const facts = factsOf(offline, view, run);
+  // A retry keeps the first start, so that the rows' known-at stays.
+  const before = await facts.readRun();
+  if (before?.runId === request.runId)
+    return { due: before.due, generation, files: before.files.length };
+  if (before !== undefined) await offline.removePartition(partitionOf(view, run));
+  const { runId } = request;
+  const due = rowsStand ? "aggregates" : "rows";
+  await facts.writeRun({ runId, files, startedAtMs: Date.now(), due, upstream });
+  return { due, generation, files: files.length };
+}
+
+async function listFiles(
+  sources: Stores["sources"],
+  view: View,
+  interval: Interval,
+): Promise<SourceFile[]> {
+  const files = await listSourceFiles(view.source, interval, sources);
+  if (files.length <= filesLimit) return files;
+  throw new OnceflowError(
+    "REQUEST_TOO_LARGE",
+    `the interval ${formatInterval(interval)} of view "${view.name}" has ${files.length} files; a run takes ${filesLimit}. Materialize shorter intervals.`,
+  );
+}
+
+/** Whether the same files were read, as they were then. */
+function isSame(before: readonly SourceFile[] | undefined, now: readonly SourceFile[]): boolean {
+  return JSON.stringify(before) === JSON.stringify(now);
+}
