@@ -52,6 +52,24 @@ const polarsFiles = [
   "testing/batch.ts",
 ];
 
+/** The only files of the product that ask the file system, by what they ask it for. */
+const fileSystemFiles: Readonly<Record<string, string>> = {
+  // Data: what keeps the offline store, and what reads sources; a bucket would take their place.
+  "store/offline/local-objects.ts": "the files of the offline store",
+  "sources/files.ts": "source files",
+  "activities/readiness.ts": "whether a sensor's source file is there",
+  "activities/tasks/presence.ts": "an example of a user's task, which may do any I/O",
+  // What the process itself is made of, or runs on.
+  "project.ts": "where the features of the project are",
+  "store/redis/node.ts": "the Lua scripts beside it",
+  "serving/telemetry/metrics.ts": "the version in package.json",
+  "serving/auth/public-keys.ts": "keys by which callers are known",
+  "activities/priority.ts": "the priority of its threads, in /proc",
+  // What a person at a terminal names.
+  "cli/request.ts": "a request in a file",
+  "cli/commands/types.ts": "the generated types",
+};
+
 interface Import {
   readonly file: string;
   readonly from: string;
@@ -77,7 +95,10 @@ function importsOf(folder: string): Import[] {
 
 /** Every file of the repository, by its path from the root. */
 function trackedFiles(): string[] {
-  return execFileSync("git", ["ls-files", "-coz", "--exclude-standard"], { cwd: root, encoding: "utf8" })
+  return execFileSync("git", ["ls-files", "-coz", "--exclude-standard"], {
+    cwd: root,
+    encoding: "utf8",
+  })
     .split("\0")
     .filter((file) => file !== "" && existsSync(join(root, file)));
 }
@@ -151,6 +172,18 @@ describe("The architecture", () => {
       .map(({ file }) => file);
     for (const file of users)
       assert.ok(polarsFiles.includes(file), `${file} loads polars; see the list in this test`);
+  });
+
+  it("asks the file system in the listed files only", () => {
+    const users = importsOf(".")
+      .filter(({ file }) => !isWithin(file, ["bench", "dev", "examples", "test"]))
+      .filter(({ from }) => /^(node:)?fs(\/promises)?$/.test(from))
+      .map(({ file }) => file);
+    assert.deepEqual(
+      [...new Set(users)].sort(),
+      Object.keys(fileSystemFiles).sort(),
+      "data goes through sources/files.ts and store/offline/objects.ts; see the list in this test",
+    );
   });
 
   it("gives workflows only the workflow SDK by value", () => {
