@@ -7,6 +7,7 @@ import {
 } from "./language/definitions.ts";
 import { didYouMean } from "./errors.ts";
 import type { Expr } from "./language/expression.ts";
+import { endingOf, fileFormats } from "./language/formats.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import {
   type ColumnNode,
@@ -120,10 +121,12 @@ function checkSources(definitions: Definitions, problems: string[]): void {
       );
     else if (type !== undefined && (type.dtype !== "timestamp" || type.nullable))
       say(`has the event time "${eventTime}" as ${describe(type)}; it is a timestamp, not null.`);
-    if (source.files.endsWith(".csv"))
-      for (const [name, { dtype }] of Object.entries(source.types))
-        if (dtype === "list_float64")
-          say(`declares "${name}" as list_float64, which a CSV file cannot hold; use parquet.`);
+    const ending = endingOf(source.files);
+    if (ending === undefined) continue;
+    const { name: format, lacks } = fileFormats[ending];
+    for (const [name, { dtype }] of Object.entries(source.types))
+      if (lacks.includes(dtype))
+        say(`declares "${name}" as ${dtype}, which a ${format} file cannot hold; use parquet.`);
   }
 }
 

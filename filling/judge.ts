@@ -2,7 +2,7 @@
 import type { View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { toJson } from "../engine/wire.ts";
-import { cut } from "../sources/chunk.ts";
+import { cut } from "../engine/words.ts";
 import { rowsPerFile } from "../sources/ordinal.ts";
 import type { Violation } from "./view-program.ts";
 

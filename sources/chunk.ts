@@ -1,16 +1,24 @@
 /** What the readers of CSV and parquet share: their chunks, the check of columns, their errors. */
-import { promises as fs } from "node:fs";
 import type pl from "nodejs-polars";
 import { columnNamed, columnNamesOf, lazyOf } from "../engine/compile/frame.ts";
 import type { Source } from "../engine/language/definitions.ts";
 import type { Dtype } from "../engine/language/dtypes.ts";
 import { didYouMean, messageOf, OnceflowError } from "../engine/errors.ts";
-import type { SourceFile } from "./files.ts";
+import { cut } from "../engine/words.ts";
+import type { PartBytes, SourcePart } from "./part.ts";
 
 /** What is being read; every error names both. */
 export interface Input {
   readonly source: Source;
-  readonly file: SourceFile;
+  readonly part: SourcePart;
+}
+
+/** How much a chunk holds, about. */
+export interface ChunkSize {
+  /** Bytes of a chunk of CSV; default 16 MiB. */
+  readonly chunkBytes?: number;
+  /** Values of a chunk of parquet; default 3 Mi. */
+  readonly chunkValues?: number;
 }
 
 /** Declared columns of some rows of a file, before the checks that all formats share. */
@@ -63,22 +71,23 @@ export function assertColumns(input: Input, names: readonly string[], fix?: stri
 }
 
 /**
- * Opens the file for reading.
+ * Opens the part for reading.
  *
- * @throws SOURCE_CORRUPT where it is empty, SOURCE_MISSING where it cannot be opened
+ * @throws SOURCE_CORRUPT where it is empty, SOURCE_MISSING where it cannot be opened, as whatever
+ *   is read of it later
  */
-export async function openFile(input: Input): Promise<fs.FileHandle> {
-  if (input.file.sizeBytes === 0) throw fault("SOURCE_CORRUPT", input, "is empty (0 bytes)");
-  try {
-    return await fs.open(input.file.path, "r");
-  } catch (cause) {
-    throw unreadable(input, cause);
-  }
-}
-
-/** The error for what the file system says. */
-export function unreadable(input: Input, cause: unknown): OnceflowError {
-  return fault("SOURCE_MISSING", input, `cannot be read: ${messageOf(cause)}`, {}, cause);
+export async function openPart(input: Input): Promise<PartBytes> {
+  if (input.part.sizeBytes === 0) throw fault("SOURCE_CORRUPT", input, "is empty (0 bytes)");
+  const named = <T>(asking: Promise<T>): Promise<T> =>
+    asking.catch((cause: unknown) => {
+      throw fault("SOURCE_MISSING", input, `cannot be read: ${messageOf(cause)}`, {}, cause);
+    });
+  const bytes = await named(input.part.open());
+  return {
+    size: () => named(bytes.size()),
+    read: (into, start) => named(bytes.read(into, start)),
+    close: bytes.close,
+  };
 }
 
 /** What can be wrong with a file. */
@@ -93,11 +102,11 @@ export function fault(
   { fix, ...details }: { fix?: string; [key: string]: unknown } = {},
   cause?: unknown,
 ): OnceflowError {
-  const message = `source "${input.source.name}", file ${input.file.path}: ${problem}.${fix === undefined ? "" : ` ${fix}`}`;
+  const message = `source "${input.source.name}", file ${input.part.id}: ${problem}.${fix === undefined ? "" : ` ${fix}`}`;
   return new OnceflowError(
     code,
     message,
-    { source: input.source.name, path: input.file.path, ...details },
+    { source: input.source.name, path: input.part.id, ...details },
     cause,
   );
 }
@@ -116,9 +125,4 @@ export function unparsable(
     `${place}: "${column}" is ${JSON.stringify(cut(text, 60))}, which is no ${dtype}`,
     { column, dtype, value: cut(text, 60) },
   );
-}
-
-/** The head of a text, marked where something is left out. */
-export function cut(text: string, length: number): string {
-  return text.length > length ? `${text.slice(0, length)}…` : text;
 }

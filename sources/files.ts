@@ -1,11 +1,18 @@
-/** Which files of a source an interval selects, and whether they stay as they were. */
+/**
+ * Source files in folders: which of them an interval selects, whether they stay as they were, and
+ * their bytes.
+ */
 import { promises as fs, type Stats } from "node:fs";
 import path from "node:path";
 import { isDated, type Source } from "../engine/language/definitions.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { formatInterval, type Interval } from "../engine/calendar/interval.ts";
+import type { PartBytes, PartState, SourcePart } from "./part.ts";
 
-/** A file to read, as it was when it was listed. */
+/**
+ * A file to read, as it was when it was listed: what runs and training sets keep of it, as JSON,
+ * and hash. `partOf` gives its bytes.
+ */
 export interface SourceFile {
   /** Absolute. */
   readonly path: string;
@@ -15,6 +22,7 @@ export interface SourceFile {
   readonly mtimeMs: number;
 }
 
+/** Where the files of sources are. */
 export interface SourceConfig {
   /** The folder that the paths of definitions are below. */
   readonly dataDir: string;
@@ -85,20 +93,56 @@ export async function listSourceFiles(
  * @throws SOURCE_CHANGED naming the first that has not
  */
 export async function assertUnchanged(files: readonly SourceFile[]): Promise<void> {
-  for (const file of files) {
-    const stats = await fs.stat(file.path).catch(() => undefined);
-    if (stats?.size === file.sizeBytes && stats.mtimeMs === file.mtimeMs) continue;
-    const was = `${file.sizeBytes} bytes of ${new Date(file.mtimeMs).toISOString()}`;
-    const is =
-      stats === undefined
-        ? "gone"
-        : `${stats.size} bytes of ${new Date(stats.mtimeMs).toISOString()}`;
+  for (const part of files.map(partOf)) {
+    const now = await part.look();
+    if (now?.version === part.version) continue;
+    const is = now === undefined ? "gone" : describeState(now);
     throw new OnceflowError(
       "SOURCE_CHANGED",
-      `${file.path} changed while it was being read: it was ${was} and is ${is}. Write a new file and rename it into place.`,
-      { path: file.path },
+      `${part.id} changed while it was being read: it was ${describeState(part)} and is ${is}. Write a new file and rename it into place.`,
+      { path: part.id },
     );
   }
+}
+
+function describeState({ sizeBytes, mtimeMs }: PartState): string {
+  return `${sizeBytes} bytes of ${new Date(mtimeMs).toISOString()}`;
+}
+
+/** A file as a part of its source's rows. */
+export function partOf({ path: file, index, sizeBytes, mtimeMs }: SourceFile): SourcePart {
+  return {
+    ...stateOf(sizeBytes, mtimeMs),
+    id: file,
+    index,
+    async look() {
+      const stats = await fs.stat(file).catch(() => undefined);
+      return stats && stateOf(stats.size, stats.mtimeMs);
+    },
+    open: () => openFile(file),
+  };
+}
+
+function stateOf(sizeBytes: number, mtimeMs: number): PartState {
+  return { version: `${sizeBytes} ${mtimeMs}`, sizeBytes, mtimeMs };
+}
+
+async function openFile(file: string): Promise<PartBytes> {
+  const handle = await fs.open(file, "r");
+  return {
+    size: async () => (await handle.stat()).size,
+    async read(into, start) {
+      let length = 0;
+      while (length < into.length) {
+        const left = into.length - length;
+        const { bytesRead } = await handle.read(into, length, left, start + length);
+        if (bytesRead === 0) break;
+        length += bytesRead;
+      }
+      return length;
+    },
+    close: () => handle.close(),
+  };
 }
 
 /** The template once for each day or hour of the interval, or once where it names neither. */

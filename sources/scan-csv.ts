@@ -1,11 +1,11 @@
 /** Reads CSV in chunks of whole records: our own pass finds them, polars decodes the values. */
-import type { promises as fs } from "node:fs";
 import pl from "nodejs-polars";
 import { heightOf, polarsType, toSeries } from "../engine/compile/frame.ts";
 import type { Source } from "../engine/language/definitions.ts";
 import type { Int64 } from "../engine/language/dtypes.ts";
 import { messageOf, type OnceflowError } from "../engine/errors.ts";
 import { parseTimestamp } from "../engine/wire.ts";
+import { cut } from "../engine/words.ts";
 import {
   type CsvPlace,
   describePlace,
@@ -18,35 +18,31 @@ import {
 import {
   assertColumns,
   type Chunk,
-  cut,
+  type ChunkSize,
   declared,
   fault,
   type Input,
   nullsOf,
-  openFile,
+  openPart,
   project,
   unparsable,
-  unreadable,
 } from "./chunk.ts";
+import type { PartBytes } from "./part.ts";
 
+const defaultBytes = 16 * 1024 * 1024;
 /** A chunk grows up to this where a record does not fit in it. */
 const maxRecordBytes = 64 * 1024 * 1024;
 
-/** The declared columns of a CSV file, in chunks of about `chunkBytes`. */
-export async function* readCsv(input: Input, chunkBytes: number): AsyncGenerator<Chunk> {
-  const lists = declared(input.source).filter(([, dtype]) => dtype === "list_float64");
-  if (lists.length > 0)
-    throw fault(
-      "SCHEMA_MISMATCH",
-      input,
-      `is CSV, which cannot hold the list_float64 column "${lists[0]?.[0]}"; use parquet`,
-    );
-  const handle = await openFile(input);
+/** The declared columns of CSV, in chunks of about `chunkBytes`. */
+export async function* readCsv(input: Input, size: ChunkSize): AsyncGenerator<Chunk> {
+  // Most files are far smaller than a chunk; one byte more tells the end.
+  const chunkBytes = Math.min(size.chunkBytes ?? defaultBytes, input.part.sizeBytes + 1);
+  const part = await openPart(input);
   try {
-    let text = await fill(input, handle, Buffer.alloc(0), chunkBytes);
+    let text = await readOn(part, { bytes: Buffer.alloc(0), end: 0, isLast: false }, chunkBytes);
     let header: CsvHeader | undefined;
     while ((header = readHeader(input, text)) === undefined)
-      text = await fill(input, handle, text.bytes, grown(input, text.bytes, "the header"));
+      text = await readOn(part, text, grown(input, text.bytes, "the header"));
     text = { ...text, bytes: text.bytes.subarray(header.end) };
     for (let start: CsvPlace = { row: 0, line: header.lineCount }; ;) {
       const { bytes, isLast } = text;
@@ -61,39 +57,33 @@ export async function* readCsv(input: Input, chunkBytes: number): AsyncGenerator
       if (isLast) return;
       const left = bytes.subarray(end);
       const capacity = rows > 0 ? chunkBytes : grown(input, left, describePlace(next));
-      text = await fill(input, handle, left, capacity);
+      text = await readOn(part, { ...text, bytes: left }, capacity);
       start = next;
     }
   } finally {
-    await handle.close();
+    await part.close();
   }
 }
 
-/** Bytes of a file, in turn; a record at their end may not be whole unless they are the last. */
+/** Bytes of a part, in turn; a record at their end may not be whole unless they are the last. */
 interface CsvText {
   readonly bytes: Buffer;
+  /** Offset in the part behind them. */
+  readonly end: number;
   readonly isLast: boolean;
 }
 
-/** Reads on behind the bytes that are left until there are `capacity`, or the file ends. */
-async function fill(
-  input: Input,
-  handle: fs.FileHandle,
-  left: Buffer,
-  capacity: number,
-): Promise<CsvText> {
-  const bytes = Buffer.allocUnsafe(Math.max(capacity, left.length + 1));
-  let length = left.copy(bytes);
-  while (length < bytes.length) {
-    const { bytesRead } = await handle
-      .read(bytes, length, bytes.length - length, null)
-      .catch((cause: unknown) => {
-        throw unreadable(input, cause);
-      });
-    if (bytesRead === 0) return { bytes: bytes.subarray(0, length), isLast: true };
-    length += bytesRead;
-  }
-  return { bytes, isLast: false };
+/** Reads on behind the bytes that are left until there are `capacity`, or the part ends. */
+async function readOn(part: PartBytes, left: CsvText, capacity: number): Promise<CsvText> {
+  const bytes = Buffer.allocUnsafe(Math.max(capacity, left.bytes.length + 1));
+  const kept = left.bytes.copy(bytes);
+  const read = await part.read(bytes.subarray(kept), left.end);
+  const length = kept + read;
+  return {
+    bytes: bytes.subarray(0, length),
+    end: left.end + read,
+    isLast: length < bytes.length,
+  };
 }
 
 /** The capacity that a record needs that does not end within the bytes. */

@@ -1,5 +1,4 @@
 /** Reads parquet: the schema is compared first, then the declared columns are decoded. */
-import type { promises as fs } from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
 import pl from "nodejs-polars";
 import {
@@ -16,6 +15,7 @@ import {
 } from "../engine/compile/frame.ts";
 import type { Dtype } from "../engine/language/dtypes.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { cut } from "../engine/words.ts";
 import {
   layOut,
   type ParquetFooter,
@@ -29,17 +29,19 @@ import { rowsPerFile } from "./ordinal.ts";
 import {
   assertColumns,
   type Chunk,
-  cut,
+  type ChunkSize,
   declared,
   fault,
   type Input,
   nullsOf,
-  openFile,
+  openPart,
   project,
   unparsable,
-  unreadable,
 } from "./chunk.ts";
+import type { PartBytes } from "./part.ts";
 
+/** Many columns, and long lists, make the rows of a chunk fewer. */
+const defaultValues = 3 * 1024 * 1024;
 /** Rows of a chunk, at most. */
 const chunkRows = 512 * 1024;
 /** What one synchronous step decodes, about: a column of a row group is never divided. */
@@ -61,10 +63,13 @@ const tailBytes = 64 * 1024;
  * Row groups are read one by one, small ones several at once, so memory does not grow with the
  * file. Of a large one a few columns are decoded at a time, and other work goes on in between.
  */
-export async function* readParquet(input: Input, chunkValues: number): AsyncGenerator<Chunk> {
-  const handle = await openFile(input);
+export async function* readParquet(
+  input: Input,
+  { chunkValues = defaultValues }: ChunkSize,
+): AsyncGenerator<Chunk> {
+  const part = await openPart(input);
   try {
-    const footer = await openFooter(input, handle);
+    const footer = await openFooter(input, part);
     assertColumns(input, [...new Set(footer.columns)]);
     const names = declared(input.source).map(([name]) => name);
     const empty = decode(input, () => {
@@ -76,14 +81,14 @@ export async function* readParquet(input: Input, chunkValues: number): AsyncGene
     assertTypes(input, types);
     let firstRow = 0;
     for (const groups of batchesOf(input, footer, chunkValues)) {
-      const frame = await readGroups(input, handle, footer, groups);
+      const frame = await readGroups(input, part, footer, groups);
       const rows = heightOf(frame);
       const size = chunkSize(groups, rows, chunkValues);
       for (let from = 0; from < rows; from += size) {
         if (from > 0) await turn();
         const isWhole = size >= rows;
-        const part = isWhole ? frame : sliceOf(frame, from, size);
-        yield toChunk(input, part, types, firstRow + from);
+        const rowsOfChunk = isWhole ? frame : sliceOf(frame, from, size);
+        yield toChunk(input, rowsOfChunk, types, firstRow + from);
       }
       firstRow += rows;
     }
@@ -92,22 +97,20 @@ export async function* readParquet(input: Input, chunkValues: number): AsyncGene
     // A file without rows still gives one frame, so that its schema is known.
     if (firstRow === 0) yield toChunk(input, empty, types, 0);
   } finally {
-    await handle.close();
+    await part.close();
   }
 }
 
-async function openFooter(input: Input, handle: fs.FileHandle): Promise<ParquetFooter> {
-  const { size } = await handle.stat().catch((cause: unknown) => {
-    throw unreadable(input, cause);
-  });
+async function openFooter(input: Input, part: PartBytes): Promise<ParquetFooter> {
+  const size = await part.size();
   if (size < 3 * 4) throw damaged(input, `it has ${size} bytes`);
   let tail = Buffer.allocUnsafe(Math.min(size, tailBytes));
-  await read(input, handle, size - tail.length, tail);
+  await read(input, part, size - tail.length, tail);
   const length = decode(input, () => readTrailer(tail.subarray(-trailerBytes), size));
   if (length > maxFooterBytes) throw damaged(input, `its footer would have ${length} bytes`);
   if (length + trailerBytes > tail.length) {
     tail = Buffer.allocUnsafe(length + trailerBytes);
-    await read(input, handle, size - tail.length, tail);
+    await read(input, part, size - tail.length, tail);
   }
   const bytes = tail.subarray(-trailerBytes - length, -trailerBytes);
   const footer = decode(input, () => readFooter(bytes, size - trailerBytes - length));
@@ -117,16 +120,9 @@ async function openFooter(input: Input, handle: fs.FileHandle): Promise<ParquetF
 }
 
 /** Fills `into` from `start` on: a file that has become shorter is no longer what its footer says. */
-async function read(input: Input, handle: fs.FileHandle, start: number, into: Buffer) {
-  for (let done = 0; done < into.length;) {
-    const { bytesRead } = await handle
-      .read(into, done, into.length - done, start + done)
-      .catch((cause: unknown) => {
-        throw unreadable(input, cause);
-      });
-    if (bytesRead === 0) throw damaged(input, `it ends at byte ${start + done}`);
-    done += bytesRead;
-  }
+async function read(input: Input, part: PartBytes, start: number, into: Buffer) {
+  const length = await part.read(into, start);
+  if (length < into.length) throw damaged(input, `it ends at byte ${start + length}`);
 }
 
 /** The row groups that have rows, in turn: each alone, or as many as are small together. */
@@ -167,7 +163,7 @@ function* batchesOf(
 /** Decodes the declared columns of row groups, some at a time. */
 async function readGroups(
   input: Input,
-  handle: fs.FileHandle,
+  part: PartBytes,
   footer: ParquetFooter,
   groups: readonly RowGroup[],
 ): Promise<pl.DataFrame> {
@@ -175,7 +171,7 @@ async function readGroups(
   const frames: pl.DataFrame[] = [];
   for (const columns of stepsOf(input, groups)) {
     const { bytes, reads } = layOut(footer, groups, new Set(columns));
-    for (const { start, into } of reads) await read(input, handle, start, into);
+    for (const { start, into } of reads) await read(input, part, start, into);
     const frame = decode(input, () => pl.readParquet(bytes, { columns }));
     const height = heightOf(frame);
     if (height !== rows) throw damaged(input, `${height} of ${rows} rows are in a row group`);

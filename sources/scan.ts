@@ -12,21 +12,13 @@ import { OnceflowError } from "../engine/errors.ts";
 import type { Interval } from "../engine/calendar/interval.ts";
 import { timestampMax, timestampMin } from "../engine/operations/scalar.ts";
 import { countFrame } from "../engine/compile/frame-memory.ts";
-import { readCsv } from "./scan-csv.ts";
-import { readParquet } from "./scan-parquet.ts";
-import { type Chunk, declared, fault, type Input, unparsable } from "./chunk.ts";
-import type { SourceFile } from "./files.ts";
+import { type Chunk, type ChunkSize, declared, fault, type Input, unparsable } from "./chunk.ts";
+import { partOf, type SourceFile } from "./files.ts";
+import { readByFormat } from "./formats.ts";
 import { ordinalColumn, rowsPerFile } from "./ordinal.ts";
 
-const csvChunkBytes = 16 * 1024 * 1024;
-/** Many columns, and long lists, make the rows of a chunk fewer. */
-const parquetChunkValues = 3 * 1024 * 1024;
-
-export interface ReadOptions {
-  /** Bytes of a chunk of CSV; default 16 MiB. */
-  readonly chunkBytes?: number;
-  /** Values of a chunk of parquet, about; default 3 Mi. */
-  readonly chunkValues?: number;
+/** What of a file is read, and in what chunks. */
+export interface ReadOptions extends ChunkSize {
   /** Of the declared columns and the ordinal, those to read, at least one; default all. */
   readonly columns?: readonly string[];
 }
@@ -54,19 +46,13 @@ export async function* readChunks(
   interval: Interval,
   options: ReadOptions = {},
 ): AsyncGenerator<pl.DataFrame> {
-  const { columns, chunkBytes = csvChunkBytes, chunkValues = parquetChunkValues } = options;
+  const { columns } = options;
   const { eventTime } = source;
-  const input: Input = { source: columns === undefined ? source : narrow(source, columns), file };
+  const read = columns === undefined ? source : narrow(source, columns);
+  const input: Input = { source: read, part: partOf(file) };
   const isNumbered = columns?.includes(ordinalColumn) ?? true;
-  const isCsv = file.path.endsWith(".csv");
-  if (!isCsv && !file.path.endsWith(".parquet"))
-    throw fault("SCHEMA_MISMATCH", input, "is neither .csv nor .parquet by its name");
-  // Most files are far smaller than a chunk; one byte more tells the end.
-  const chunks = isCsv
-    ? readCsv(input, Math.min(chunkBytes, file.sizeBytes + 1))
-    : readParquet(input, chunkValues);
   const isExtra = eventTime !== undefined && columns?.includes(eventTime) === false;
-  for await (const chunk of chunks) {
+  for await (const chunk of readByFormat(input, options)) {
     const frame = select(chunk, input, interval, isNumbered);
     countFrame(frame);
     yield isExtra ? lazyOf(frame).drop(eventTime).collectSync() : frame;
@@ -115,9 +101,9 @@ function select(chunk: Chunk, input: Input, interval: Interval, isNumbered: bool
 }
 
 /** Adds the ordinals. */
-function number(frame: pl.DataFrame, { source, file }: Input, firstRow: number): void {
+function number(frame: pl.DataFrame, { source, part }: Input, firstRow: number): void {
   // A double holds every ordinal exactly, and fills far faster than bigints do.
-  const first = file.index * rowsPerFile + firstRow;
+  const first = part.index * rowsPerFile + firstRow;
   const ordinals = new Float64Array(heightOf(frame));
   for (let row = 0; row < ordinals.length; row++) ordinals[row] = first + row;
   const series = pl.Series(ordinals).cast(pl.Int64).alias(ordinalColumn);

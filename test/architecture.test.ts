@@ -51,6 +51,24 @@ const polarsFiles = [
   "testing/batch.ts",
 ];
 
+/** The only files of the product that ask the file system, by what they ask it for. */
+const fileSystemFiles: Readonly<Record<string, string>> = {
+  // Data: what keeps the offline store, and what reads sources; a bucket would take their place.
+  "store/offline/local-objects.ts": "the files of the offline store",
+  "sources/files.ts": "source files",
+  "sources/awaited-files.ts": "whether a source file that a run waits for is there",
+  "activities/tasks/presence.ts": "an example of a user's task, which may do any I/O",
+  // What the process itself is made of, or runs on.
+  "project.ts": "where the features of the project are",
+  "store/redis/scripts.ts": "the Lua scripts",
+  "serving/telemetry/metrics.ts": "the version in package.json",
+  "serving/auth/public-keys.ts": "keys by which callers are known",
+  "activities/priority.ts": "the priority of its threads, in /proc",
+  // What a person at a terminal names.
+  "cli/request.ts": "a request in a file",
+  "cli/commands/types.ts": "the generated types",
+};
+
 interface Import {
   readonly file: string;
   readonly from: string;
@@ -160,6 +178,18 @@ describe("The architecture", () => {
       for (const { file, from } of importsOf(folder))
         assert.ok(!from.startsWith("@temporalio/"), `${file} imports ${from}`);
     });
+
+  it("asks the file system in the listed files only", () => {
+    const users = importsOf(".")
+      .filter(({ file }) => !isWithin(file, ["bench", "dev", "examples", "test"]))
+      .filter(({ from }) => /^(node:)?fs(\/promises)?$/.test(from))
+      .map(({ file }) => file);
+    assert.deepEqual(
+      [...new Set(users)].sort(),
+      Object.keys(fileSystemFiles).sort(),
+      "data goes through sources/files.ts and store/offline/objects.ts; see the list in this test",
+    );
+  });
 
   it("gives workflows only the workflow SDK by value", () => {
     for (const { file, from, isType } of importsOf("workflows"))

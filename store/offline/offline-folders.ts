@@ -2,10 +2,10 @@
  * Where the offline store keeps what was materialized, and what of it can be read without polars:
  * which intervals there are, and the JSON beside their rows. offline-store.ts has the layout.
  */
-import { promises as fs } from "node:fs";
-import path from "node:path";
-import { messageOf, OnceflowError } from "../../engine/errors.ts";
+import { OnceflowError } from "../../engine/errors.ts";
 import type { Interval } from "../../engine/calendar/interval.ts";
+import { localObjects } from "./local-objects.ts";
+import { decode, type ObjectStore, unlessMissing } from "./objects.ts";
 
 /** The materialized intervals of a view as it was defined under one fingerprint. */
 export interface ViewRef {
@@ -14,69 +14,90 @@ export interface ViewRef {
   readonly fingerprint: string;
 }
 
-/** What one run wrote for one interval. */
-export interface PartitionRef extends ViewRef {
+/** All that was ever written for one interval of a view. */
+export interface IntervalRef extends ViewRef {
   readonly interval: Interval;
+}
+
+/** What one run wrote for one interval. */
+export interface PartitionRef extends IntervalRef {
   /** Allotted when the run starts; a later run of the interval has a greater one. */
   readonly generation: number;
 }
 
 /** The folders of views; every method fails as those of the offline store do. */
 export interface OfflineFolders {
+  /** Where it all is, for people. */
   readonly root: string;
   /** Whether any view was ever written here; false also where there is no root. */
   hasViews: () => Promise<boolean>;
-  /** What a run writes is below it. */
-  partitionFolder: (ref: PartitionRef) => string;
-  /** @throws REQUEST_INVALID for a name that cannot be one of a file */
-  jsonFile: (ref: PartitionRef, name: string) => string;
   /** Undefined where it was not written. */
   readJson: <T>(ref: PartitionRef, name: string) => Promise<T | undefined>;
   /** Of which there is any generation, complete or not, oldest first. */
   listIntervals: (ref: ViewRef) => Promise<Interval[]>;
   /** Ascending, complete or not. */
-  listGenerations: (ref: ViewRef & { readonly interval: Interval }) => Promise<number[]>;
+  listGenerations: (ref: IntervalRef) => Promise<number[]>;
 }
 
-/** Opens the folders below a root, which need not be there. */
+/** Opens the folders below a root of the file system, which need not be there. */
 export function openOfflineFolders(options: { readonly root: string }): OfflineFolders {
-  const root = path.resolve(options.root);
-  const views = path.join(root, "views");
-  const viewFolder = ({ view, fingerprint }: ViewRef) =>
-    path.join(views, fileName(view), `fingerprint=${fileName(fingerprint)}`);
-  const intervalPath = (ref: ViewRef & { readonly interval: Interval }) =>
-    path.join(viewFolder(ref), `interval=${formatFolder(ref.interval)}`);
-  const partitionFolder = (ref: PartitionRef) =>
-    path.join(intervalPath(ref), `generation=${ref.generation}`);
-  const jsonFile = (ref: PartitionRef, name: string) =>
-    path.join(partitionFolder(ref), fileName(name));
+  return offlineFoldersOf(localObjects(options.root));
+}
+
+/** The folders of views in any place for files. */
+export function offlineFoldersOf(objects: ObjectStore): OfflineFolders {
   return {
-    root,
-    hasViews: async () =>
-      (await attempt("list", views, () => unlessMissing(fs.stat(views)))) !== undefined,
-    partitionFolder,
-    jsonFile,
+    root: objects.locate(""),
+    hasViews: async () => (await objects.list("views")).length > 0,
     async readJson<T>(ref: PartitionRef, name: string) {
-      const file = jsonFile(ref, name);
-      const text = await readText(file);
-      if (text === undefined) return undefined;
-      return attempt("decode", file, () => JSON.parse(text) as T);
+      const key = jsonKey(ref, name);
+      const bytes = await unlessMissing(objects.read(key));
+      if (bytes === undefined) return undefined;
+      return decode(objects, key, () => JSON.parse(bytes.toString()) as T);
     },
     async listIntervals(ref) {
-      return (await listFolder(viewFolder(ref)))
+      return (await objects.list(viewKey(ref)))
         .flatMap((name) => parseFolder(/^interval=(.*)$/.exec(name)?.[1] ?? "") ?? [])
         .sort((a, b) => a.startMs - b.startMs || a.endMs - b.endMs);
     },
     listGenerations: async (ref) =>
-      (await listFolder(intervalPath(ref)))
+      (await objects.list(intervalKey(ref)))
         .flatMap((name) => /^generation=(\d+)$/.exec(name)?.[1] ?? [])
         .map(Number)
         .sort((a, b) => a - b),
   };
 }
 
+/** What a run writes is below it. */
+export function partitionKey(ref: PartitionRef): string {
+  return `${intervalKey(ref)}/generation=${ref.generation}`;
+}
+
+/** JSON beside the rows of a run. @throws REQUEST_INVALID for a name that cannot be one of a file */
+export function jsonKey(ref: PartitionRef, name: string): string {
+  return `${partitionKey(ref)}/${fileName(name)}`;
+}
+
+/** The encoded values of an aggregate snapshot. @throws REQUEST_INVALID as `jsonKey` does */
+export function snapshotKey(view: string, id: string): string {
+  return `views/${fileName(view)}/snapshots/${fileName(id)}.json`;
+}
+
+/** What a training set is made of is below it. @throws REQUEST_INVALID as `jsonKey` does */
+export function trainingSetKey(service: string, id: string): string {
+  return `training_sets/${fileName(service)}/${fileName(id)}`;
+}
+
+function viewKey({ view, fingerprint }: ViewRef): string {
+  return `views/${fileName(view)}/fingerprint=${fileName(fingerprint)}`;
+}
+
+function intervalKey(ref: IntervalRef): string {
+  return `${viewKey(ref)}/interval=${formatFolder(ref.interval)}`;
+}
+
 /** Names come from definitions and requests: none may lead out of its folder. */
-export function fileName(name: string): string {
+function fileName(name: string): string {
   if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$/.test(name)) return name;
   throw new OnceflowError(
     "REQUEST_INVALID",
@@ -97,55 +118,4 @@ function parseFolder(name: string): Interval | undefined {
   return startMs < endMs && formatFolder({ startMs, endMs }) === name
     ? { startMs, endMs }
     : undefined;
-}
-
-/** The names in a folder; none where it is not there. @throws OFFLINE_UNAVAILABLE */
-export async function listFolder(folder: string): Promise<string[]> {
-  return (await attempt("list", folder, () => unlessMissing(fs.readdir(folder)))) ?? [];
-}
-
-/** Undefined where the file is not there. @throws OFFLINE_UNAVAILABLE */
-export function readText(file: string): Promise<string | undefined> {
-  return attempt("read", file, () => unlessMissing(fs.readFile(file, "utf8")));
-}
-
-/** Undefined where what is read is not there. */
-export async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
-}
-
-const fixes: Readonly<Record<string, string>> = {
-  ENOSPC: " Free space on that disk.",
-  EDQUOT: " The quota of that disk is used up.",
-  EACCES: " Give the process the right to use that folder.",
-  EROFS: " The disk is mounted read-only.",
-  EMFILE: " Let the process open more files (ulimit -n).",
-};
-const otherFix = " See to that disk, or correct ONCEFLOW_OFFLINE.";
-
-/** Runs something on a file. @throws OFFLINE_UNAVAILABLE naming the file, with the fix */
-export async function attempt<T>(
-  verb: string,
-  file: string,
-  run: () => T | Promise<T>,
-): Promise<T> {
-  try {
-    return await run();
-  } catch (cause) {
-    if (cause instanceof OnceflowError) throw cause;
-    const { code } = cause as NodeJS.ErrnoException;
-    const fix =
-      verb === "decode" ? " Materialize its interval again." : (fixes[code ?? ""] ?? otherFix);
-    throw new OnceflowError(
-      "OFFLINE_UNAVAILABLE",
-      `the offline store cannot ${verb} ${file}: ${messageOf(cause)}.${fix}`,
-      { path: file, ...(code === undefined ? {} : { errno: code }) },
-      cause,
-    );
-  }
 }

@@ -1,31 +1,29 @@
 /**
- * The offline store: parquet in a local folder, partitioned as Hive does.
+ * The offline store: parquet in a local folder (objects.ts says what else could keep it),
+ * partitioned as Hive does.
  *
  *     <root>/views/<view>/fingerprint=<fp>/interval=<start>_<end>/generation=<g>/part-00000-000.parquet
  *     <root>/views/<view>/fingerprint=<fp>/interval=<start>_<end>/generation=<g>/<name>.json
  *     <root>/views/<view>/snapshots/<id>.json
  *     <root>/training_sets/<service>/<id>/{data.parquet,data.csv,manifest.json}
  *
- * Each file is written under a temporary name, synced and renamed, so that a reader sees all of it
- * or nothing, and a repeated attempt replaces it. A manifest is written last: a folder without one
- * is no result.
+ * Each file is put whole, so that a reader sees all of it or nothing, and a repeated attempt replaces
+ * it. A manifest is written last: a folder without one is no result.
  */
-import { randomUUID } from "node:crypto";
-import { promises as fs } from "node:fs";
-import path from "node:path";
 import pl from "nodejs-polars";
 import { lazyOf } from "../../engine/compile/frame.ts";
-import { toCsv } from "./csv-export.ts";
 import { countFrame } from "../../engine/compile/frame-memory.ts";
+import { toCsv } from "./csv-export.ts";
+import { localObjects } from "./local-objects.ts";
+import { type Content, decode, isUnfinished, type ObjectStore, unlessMissing } from "./objects.ts";
 import {
-  attempt,
-  fileName,
-  listFolder,
+  jsonKey,
   type OfflineFolders,
-  openOfflineFolders,
+  offlineFoldersOf,
+  partitionKey,
   type PartitionRef,
-  readText,
-  unlessMissing,
+  snapshotKey,
+  trainingSetKey,
 } from "./offline-folders.ts";
 
 /** Rows of a source file: one chunk of them, so that no part need fit into memory with others. */
@@ -83,61 +81,58 @@ export interface OfflineStore extends OfflineFolders {
 
 /** Opens an offline store in a local folder, which is created when something is written. */
 export function createOfflineStore(options: { readonly root: string }): OfflineStore {
-  const folders = openOfflineFolders(options);
-  const { root, partitionFolder, jsonFile, listGenerations } = folders;
-  const partFile = (ref: PartitionRef, { file, chunk }: PartRef) =>
-    path.join(partitionFolder(ref), `part-${padded(file, 5)}-${padded(chunk, 3)}.parquet`);
-  const snapshotFile = (view: string, id: string) =>
-    path.join(root, "views", fileName(view), "snapshots", `${fileName(id)}.json`);
+  return offlineStoreOf(localObjects(options.root));
+}
 
+/** The offline store in any place for files. */
+export function offlineStoreOf(objects: ObjectStore): OfflineStore {
+  const folders = offlineFoldersOf(objects);
+  const { listGenerations } = folders;
   return {
     ...folders,
-    writePart: (ref, part, frame) => replaceFile(partFile(ref, part), parquetOf(frame)),
+    writePart: (ref, part, frame) => objects.put(partKey(ref, part), parquetOf(frame)),
     async readPart(ref, part, columns) {
-      const file = partFile(ref, part);
-      const bytes = await attempt("read", file, () => fs.readFile(file));
+      const key = partKey(ref, part);
+      const bytes = await objects.read(key);
       const options = columns === undefined ? {} : { columns: [...columns] };
-      const frame = await attempt("decode", file, () => pl.readParquet(bytes, options));
+      const frame = decode(objects, key, () => pl.readParquet(bytes, options));
       countFrame(frame);
       return frame;
     },
-    writeJson: (ref, name, value) => replaceFile(jsonFile(ref, name), bytesOf(encodeJson(value))),
+    writeJson: (ref, name, value) => objects.put(jsonKey(ref, name), encodeJson(value)),
     async cleanPartition(ref) {
       for (const generation of await listGenerations(ref)) {
         if (generation > ref.generation) continue;
-        const folder = partitionFolder({ ...ref, generation });
-        for (const name of await listFolder(folder))
-          if (isTemporary(name)) await remove(path.join(folder, name));
+        const key = partitionKey({ ...ref, generation });
+        for (const name of await objects.list(key))
+          if (isUnfinished(name)) await objects.remove(`${key}/${name}`);
       }
     },
-    removePartition: (ref) => remove(partitionFolder(ref)),
+    removePartition: (ref) => objects.remove(partitionKey(ref)),
     async removeGenerationsBefore(ref) {
       for (const generation of await listGenerations(ref))
-        if (generation < ref.generation) await remove(partitionFolder({ ...ref, generation }));
+        if (generation < ref.generation) await objects.remove(partitionKey({ ...ref, generation }));
     },
-    writeSnapshot: (view, id, encoded) =>
-      replaceFile(snapshotFile(view, id), bytesOf(Buffer.from(encoded))),
-    readSnapshot: (view, id) => readText(snapshotFile(view, id)),
+    writeSnapshot: (view, id, encoded) => objects.put(snapshotKey(view, id), Buffer.from(encoded)),
+    readSnapshot: async (view, id) =>
+      (await unlessMissing(objects.read(snapshotKey(view, id))))?.toString(),
     async writeTrainingSet(service, id, frame, manifest) {
-      const folder = path.join(root, "training_sets", fileName(service), fileName(id));
-      await replaceFile(path.join(folder, "data.parquet"), parquetOf(frame));
-      await replaceFile(path.join(folder, "data.csv"), bytesOf(toCsv(frame)));
-      await replaceFile(path.join(folder, "manifest.json"), bytesOf(encodeJson(manifest)));
-      return folder;
+      const key = trainingSetKey(service, id);
+      await objects.put(`${key}/data.parquet`, parquetOf(frame));
+      await objects.put(`${key}/data.csv`, toCsv(frame));
+      await objects.put(`${key}/manifest.json`, encodeJson(manifest));
+      return objects.locate(key);
     },
   };
 }
 
-/** Writes the content of a new, empty file. */
-type Content = (file: string, handle: fs.FileHandle) => Promise<unknown>;
-
-/** Written by polars' own threads; what it has put into the file is synced through any handle. */
-function parquetOf(frame: pl.DataFrame): Content {
-  return (file) => lazyOf(frame).sinkParquet(file, { compression: "zstd" }).collect();
+function partKey(ref: PartitionRef, { file, chunk }: PartRef): string {
+  return `${partitionKey(ref)}/part-${padded(file, 5)}-${padded(chunk, 3)}.parquet`;
 }
 
-function bytesOf(content: Buffer): Content {
-  return (_, handle) => handle.writeFile(content);
+/** Written by polars' own threads, straight into the file. */
+function parquetOf(frame: pl.DataFrame): Content {
+  return (file) => lazyOf(frame).sinkParquet(file, { compression: "zstd" }).collect();
 }
 
 function padded(count: number, digits: number): string {
@@ -146,52 +141,4 @@ function padded(count: number, digits: number): string {
 
 function encodeJson(value: unknown): Buffer {
   return Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
-}
-
-function isTemporary(name: string): boolean {
-  return name.startsWith(".") && name.endsWith(".tmp");
-}
-
-/** Puts a whole file in place, durably. */
-async function replaceFile(file: string, write: Content): Promise<void> {
-  const folder = path.dirname(file);
-  const temporary = path.join(folder, `.${path.basename(file)}.${randomUUID()}.tmp`);
-  await attempt("write", file, async () => {
-    try {
-      const handle = await createFile(temporary);
-      try {
-        await write(temporary, handle);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      await fs.rename(temporary, file);
-      await syncFolder(folder);
-    } catch (error) {
-      await fs.rm(temporary, { force: true });
-      throw error;
-    }
-  });
-}
-
-/** Opens a new file; its folder is made where it is not there, which is seldom. */
-async function createFile(file: string): Promise<fs.FileHandle> {
-  const handle = await unlessMissing(fs.open(file, "wx"));
-  if (handle !== undefined) return handle;
-  await fs.mkdir(path.dirname(file), { recursive: true });
-  return fs.open(file, "wx");
-}
-
-/** Makes a rename survive a power cut. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await fs.open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-function remove(target: string): Promise<void> {
-  return attempt("remove", target, () => fs.rm(target, { recursive: true, force: true }));
 }
