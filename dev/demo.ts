@@ -230,7 +230,7 @@ async function demo(options: DemoOptions): Promise<void> {
     return result;
   });
 
-  const bound = plan(catalogue, { service: demoServices.online }).bind(
+  const parts = plan(catalogue, { service: demoServices.online }).bind(
     new Set(),
     new Set(absences.rows.key),
   );
@@ -249,7 +249,9 @@ async function demo(options: DemoOptions): Promise<void> {
     skew,
     standalone_activities: services.standaloneActivities,
     columns_decoded: Object.fromEntries(
-      bound.store.map(({ view, columns }) => [view.name, [...columns].sort()]),
+      parts.flatMap(({ read }) =>
+        read === undefined ? [] : [[read.view.name, [...read.columns].sort()]],
+      ),
     ),
     latency,
     temporal_ui: services.temporalUiUrl ?? null,

@@ -148,7 +148,7 @@ export function createLookup({
       bytes,
       bindings: groups.map(({ shape, rows }): BindingExplanation => ({
         rows: rows.length,
-        ...explainPlan(planned.plan, shape.bound),
+        ...explainPlan(shape.parts),
       })),
     };
   }

@@ -10,9 +10,10 @@ import type { Dtype, Value } from "../engine/language/dtypes.ts";
 import { didYouMean, OnceflowError } from "../engine/errors.ts";
 import type { Expr } from "../engine/language/expression.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
-import { type AggregateNode, type ColumnNode, type Node, visit } from "../engine/language/node.ts";
-import type { Shape } from "../engine/language/node.ts";
+import type { ColumnNode, Shape } from "../engine/language/node.ts";
+import { columnsBySource } from "../engine/rests-on.ts";
 import { fromJson, type Json, toJson } from "../engine/wire.ts";
+import { type Parts, partsOf } from "./parts.ts";
 
 /** Features by any name. */
 export type Features = Readonly<Record<string, Expr<Dtype, Shape>>>;
@@ -39,10 +40,10 @@ export function evaluateOnline<F extends Features>(
 ): Evaluated<F>[] {
   const parts = partsOf(features);
   const bound = aggregateValues(parts, readRows(parts, aggregatesOf, parts.aggregated));
-  const slots = new Map(
+  const places = new Map(
     [...parts.columns, ...parts.aggregates].map((node, i) => [fingerprintOf(node), i]),
   );
-  const program = compileOnline(parts.nodes, (node) => slots.get(fingerprintOf(node)));
+  const program = compileOnline(parts.nodes, (node) => places.get(fingerprintOf(node)));
   const values = parts.aggregates.map((node) => bound.get(fingerprintOf(node)) ?? null);
   return readRows(parts, rows, parts.direct).map((row) =>
     toRow<F>(parts, program([...row, ...values])),
@@ -68,57 +69,15 @@ export async function evaluateBatch<F extends Features>(
   return table.map((row) => toRow<F>(parts, row));
 }
 
-/** What features are made of. */
-export interface Parts {
-  readonly names: readonly string[];
-  readonly nodes: readonly Node[];
-  readonly columns: readonly ColumnNode[];
-  /** Which of the columns features read of a row itself, and which aggregates are of. */
-  readonly direct: ReadonlySet<ColumnNode>;
-  readonly aggregated: ReadonlySet<ColumnNode>;
-  readonly aggregates: readonly AggregateNode[];
-}
-
-function partsOf(features: Features): Parts {
-  const columns = new Map<string, ColumnNode>();
-  const aggregates = new Map<string, AggregateNode>();
-  const nodes = Object.values(features).map(({ node }) => node);
-  visit(nodes, (node) => {
-    if (node.kind === "invalid")
-      throw new OnceflowError("DEFINITION_INVALID", `a feature ${node.problem}`);
-    if (node.kind === "column") columns.set(fingerprintOf(node), node);
-    if (node.kind === "aggregate") aggregates.set(fingerprintOf(node), node);
-  });
-  /** The columns below nodes, aggregates left out. */
-  const below = (roots: readonly Node[]): ReadonlySet<ColumnNode> => {
-    const found = new Set<ColumnNode>();
-    visit(
-      roots,
-      (node) => {
-        const column = node.kind === "column" && columns.get(fingerprintOf(node));
-        if (column) found.add(column);
-      },
-      (node) => node.kind === "aggregate",
-    );
-    return found;
-  };
-  return {
-    names: Object.keys(features),
-    nodes,
-    columns: [...columns.values()],
-    direct: below(nodes),
-    aggregated: below([...aggregates.values()].map(({ input }) => input)),
-    aggregates: [...aggregates.values()],
-  };
-}
-
 /** The values of rows, refused where the service would refuse them as inputs. */
 function readRows(
   { columns }: Parts,
   rows: readonly Row[],
   needed: ReadonlySet<ColumnNode>,
 ): Value[][] {
-  const sources = new Map(columns.map((column) => [column.source, sourceColumns(column)]));
+  const sources = new Map(
+    [...columnsBySource(columns)].map(([name, [column]]) => [name, sourceColumns(column)]),
+  );
   const known = new Set([...sources.values()].flat());
   return rows.map((row, i) => {
     for (const name of Object.keys(row))
@@ -164,12 +123,12 @@ function toRow<F extends Features>(
 
 /** The aggregates of rows by formula, from the states of the single rows, merged in order. */
 function aggregateValues(parts: Parts, rows: readonly Value[][]): ReadonlyMap<string, Value> {
-  const slots = new Map(parts.columns.map((node, i) => [fingerprintOf(node), i]));
+  const places = new Map(parts.columns.map((node, i) => [fingerprintOf(node), i]));
   return new Map(
     parts.aggregates.map((node) => {
       const { dtype } = node.input;
       const { single, empty, merge, value } = aggregateOf(node.aggregate);
-      const input = compileOnline([node.input], (each) => slots.get(fingerprintOf(each)));
+      const input = compileOnline([node.input], (each) => places.get(fingerprintOf(each)));
       let state: State = empty(dtype);
       for (const row of rows) {
         const [own = null] = input(row);
