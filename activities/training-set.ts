@@ -6,7 +6,7 @@ import { heightOf } from "../engine/compile/frame.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { hash } from "../engine/fingerprint.ts";
 import { interval } from "../engine/calendar/interval.ts";
-import { restsOnAggregate } from "../engine/language/node.ts";
+import { restsOnAggregate } from "../engine/rests-on.ts";
 import { decodeSnapshot, type Snapshot } from "../engine/snapshot.ts";
 import { readChunks } from "../sources/scan.ts";
 import { assertUnchanged, listSourceFiles } from "../sources/files.ts";

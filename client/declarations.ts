@@ -1,7 +1,8 @@
 /** Writes the types of a catalogue as TypeScript that stands for itself: it imports nothing. */
 import type { Catalogue, Service } from "../engine/catalogue.ts";
 import type { Dtype } from "../engine/language/dtypes.ts";
-import { plan, type RequiredInput } from "../engine/planner.ts";
+import { plan } from "../engine/planner.ts";
+import type { RequiredInput } from "../engine/resolve.ts";
 import { inputNames } from "../serving/describe.ts";
 
 /** Names of the types below, by dtype; `sent` where a request may send more than an answer holds. */

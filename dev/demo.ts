@@ -336,7 +336,7 @@ async function reportOf(
   { skew }: ComparedWays,
   latency: Report["latency"],
 ): Promise<Report> {
-  const bound = plan(catalogue, { service: demoServices.online }).bind(
+  const parts = plan(catalogue, { service: demoServices.online }).bind(
     new Set(),
     new Set(absences.rows.key),
   );
@@ -355,7 +355,9 @@ async function reportOf(
     skew,
     standalone_activities: services.standaloneActivities,
     columns_decoded: Object.fromEntries(
-      bound.store.map(({ view, columns }) => [view.name, [...columns].sort()]),
+      parts.flatMap(({ read }) =>
+        read === undefined ? [] : [[read.view.name, [...read.columns].sort()]],
+      ),
     ),
     latency,
     temporal_ui: services.temporalUiUrl ?? null,

@@ -2,7 +2,9 @@
  * The catalogue: every view, feature and service of a deployment, checked as a whole. All that
  * follows (planning, compiling, lineage, serving) reads definitions through it.
  */
-import { checkDefinitions, type Definitions, findCycle } from "./checks.ts";
+import { checkDefinitions } from "./checks.ts";
+import type { Definitions } from "./checks/definitions.ts";
+import { findCycle } from "./checks/features.ts";
 import {
   type ColumnTypes,
   type Entity,
@@ -15,7 +17,8 @@ import type { Dtype } from "./language/dtypes.ts";
 import { didYouMean, messageOf, OnceflowError } from "./errors.ts";
 import { type Expr, type FeatureNotes, isExpr } from "./language/expression.ts";
 import { fingerprintOf, hash } from "./fingerprint.ts";
-import { type AggregateNode, type Node, restsOnAggregate, visit } from "./language/node.ts";
+import type { AggregateNode, Node } from "./language/node.ts";
+import { below, restsOnAggregate } from "./rests-on.ts";
 import { resolveSchedule, type Schedule } from "./calendar/schedule.ts";
 
 /** A named expression: what a module exports. */
@@ -37,6 +40,7 @@ export interface StoredColumn {
 
 /** An aggregate that features of a view rest on, named or not. */
 export interface ViewAggregate {
+  /** Hash of formula, inputs and source. */
   readonly fingerprint: string;
   readonly node: AggregateNode;
 }
@@ -271,20 +275,14 @@ function rowsOf({ name, types, entity, eventTime, files }: Source): Rows {
   });
 }
 
-/** The aggregates below some nodes, each once, in the order of their fingerprints. */
-function aggregatesOf(source: Source, nodes: readonly Node[]): ViewAggregate[] {
+/** The aggregates that nodes over a source rest on, each once, in the order of their fingerprints. */
+export function aggregatesOf(source: Source, nodes: readonly Node[]): ViewAggregate[] {
   const found = new Map<string, ViewAggregate>();
-  visit(nodes, (node) => {
-    if (node.kind !== "aggregate") return;
-    const fingerprint = aggregateFingerprint(source, node);
+  for (const node of below(nodes, "aggregate")) {
+    const fingerprint = hash(["aggregate", sourceIdentity(source), fingerprintOf(node)]);
     found.set(fingerprint, Object.freeze({ fingerprint, node }));
-  });
+  }
   return [...found.values()].sort((a, b) => (a.fingerprint < b.fingerprint ? -1 : 1));
-}
-
-/** The hash of one aggregate: formula, inputs and source. */
-export function aggregateFingerprint(source: Source, node: AggregateNode): string {
-  return hash(["aggregate", sourceIdentity(source), fingerprintOf(node)]);
 }
 
 function resolveService(definition: FeatureService, catalogue: Catalogue): Service {

@@ -2,7 +2,8 @@
 import type { Catalogue } from "./catalogue.ts";
 import { OnceflowError, didYouMean } from "./errors.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { inputsOf, type Node, visit } from "./language/node.ts";
+import { inputsOf, type Node } from "./language/node.ts";
+import { nearest } from "./rests-on.ts";
 
 export type LineageKind = "column" | "feature" | "aggregate" | "service";
 
@@ -27,34 +28,31 @@ export interface Lineage {
 export function lineageOf(catalogue: Catalogue): Lineage {
   const nodes = new Map<string, LineageNode>();
   const edges: LineageEdge[] = [];
-  const nameOf = new Map(
-    [...catalogue.features.values()].map(({ name, node }) => [fingerprintOf(node), name]),
+  const features = new Map(
+    [...catalogue.features.values()].map(({ name, node }): [string, LineageNode] => [
+      fingerprintOf(node),
+      { name, kind: node.kind === "aggregate" ? "aggregate" : "feature" },
+    ]),
   );
-  const add = (name: string, kind: LineageKind) => nodes.set(name, { name, kind });
+  const add = (each: LineageNode) => nodes.set(each.name, each);
   /** The nearest named things among nodes and below them. */
   const named = (roots: readonly Node[]): ReadonlySet<string> => {
-    const found = new Set<string>();
-    visit(
-      roots,
-      (node) => {
-        const name =
-          node.kind === "column" ? `${node.source}.${node.name}` : nameOf.get(fingerprintOf(node));
-        if (name === undefined) return;
-        if (node.kind === "column") add(name, "column");
-        found.add(name);
-      },
-      (node) => nameOf.has(fingerprintOf(node)),
+    const found = nearest(roots, (node): LineageNode | undefined =>
+      node.kind === "column"
+        ? { name: `${node.source}.${node.name}`, kind: "column" }
+        : features.get(fingerprintOf(node)),
     );
-    return found;
+    for (const each of found) if (each.kind === "column") add(each);
+    return new Set(found.map(({ name }) => name));
   };
   for (const { name, node } of catalogue.features.values()) {
-    add(name, node.kind === "aggregate" ? "aggregate" : "feature");
+    add(features.get(fingerprintOf(node)) as LineageNode);
     for (const from of named(inputsOf(node))) edges.push({ from, to: name });
   }
   for (const view of catalogue.views.values())
     for (const { node } of view.stores) if (node.kind === "column") named([node]);
   for (const { name, outputs } of catalogue.services.values()) {
-    add(name, "service");
+    add({ name, kind: "service" });
     for (const { node } of outputs)
       for (const from of named([node])) edges.push({ from, to: name });
   }

@@ -5,7 +5,8 @@
 import type { Catalogue, Service, View } from "./catalogue.ts";
 import type { Dtype } from "./language/dtypes.ts";
 import { fingerprintOf, hash } from "./fingerprint.ts";
-import { type Node, visit } from "./language/node.ts";
+import type { Node } from "./language/node.ts";
+import { below } from "./rests-on.ts";
 
 /** The views and services of a build, by name. */
 export interface Registry {
@@ -116,10 +117,7 @@ function registeredView(view: View): RegisteredView {
 }
 
 function codeOf(node: Node): Pick<RegisteredColumn, "code"> {
-  const texts: string[] = [];
-  visit([node], (each) => {
-    if (each.kind === "map") texts.push(String(each.compute).replaceAll(/\s+/g, ""));
-  });
+  const texts = below([node], "map").map(({ compute }) => String(compute).replaceAll(/\s+/g, ""));
   return texts.length === 0 ? {} : { code: hash(texts) };
 }
 

@@ -3,7 +3,7 @@
  * rows, its expectations, and the states of its aggregates.
  */
 import type { AggregateValues, BatchProgram, Frame } from "../engine/compile/batch.ts";
-import { columnsRead, compileBatch, compileStates } from "../engine/compile/batch.ts";
+import { compileBatch, compileStates } from "../engine/compile/batch.ts";
 import { columnNamed, heightOf, toColumns, valueAt } from "../engine/compile/frame.ts";
 import { compileOnline } from "../engine/compile/online.ts";
 import type { State } from "../engine/aggregates.ts";
@@ -12,7 +12,8 @@ import type { Dtype, Value } from "../engine/language/dtypes.ts";
 import type { Expectation } from "../engine/language/expectations.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
 import type { PolarsExpr } from "../engine/operations/table.ts";
-import { type Node, restsOnAggregate } from "../engine/language/node.ts";
+import type { Node } from "../engine/language/node.ts";
+import { below, restsOnAggregate } from "../engine/rests-on.ts";
 import { ordinalColumn } from "../sources/ordinal.ts";
 
 /** Columns that offline rows have besides those of the view. */
@@ -75,7 +76,7 @@ export function programOf(view: View): ViewProgram {
 function compileView(view: View): ViewProgram {
   const features = view.features.map((feature) => feature.node);
   const stored = view.stores.map((column) => column.node);
-  const raw = new Set([...view.rows.key, ...columnsRead([...stored, ...features])]);
+  const raw = new Set([...view.rows.key, ...namesRead([...stored, ...features])]);
   const computed = view.stores.filter(({ node }) => node.kind !== "column");
   const columns = [...raw, ...computed.map((column) => column.name)];
   const rows = compileBatch(computed);
@@ -101,7 +102,7 @@ function compileView(view: View): ViewProgram {
     checkRows: (frame) => checkEarly(frame, new Map()),
     rowsNeedAggregates: late.length > 0,
     columnsWithAggregates: [
-      ...new Set([...columnsRead(late.map(({ violated }) => violated)), rowColumns.ordinal]),
+      ...new Set([...namesRead(late.map(({ violated }) => violated)), rowColumns.ordinal]),
     ],
     checkWithAggregates: checkLate,
     checkAggregates: (values) => checkScalars(scalars, values),
@@ -113,6 +114,11 @@ function compileView(view: View): ViewProgram {
       })),
     ),
   };
+}
+
+/** Names of the source columns that nodes read. */
+function namesRead(nodes: readonly Node[]): string[] {
+  return below(nodes, "column").map(({ name }) => name);
 }
 
 /** Counts violations in polars; of what is violated it looks for the first offender. */

@@ -97,3 +97,25 @@ export interface AnswerTable {
   /** When it was computed, to which ages are relative. */
   readonly nowMs: number;
 }
+
+/** A table of rows without values, to be filled. */
+export function emptyTable(
+  head: AnswerHead,
+  { names, dtypes }: Pick<AnswerTable, "names" | "dtypes">,
+  rows: number,
+  nowMs: number,
+): AnswerTable {
+  const cells = rows * names.length;
+  return {
+    head,
+    names,
+    dtypes,
+    entities: new Array<undefined>(rows).fill(undefined),
+    values: new Array<Value>(cells).fill(null),
+    statuses: new Uint8Array(cells),
+    eventTimesUs: new Array<null>(cells).fill(null),
+    violations: new Map(),
+    errors: new Map(),
+    nowMs,
+  };
+}

@@ -2,15 +2,16 @@
 import type { View } from "../engine/catalogue.ts";
 import type { Int64, Value } from "../engine/language/dtypes.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
-import type { BoundOutput, BoundPlan, RequestRead } from "../engine/planner.ts";
+import type { BoundOutput, RequestRead } from "../engine/parts.ts";
 import { formatTimestamp } from "../engine/wire.ts";
 import { readEventTime, versionBytes } from "../store/rows/version.ts";
 import type { AnswerTable } from "./answer.ts";
 import { statusCode } from "./answer.ts";
 import type { Gathered } from "./gather.ts";
-import type { PartRead } from "./planned.ts";
+import type { PartRead } from "./parts.ts";
 import type { MaxAge } from "./request.ts";
-import { pathOf, type RequestRow, type RowGroup, type ShapedPart } from "./rows.ts";
+import { pathOf, type RequestRow, type RowGroup } from "./rows.ts";
+import type { ShapedPart } from "./shapes.ts";
 
 const { PRESENT, NULL_VALUE, STALE, OUTSIDE_MAX_AGE, NOT_FOUND, UNAVAILABLE, ERROR } = statusCode;
 
@@ -36,15 +37,14 @@ export function computeRows(context: RowContext, table: AnswerTable): void {
 }
 
 function computePart(part: ShapedPart, context: RowContext, table: AnswerTable): void {
-  const { bound, read, places } = part;
+  const { outputs, read, request, program } = part;
   const { gathered, group } = context;
-  const { outputs, request, program } = bound;
   const width = table.names.length;
   const stored = read && gathered.rowsOf(group, read);
   const oldestUs = read ? oldestOf(read.view, context.maxAge, table.nowMs) : -Infinity;
-  const slots = new Array<Value>(bound.slotCount).fill(null);
-  for (const { view, fingerprint, slot } of bound.aggregates)
-    slots[slot] = gathered.snapshots.get(view)?.values.get(fingerprint) ?? null;
+  const registers = new Array<Value>(part.registerCount).fill(null);
+  for (const { view, fingerprint, register } of part.aggregates)
+    registers[register] = gathered.snapshots.get(view)?.values.get(fingerprint) ?? null;
 
   for (let index = 0; index < group.rows.length; index++) {
     const row = group.rows[index] as RequestRow;
@@ -58,7 +58,7 @@ function computePart(part: ShapedPart, context: RowContext, table: AnswerTable):
         eventTimeUs = readEventTime(bytes);
         status = stored?.isOld === true ? STALE : PRESENT;
         if (eventTimeUs < oldestUs) status = outdated(read.view, eventTimeUs, row);
-        if (status <= STALE) fillSlots(slots, read, bytes, eventTimeUs);
+        if (status <= STALE) fillRegisters(registers, read, bytes, eventTimeUs);
       }
     }
     if (status > STALE) {
@@ -66,24 +66,25 @@ function computePart(part: ShapedPart, context: RowContext, table: AnswerTable):
       continue;
     }
     for (let i = 0; i < request.length; i++) {
-      const { slot, input } = request[i] as RequestRead;
+      const { register, input } = request[i] as RequestRead;
       const value = part.values[i] as number;
-      slots[slot] = (value < 0 ? row.entity?.[input.column] : row.values[value]) ?? null;
+      registers[register] = (value < 0 ? row.entity?.[input.column] : row.values[value]) ?? null;
     }
     let results: Value[];
     let errors: ReadonlyMap<number, unknown> | undefined;
     try {
-      results = program(slots);
+      results = program(registers);
     } catch {
       // A function of the user's threw; the outputs that do not rest on it have their values.
-      [results, errors] = runEach(bound, slots);
+      [results, errors] = runEach(part, registers);
     }
-    for (let i = 0; i < places.length; i++) {
-      const at = start + (places[i] as number);
+    for (let i = 0; i < outputs.length; i++) {
+      const { place, defaulted } = outputs[i] as BoundOutput;
+      const at = start + place;
       const value = results[i] ?? null;
       table.values[at] = value;
       table.eventTimesUs[at] = eventTimeUs;
-      table.statuses[at] = (outputs[i] as BoundOutput).defaulted
+      table.statuses[at] = defaulted
         ? NOT_FOUND
         : status === PRESENT && value === null
           ? NULL_VALUE
@@ -96,7 +97,7 @@ function computePart(part: ShapedPart, context: RowContext, table: AnswerTable):
 
 /** Fills the places of a part for a row that has no value there, by what its view says of that. */
 function fillWithoutRow(
-  { bound, read, places }: ShapedPart,
+  { outputs, read }: ShapedPart,
   table: AnswerTable,
   start: number,
   status: number,
@@ -104,9 +105,9 @@ function fillWithoutRow(
 ): void {
   const { onOutdated, onStoreDown } = (read as PartRead).view;
   const policy = status === UNAVAILABLE ? onStoreDown : onOutdated;
-  for (let i = 0; i < places.length; i++) {
-    const at = start + (places[i] as number);
-    const { notes } = (bound.outputs[i] as BoundOutput).output;
+  for (const { place, output } of outputs) {
+    const at = start + place;
+    const { notes } = output;
     // What has no row is answered by its default, whatever is said of rows that are too old.
     const hasDefault = policy !== "null" || status === NOT_FOUND;
     table.values[at] = hasDefault ? (notes?.defaultValue ?? null) : null;
@@ -116,15 +117,15 @@ function fillWithoutRow(
 }
 
 function noteViolations(
-  { bound, places }: ShapedPart,
+  { outputs, expectations }: ShapedPart,
   { violated }: RowContext,
   table: AnswerTable,
   row: RequestRow,
   results: readonly Value[],
 ): void {
-  for (const { expectation, output, place } of bound.expectations) {
+  for (const { expectation, output, place } of expectations) {
     if (results[place] !== true) continue;
-    const name = table.names[places[output] as number] as string;
+    const name = table.names[(outputs[output] as BoundOutput).place] as string;
     violated(name);
     const noted = table.violations.get(row.place) ?? {};
     table.violations.set(row.place, noted);
@@ -149,22 +150,28 @@ function outdated(view: View, eventTimeUs: Int64, row: RequestRow): number {
   );
 }
 
-function fillSlots(slots: Value[], read: PartRead, bytes: Buffer, eventTimeUs: Int64): void {
+function fillRegisters(
+  registers: Value[],
+  read: PartRead,
+  bytes: Buffer,
+  eventTimeUs: Int64,
+): void {
   const values = read.decode(bytes, versionBytes);
-  for (let i = 0; i < values.length; i++) slots[read.slots[i] as number] = values[i] as Value;
-  if (read.eventTimeSlot !== undefined) slots[read.eventTimeSlot] = eventTimeUs;
+  for (let i = 0; i < values.length; i++)
+    registers[read.registers[i] as number] = values[i] as Value;
+  if (read.eventTimeRegister !== undefined) registers[read.eventTimeRegister] = eventTimeUs;
 }
 
 /** Runs each output by itself: the results as the whole program has them, and what was thrown. */
 function runEach(
-  { outputs, expectations, alone }: BoundPlan,
-  slots: readonly Value[],
+  { outputs, expectations, alone }: ShapedPart,
+  registers: readonly Value[],
 ): [results: Value[], errors: ReadonlyMap<number, unknown>] {
   const results = new Array<Value>(outputs.length + expectations.length).fill(null);
   const errors = new Map<number, unknown>();
   outputs.forEach((_, output) => {
     try {
-      const [value = null, ...flags] = alone(output)(slots);
+      const [value = null, ...flags] = alone(output)(registers);
       results[output] = value;
       expectations
         .filter((each) => each.output === output)
@@ -179,7 +186,7 @@ function runEach(
 }
 
 function noteErrors(
-  { places }: ShapedPart,
+  { outputs }: ShapedPart,
   { failed }: RowContext,
   table: AnswerTable,
   row: RequestRow,
@@ -188,7 +195,7 @@ function noteErrors(
   const noted = table.errors.get(row.place) ?? {};
   table.errors.set(row.place, noted);
   for (const [output, error] of errors) {
-    const place = places[output] as number;
+    const { place } = outputs[output] as BoundOutput;
     const name = table.names[place] as string;
     const at = row.place * table.names.length + place;
     [table.values[at], table.statuses[at]] = [null, ERROR];

@@ -3,7 +3,8 @@ import type { Catalogue, Feature, Output, Service, View } from "../engine/catalo
 import { kindOf, serviceNamed } from "../engine/catalogue.ts";
 import type { Dtype } from "../engine/language/dtypes.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
-import { type InputOrigin, plan, type RequiredInput } from "../engine/planner.ts";
+import { type InputOrigin, plan } from "../engine/planner.ts";
+import type { RequiredInput } from "../engine/resolve.ts";
 import type { Json } from "../engine/wire.ts";
 import { toJson } from "../engine/wire.ts";
 import type { FeatureRequest } from "./request.ts";

@@ -1,9 +1,7 @@
 /** Where each output comes from, as plain data. */
 import type { Dtype } from "../engine/language/dtypes.ts";
-import { fingerprintOf } from "../engine/fingerprint.ts";
-import type { Node } from "../engine/language/node.ts";
-import { inputsOf } from "../engine/language/node.ts";
-import type { BoundPlan, Plan } from "../engine/planner.ts";
+import type { BoundOutput, BoundPart, StoreRead } from "../engine/parts.ts";
+import type { Given } from "../engine/resolve.ts";
 
 /** One output, and all that its value rests on. */
 export interface OutputExplanation {
@@ -59,67 +57,50 @@ export interface Explanation {
 }
 
 /** Says where each output of a bound plan comes from. */
-export function explainPlan(plan: Plan, bound: BoundPlan): PlanExplanation {
+export function explainPlan(parts: readonly BoundPart[]): PlanExplanation {
+  const outputs = parts.flatMap((part) => part.outputs).sort((a, b) => a.place - b.place);
   return {
-    outputs: plan.outputs.map(({ name, node, view }): OutputExplanation => {
-      const from = {
-        request: new Set<string>(),
-        stored: new Set<string>(),
-        aggregates: new Set<string>(),
-        opaque: new Set<string>(),
-      };
-      const requested = new Set(bound.request.map(({ input }) => input.id));
-      const read = bound.store.find((each) => each.view === view);
-      const seen = new Set<Node>();
-      const follow = (each: Node): OutputExplanation["how"] => {
-        const stored = view.stores.find(
-          (column) => fingerprintOf(column.node) === fingerprintOf(each),
-        );
-        if (stored !== undefined && read?.columns.includes(stored.name)) {
-          from.stored.add(stored.name);
-          return "stored";
-        }
-        if (each.kind === "aggregate") {
-          from.aggregates.add(textOfAggregate(each));
-          return "aggregate";
-        }
-        if (each.kind === "column") {
-          const id = `${each.source}.${each.name}`;
-          const inRequest = requested.has(id);
-          from[inRequest ? "request" : "stored"].add(inRequest ? id : each.name);
-          return inRequest ? "request" : "stored";
-        }
-        if (each.kind === "map") from.opaque.add(`${each.name} version ${each.version}`);
-        for (const input of inputsOf(each)) {
-          if (seen.has(input)) continue;
-          seen.add(input);
-          follow(input);
-        }
-        return "computed";
-      };
-      const isDefaulted = bound.outputs.some((each) => each.output.name === name && each.defaulted);
-      const how = isDefaulted ? "default" : follow(node);
-      return {
-        name,
-        dtype: node.dtype,
-        view: view.name,
-        how,
-        request: [...from.request],
-        stored: [...from.stored],
-        aggregates: [...from.aggregates],
-        opaque: [...from.opaque],
-      };
-    }),
-    reads: bound.store.map(({ view, columns, eventTimeSlot }) => ({
-      view: view.name,
-      columns,
-      stores: view.stores.length,
-      eventTime: eventTimeSlot !== undefined,
-    })),
+    outputs: outputs.map(explainOutput),
+    reads: parts.flatMap(({ read }) => (read === undefined ? [] : [explainRead(read)])),
   };
 }
 
-function textOfAggregate(node: Extract<Node, { kind: "aggregate" }>): string {
-  const { input } = node;
-  return `${node.aggregate}(${input.kind === "column" ? input.name : "…"})`;
+function explainOutput({ output, defaulted, given, maps }: BoundOutput): OutputExplanation {
+  const { name, node, view } = output;
+  const namesFrom = (from: Given["from"]): string[] => [
+    ...new Set(given.filter((each) => each.from === from).map(nameOf)),
+  ];
+  const asItIs = given.find((each) => each.node === node);
+  return {
+    name,
+    dtype: node.dtype,
+    view: view.name,
+    how: defaulted ? "default" : (asItIs?.from ?? "computed"),
+    request: namesFrom("request"),
+    stored: namesFrom("stored"),
+    aggregates: namesFrom("aggregate"),
+    opaque: [...new Set(maps.map((map) => `${map.name} version ${map.version}`))],
+  };
+}
+
+function nameOf(given: Given): string {
+  switch (given.from) {
+    case "request":
+      return given.input.id;
+    case "stored":
+      return given.column;
+    case "aggregate": {
+      const { aggregate, input } = given.node;
+      return `${aggregate}(${input.kind === "column" ? input.name : "…"})`;
+    }
+  }
+}
+
+function explainRead({ view, columns, eventTimeRegister }: StoreRead): ReadExplanation {
+  return {
+    view: view.name,
+    columns,
+    stores: view.stores.length,
+    eventTime: eventTimeRegister !== undefined,
+  };
 }

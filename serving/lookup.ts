@@ -7,16 +7,22 @@
  */
 import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
 import type { OnlineForm } from "../engine/compile/online.ts";
-import type { Value } from "../engine/language/dtypes.ts";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { OnceflowError } from "../engine/errors.ts";
 import type { Plan } from "../engine/planner.ts";
 import { createLedger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import type { RedisConnection } from "../store/redis/connection.ts";
-import type { AnswerHead, AnswerTable, ColumnAnswer, FeatureAnswer } from "./answer.ts";
+import {
+  type AnswerHead,
+  type AnswerTable,
+  type ColumnAnswer,
+  emptyTable,
+  type FeatureAnswer,
+} from "./answer.ts";
 import { type AnswerForm, answerInColumns, answerInRows, answerJson } from "./answer-form.ts";
 import { cancelled, type IsUnwanted } from "./cancellation.ts";
 import { computeRows } from "./compute.ts";
+import { countIn, createCounters, type LookupCounters } from "./counters.ts";
 import type { BindingExplanation, Explanation } from "./explain.ts";
 import { explainPlan } from "./explain.ts";
 import { createGather } from "./gather.ts";
@@ -24,48 +30,13 @@ import { createLastRows } from "./last-rows.ts";
 import type { LookupObserver } from "./observer.ts";
 import { observeReads } from "./observer.ts";
 import { createPlans, type Planned } from "./planned.ts";
-import { createPointerCache, lostView, type PointerSet } from "./pointers.ts";
-import { createFilling, type ReadyRule } from "./readiness.ts";
+import { createPointerCache, type PointerSet } from "./pointers.ts";
+import { createReadiness, type Readiness, type ReadyRule } from "./readiness.ts";
 import type { ColumnRequest, MaxAge, ParsedRequest } from "./request.ts";
 import { atPath, parseRequest, pathTo } from "./request.ts";
 import { groupRows } from "./rows.ts";
 import type { SnapshotSet } from "./snapshots.ts";
 import { createSnapshots } from "./snapshots.ts";
-
-/** Counts since the lookup was made. */
-export interface LookupCounters {
-  refreshes: number;
-  failedRefreshes: number;
-  lastRefreshError: string | null;
-  /** When the newest refresh that succeeded ended, in milliseconds since the epoch. */
-  refreshedMs: number | null;
-  /** Requests that were tried again with new pointers after STORE_LOST or NO_SNAPSHOT. */
-  storeRetries: number;
-  /** Values that did not satisfy an expectation, by feature. */
-  readonly violations: Map<string, number>;
-  /** Values whose function threw, by feature. */
-  readonly errors: Map<string, number>;
-}
-
-/** What the store holds of one view for this build. */
-export interface ViewReadiness {
-  readonly view: string;
-  readonly fingerprint: string;
-  /** Whether rows were ever written under the fingerprint; if not, every entity is NOT_FOUND. */
-  readonly materialized: boolean;
-  /** Whether it has what other definitions of the view had committed; see `ReadyRule`. */
-  readonly filled: boolean;
-  /** Id of the latest snapshot; null where the view's aggregates have no value yet. */
-  readonly snapshot: string | null;
-}
-
-/** Whether requests can be answered. */
-export interface Readiness {
-  readonly ready: boolean;
-  /** Why not. */
-  readonly reason?: string;
-  readonly views: readonly ViewReadiness[];
-}
 
 export interface LookupOptions {
   readonly catalogue: Catalogue;
@@ -122,20 +93,11 @@ export function createLookup({
   readyRule = "filled",
   observe = {},
 }: LookupOptions): Lookup {
-  const counters: LookupCounters = {
-    refreshes: 0,
-    failedRefreshes: 0,
-    lastRefreshError: null,
-    refreshedMs: null,
-    storeRetries: 0,
-    violations: new Map(),
-    errors: new Map(),
-  };
+  const counters = createCounters();
   const store = observeReads(createOnlineStore(redis, { prefix }), observe);
   const ledger = createLedger(redis, { prefix });
   const plans = createPlans(catalogue, form);
   const pointers = createPointerCache({ catalogue, redis, ledger, refreshMs, counters });
-  const filling = createFilling(redis, { prefix, rule: readyRule });
   const gather = createGather({
     store,
     findSnapshots: createSnapshots(catalogue, ledger),
@@ -143,8 +105,6 @@ export function createLookup({
     lastRows: createLastRows(),
     retried: () => counters.storeRetries++,
   });
-  const countIn = (counts: Map<string, number>) => (feature: string) =>
-    void counts.set(feature, (counts.get(feature) ?? 0) + 1);
   const [violated, countError] = [countIn(counters.violations), countIn(counters.errors)];
   function failed(feature: string, error: unknown): void {
     countError(feature);
@@ -157,23 +117,11 @@ export function createLookup({
     requireSame(request.fingerprint, fingerprint);
     requireViews(catalogue, request.maxAge);
     const groups = groupRows(planned, request);
-    const { length: rows } = request.rows;
     const reading = gather({ planned, pins: request.pins, groups });
     const gathered = reading instanceof Promise ? await reading : reading;
     if (isUnwanted?.()) throw cancelled();
-    const { names, dtypes } = planned;
-    const table: AnswerTable = {
-      head: headOf(planned, gathered.snapshots),
-      names,
-      dtypes,
-      entities: new Array<undefined>(rows).fill(undefined),
-      values: new Array<Value>(rows * names.length).fill(null),
-      statuses: new Uint8Array(rows * names.length),
-      eventTimesUs: new Array<null>(rows * names.length).fill(null),
-      violations: new Map(),
-      errors: new Map(),
-      nowMs: clock(),
-    };
+    const head = headOf(planned, gathered.snapshots);
+    const table = emptyTable(head, planned, request.rows.length, clock());
     for (const group of groups)
       computeRows({ group, gathered, maxAge: request.maxAge, violated, failed }, table);
     observe.answered?.({ planned, table });
@@ -200,40 +148,9 @@ export function createLookup({
       bytes,
       bindings: groups.map(({ shape, rows }): BindingExplanation => ({
         rows: rows.length,
-        ...explainPlan(planned.plan, shape.bound),
+        ...explainPlan(shape.parts),
       })),
     };
-  }
-
-  async function readNow(): Promise<Readiness> {
-    const describe = () =>
-      [...(pointers.newest()?.views ?? [])].map(([view, { namespace, latest }]) => ({
-        view: view.name,
-        fingerprint: view.fingerprint,
-        materialized: namespace !== null,
-        filled: filling.isFilled(view),
-        snapshot: latest?.id ?? null,
-      }));
-    try {
-      const set = await pointers.current();
-      await Promise.all((await redis.masters()).map(({ send }) => send(["ping"])));
-      const lost = [...set.views].flatMap(([view, { lost }]) =>
-        lost ? lostView(view).message : [],
-      );
-      const waits = [...lost, ...(await filling.reasons(set))];
-      const reason = counters.lastRefreshError ?? waits.join(" ");
-      if (reason !== "") return { ready: false, reason, views: describe() };
-      return { ready: true, views: describe() };
-    } catch (error) {
-      return { ready: false, reason: messageOf(error), views: describe() };
-    }
-  }
-
-  let readiness: Promise<Readiness> | undefined;
-  /** Anybody may ask, so that many ask at once costs no more than one. */
-  function ready(): Promise<Readiness> {
-    readiness ??= readNow().finally(() => (readiness = undefined));
-    return readiness;
   }
 
   return {
@@ -243,7 +160,7 @@ export function createLookup({
       )) as Lookup["answer"],
     answerJson: (request, isUnwanted) => answered(request, answerJson, isUnwanted),
     explain,
-    ready,
+    ready: createReadiness({ redis, prefix, rule: readyRule, pointers, counters }),
     async refresh() {
       await pointers.refresh();
     },

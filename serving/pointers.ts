@@ -56,6 +56,7 @@ export interface RefreshCounters {
   refreshes: number;
   failedRefreshes: number;
   lastRefreshError: string | null;
+  /** When the newest refresh that succeeded ended, in milliseconds since the epoch. */
   refreshedMs: number | null;
 }
 

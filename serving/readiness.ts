@@ -1,9 +1,11 @@
-/** What a process waits for before it takes traffic: that the views of its build are filled. */
+/** Whether a process may take traffic, and what it waits for: that the views of its build are filled. */
 import type { View } from "../engine/catalogue.ts";
+import { messageOf } from "../engine/errors.ts";
 import { invocation } from "../engine/invocation.ts";
 import { readLacking } from "../status/filled.ts";
 import type { RedisConnection } from "../store/redis/connection.ts";
-import type { PointerSet, ViewPointers } from "./pointers.ts";
+import type { LookupCounters } from "./counters.ts";
+import { lostView, type PointerCache, type PointerSet, type ViewPointers } from "./pointers.ts";
 
 /**
  * When a process is ready, besides that Redis answers and has lost nothing: `filled`, once each
@@ -13,7 +15,78 @@ import type { PointerSet, ViewPointers } from "./pointers.ts";
 export const readyRules = ["filled", "materialized", "store"] as const;
 export type ReadyRule = (typeof readyRules)[number];
 
-export interface Filling {
+/** What the store holds of one view for this build. */
+export interface ViewReadiness {
+  readonly view: string;
+  readonly fingerprint: string;
+  /** Whether rows were ever written under the fingerprint; if not, every entity is NOT_FOUND. */
+  readonly materialized: boolean;
+  /** Whether it has what other definitions of the view had committed; see `ReadyRule`. */
+  readonly filled: boolean;
+  /** Id of the latest snapshot; null where the view's aggregates have no value yet. */
+  readonly snapshot: string | null;
+}
+
+/** Whether requests can be answered. */
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not. */
+  readonly reason?: string;
+  readonly views: readonly ViewReadiness[];
+}
+
+/** What readiness is told from. */
+export interface ReadinessOptions {
+  readonly redis: RedisConnection;
+  readonly prefix?: string | undefined;
+  readonly rule: ReadyRule;
+  readonly pointers: Pick<PointerCache, "current" | "newest">;
+  readonly counters: Pick<LookupCounters, "lastRefreshError">;
+}
+
+/**
+ * Makes the function that says whether requests can be answered. Anybody may ask, so that many ask
+ * at once costs no more than one.
+ */
+export function createReadiness({
+  redis,
+  prefix,
+  rule,
+  pointers,
+  counters,
+}: ReadinessOptions): () => Promise<Readiness> {
+  const filling = createFilling(redis, { prefix, rule });
+
+  const describe = (): ViewReadiness[] =>
+    [...(pointers.newest()?.views ?? [])].map(([view, { namespace, latest }]) => ({
+      view: view.name,
+      fingerprint: view.fingerprint,
+      materialized: namespace !== null,
+      filled: filling.isFilled(view),
+      snapshot: latest?.id ?? null,
+    }));
+
+  async function readNow(): Promise<Readiness> {
+    try {
+      const set = await pointers.current();
+      await Promise.all((await redis.masters()).map(({ send }) => send(["ping"])));
+      const lost = [...set.views].flatMap(([view, { lost }]) =>
+        lost ? lostView(view).message : [],
+      );
+      const waits = [...lost, ...(await filling.reasons(set))];
+      const reason = counters.lastRefreshError ?? waits.join(" ");
+      if (reason !== "") return { ready: false, reason, views: describe() };
+      return { ready: true, views: describe() };
+    } catch (error) {
+      return { ready: false, reason: messageOf(error), views: describe() };
+    }
+  }
+
+  let reading: Promise<Readiness> | undefined;
+  return () => (reading ??= readNow().finally(() => (reading = undefined)));
+}
+
+interface Filling {
   /** Whether a view was found filled. */
   readonly isFilled: (view: View) => boolean;
   /** Why the process waits, a sentence for each view; none where it does not. */
@@ -21,7 +94,7 @@ export interface Filling {
 }
 
 /** Looks at each view until it is filled, and from then on no more. */
-export function createFilling(
+function createFilling(
   redis: RedisConnection,
   options: { readonly prefix?: string | undefined; readonly rule: ReadyRule },
 ): Filling {

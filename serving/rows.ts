@@ -1,12 +1,12 @@
 /** Reads the rows of a request by the definitions: which columns they carry, and their values. */
 import type { Value } from "../engine/language/dtypes.ts";
-import { didYouMean, OnceflowError } from "../engine/errors.ts";
-import type { BoundPlan, RequestRead, RequiredInput } from "../engine/planner.ts";
+import { OnceflowError } from "../engine/errors.ts";
 import { fromJson, keyFromJson, readJson, readKey } from "../engine/wire.ts";
 import { encodeEntityKey } from "../store/rows/entity-key.ts";
-import type { Part, Planned } from "./planned.ts";
+import type { Planned } from "./planned.ts";
 import type { Members, ParsedRequest, RawRow } from "./request.ts";
-import { atPath, invalid, pathTo, requestLimits } from "./request.ts";
+import { pathTo, requestLimits } from "./request.ts";
+import { hasShape, type RowShape } from "./shapes.ts";
 
 /** One row of a request, its values read. */
 export interface RequestRow {
@@ -18,33 +18,11 @@ export interface RequestRow {
   readonly values: readonly Value[];
 }
 
-/** Rows that carry the same members, so one binding answers all of them. */
+/** Rows that carry the same members, so that the same parts answer all of them. */
 export interface RowGroup {
   readonly shape: RowShape;
   readonly rows: RequestRow[];
 }
-
-/** What is settled beforehand for all rows with the same members, in the same order. */
-export interface RowShape {
-  /** Names of the key columns and of the inputs that a row carries; undefined without any. */
-  readonly keys: readonly string[] | undefined;
-  readonly carried: readonly string[] | undefined;
-  readonly parts: readonly ShapedPart[];
-  readonly bound: BoundPlan;
-  /** The inputs that some output needs, in the order of each row's values. */
-  readonly inputs: readonly RequiredInput[];
-  /** The member of the row's inputs that holds each of these. */
-  readonly names: readonly string[];
-}
-
-/** A part, and for each value of the request that it reads its place among the row's values. */
-export interface ShapedPart extends Part {
-  /** −1 for a key column, which is the entity's. */
-  readonly values: readonly number[];
-}
-
-/** Shapes that are kept for each plan; the oldest gives way. */
-const shapesLimit = 64;
 
 /**
  * Groups rows by what they carry.
@@ -67,13 +45,8 @@ export function groupRows(planned: Planned, request: ParsedRequest): RowGroup[] 
           `${path} carries yet another set of members; the rows of one request may carry ${requestLimits.mixtures} different sets. Split it.`,
           { path, limit: requestLimits.mixtures },
         );
-      let shape = planned.shapes.find((each) => hasShape(row, each));
-      if (shape === undefined) {
-        shape = shapeOf(planned, row, inputsPath(), rows.length > 1 ? path : undefined);
-        planned.shapes.unshift(shape);
-        planned.shapes.length = Math.min(planned.shapes.length, shapesLimit);
-      }
-      group = { shape, rows: [] };
+      const paths = () => ({ inputs: inputsPath(), row: rows.length > 1 ? path : undefined });
+      group = { shape: planned.shapeOf(row, paths), rows: [] };
       groups.push(group);
     }
     const { shape } = group;
@@ -88,77 +61,6 @@ export function groupRows(planned: Planned, request: ParsedRequest): RowGroup[] 
 /** The JSON path of a row: an entity is what is looked for; without one, the inputs are the row. */
 export function pathOf({ entity }: { readonly entity: unknown }, place: number): string {
   return entity === undefined ? `inputs[${place}]` : `entities[${place}]`;
-}
-
-function hasShape({ entity, inputs }: RawRow, { keys, carried }: RowShape): boolean {
-  return hasMembers(entity, keys) && hasMembers(inputs, carried);
-}
-
-function hasMembers(members: Members | undefined, names: readonly string[] | undefined): boolean {
-  if (members === undefined || names === undefined) return members === names;
-  const own = Object.keys(members);
-  return own.length === names.length && own.every((name, i) => name === names[i]);
-}
-
-function shapeOf(
-  planned: Planned,
-  row: RawRow,
-  inputsPath: string,
-  rowPath: string | undefined,
-): RowShape {
-  const keys = Object.keys(row.entity ?? {});
-  if (row.entity !== undefined)
-    requireKeys(keys, planned.plan.entityKeys, rowPath ?? "entities[0]");
-  const needed = new Map<RequiredInput, string>();
-  for (const name of Object.keys(row.inputs ?? {})) {
-    const path = pathTo(inputsPath, name);
-    const input = inputNamed(planned, name, path);
-    if (input === undefined) continue;
-    const twin = needed.get(input);
-    if (twin !== undefined)
-      throw invalid(
-        path,
-        `${path} and ${pathTo(inputsPath, twin)} are both ${input.id}; send one.`,
-      );
-    needed.set(input, name);
-  }
-  const inputs = [...needed.keys()];
-  try {
-    const { bound, parts } = planned.bind(new Set(inputs.map(({ id }) => id)), new Set(keys));
-    const placeOf = ({ input }: RequestRead) => inputs.findIndex(({ id }) => id === input.id);
-    return {
-      keys: row.entity && keys,
-      carried: row.inputs && Object.keys(row.inputs),
-      parts: parts.map((part) => ({ ...part, values: part.bound.request.map(placeOf) })),
-      bound,
-      inputs,
-      names: [...needed.values()],
-    };
-  } catch (error) {
-    throw rowPath === undefined ? error : atPath(rowPath, error);
-  }
-}
-
-function inputNamed(planned: Planned, name: string, path: string): RequiredInput | undefined {
-  if (name.length > requestLimits.nameLength)
-    throw invalid(path, `${path} has a name of over ${requestLimits.nameLength} characters.`);
-  try {
-    return planned.plan.inputNamed(name);
-  } catch (error) {
-    throw atPath(path, error);
-  }
-}
-
-function requireKeys(keys: readonly string[], known: readonly string[], path: string): void {
-  if (keys.length === 0) throw invalid(path, `${path} is empty; send ${known.join(", ")}.`);
-  for (const key of keys)
-    if (!known.includes(key)) {
-      const at = pathTo(path, key);
-      throw invalid(
-        at,
-        `${at} is no key column of what is asked for.${didYouMean(key, known)} Key columns: ${known.join(", ")}.`,
-      );
-    }
 }
 
 function readValues(

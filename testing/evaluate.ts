@@ -11,6 +11,7 @@ import { didYouMean, OnceflowError } from "../engine/errors.ts";
 import type { Expr } from "../engine/language/expression.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
 import type { ColumnNode, Shape } from "../engine/language/node.ts";
+import { columnsBySource } from "../engine/rests-on.ts";
 import { fromJson, type Json, toJson } from "../engine/wire.ts";
 import { type Parts, partsOf } from "./parts.ts";
 
@@ -74,7 +75,9 @@ function readRows(
   rows: readonly Row[],
   needed: ReadonlySet<ColumnNode>,
 ): Value[][] {
-  const sources = new Map(columns.map((column) => [column.source, sourceColumns(column)]));
+  const sources = new Map(
+    [...columnsBySource(columns)].map(([name, [column]]) => [name, sourceColumns(column)]),
+  );
   const known = new Set([...sources.values()].flat());
   return rows.map((row, i) => {
     for (const name of Object.keys(row))

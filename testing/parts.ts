@@ -1,7 +1,8 @@
 /** What the features of a test are made of: their columns and aggregates. */
 import { OnceflowError } from "../engine/errors.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
-import { type AggregateNode, type ColumnNode, type Node, visit } from "../engine/language/node.ts";
+import type { AggregateNode, ColumnNode, Node } from "../engine/language/node.ts";
+import { below, leavesOf } from "../engine/rests-on.ts";
 
 /** What features are made of. */
 export interface Parts {
@@ -16,34 +17,24 @@ export interface Parts {
 
 /** Takes features apart. @throws DEFINITION_INVALID */
 export function partsOf(features: Readonly<Record<string, { readonly node: Node }>>): Parts {
-  const columns = new Map<string, ColumnNode>();
-  const aggregates = new Map<string, AggregateNode>();
   const nodes = Object.values(features).map(({ node }) => node);
-  visit(nodes, (node) => {
-    if (node.kind === "invalid")
-      throw new OnceflowError("DEFINITION_INVALID", `a feature ${node.problem}`);
-    if (node.kind === "column") columns.set(fingerprintOf(node), node);
-    if (node.kind === "aggregate") aggregates.set(fingerprintOf(node), node);
-  });
-  /** The columns below nodes, aggregates left out. */
-  const below = (roots: readonly Node[]): ReadonlySet<ColumnNode> => {
-    const found = new Set<ColumnNode>();
-    visit(
-      roots,
-      (node) => {
-        const column = node.kind === "column" && columns.get(fingerprintOf(node));
-        if (column) found.add(column);
-      },
-      (node) => node.kind === "aggregate",
-    );
-    return found;
-  };
+  const [wrong] = below(nodes, "invalid");
+  if (wrong !== undefined)
+    throw new OnceflowError("DEFINITION_INVALID", `a feature ${wrong.problem}`);
+  const columns = byFormula(below(nodes, "column"));
+  const aggregates = byFormula(below(nodes, "aggregate"));
+  const columnsOf = (roots: readonly Node[]): ReadonlySet<ColumnNode> =>
+    new Set(roots.flatMap(leavesOf).flatMap((leaf) => columns.get(fingerprintOf(leaf)) ?? []));
   return {
     names: Object.keys(features),
     nodes,
     columns: [...columns.values()],
-    direct: below(nodes),
-    aggregated: below([...aggregates.values()].map(({ input }) => input)),
+    direct: columnsOf(nodes),
+    aggregated: columnsOf([...aggregates.values()].map(({ input }) => input)),
     aggregates: [...aggregates.values()],
   };
+}
+
+function byFormula<N extends Node>(nodes: readonly N[]): ReadonlyMap<string, N> {
+  return new Map(nodes.map((node) => [fingerprintOf(node), node]));
 }

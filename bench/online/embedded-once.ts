@@ -49,31 +49,32 @@ async function compute(): Promise<Sides> {
   const columns = { month: "month_of_absence", pet: "pet", son: "son", day: "day_of_the_week" };
   const names = { ...columns, age: "age" };
   const planned = plan(catalogue, { service: "model_x" });
-  const bound = planned.bind(
+  const [part] = planned.bind(
     new Set(Object.values(names).map((name) => planned.inputNamed(name)?.id ?? "")),
     new Set(),
   );
+  if (part === undefined) throw new Error("model_x has no part");
   const rows = Array.from({ length: 1000 }, (_, i): Row => {
     const [month, pet, son, day] = [i % 13, i % 3, i % 5, 2 + (i % 5)];
     return { month, pet, son, day, age: 27 + (i % 32), mean: 36.5, std: 6.5 };
   });
   // The mean and the deviation, in the order in which the view has them.
   const { aggregates } = viewNamed(catalogue, "absences");
-  const slotRows = rows.map((row) => {
-    const slots = new Array<Value>(bound.slotCount).fill(null);
-    for (const { input, slot } of bound.request)
+  const registerRows = rows.map((row) => {
+    const registers = new Array<Value>(part.registerCount).fill(null);
+    for (const { input, register } of part.request)
       for (const [member, name] of Object.entries(names))
-        if (input.column === name) slots[slot] = row[member as keyof Row];
-    for (const { fingerprint, slot } of bound.aggregates) {
+        if (input.column === name) registers[register] = row[member as keyof Row];
+    for (const { fingerprint, register } of part.aggregates) {
       const found = aggregates.find((each) => each.fingerprint === fingerprint);
-      slots[slot] = found?.node.aggregate === "mean" ? row.mean : row.std;
+      registers[register] = found?.node.aggregate === "mean" ? row.mean : row.std;
     }
-    return slots;
+    return registers;
   });
   for (const [i, row] of rows.entries())
-    if (JSON.stringify(bound.program(slotRows[i] ?? [])) !== JSON.stringify(modelX(row)))
+    if (JSON.stringify(part.program(registerRows[i] ?? [])) !== JSON.stringify(modelX(row)))
       throw new Error(
-        `row ${i}: ${bound.program(slotRows[i] ?? []).join()}, not ${modelX(row).join()}`,
+        `row ${i}: ${part.program(registerRows[i] ?? []).join()}, not ${modelX(row).join()}`,
       );
   const timed = <T>(inputs: readonly T[], run: (row: T) => readonly unknown[], into: number[]) => {
     const startedMs = performance.now();
@@ -82,7 +83,7 @@ async function compute(): Promise<Sides> {
     return Promise.resolve();
   };
   return inTurn({
-    figure: (into) => timed(slotRows, bound.program, into),
+    figure: (into) => timed(registerRows, part.program, into),
     limit: (into) => timed(rows, modelX, into),
   });
 }

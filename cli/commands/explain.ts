@@ -81,7 +81,7 @@ async function explain(context: Context, options: Options): Promise<Reply> {
         : withInputs.split(",").flatMap((name) => planned.inputNamed(name.trim()) ?? []);
   const ids = inputs.map(({ id }) => id);
   const keys = options.withEntity === true || withInputs === undefined ? planned.entityKeys : [];
-  const explained = explainPlan(planned, planned.bind(new Set(ids), new Set(keys)));
+  const explained = explainPlan(planned.bind(new Set(ids), new Set(keys)));
   const { fingerprint } = planned;
   const named = options.service === undefined ? {} : { service: options.service };
   return {

@@ -3,18 +3,23 @@
  * A schedule is part of no fingerprint: changing it moves no row.
  */
 import { isTimeZone, parseCron } from "./cron.ts";
-import type { FeatureView } from "../language/definitions.ts";
 import { parseDuration } from "./duration.ts";
 import { messageOf } from "../errors.ts";
 import { parseInstant } from "./interval.ts";
-import { isSlot, nextSlotAfter } from "./slots.ts";
+import { isSlot, nextSlotAfter, type Timing } from "./slots.ts";
 
 /** A span of time with its unit, such as "90 s", "5 min", "6 hours" or "1 day". */
 export type Duration = string;
 
+/** What a schedule has to know of another view. */
+export interface ViewRef {
+  readonly kind: "view";
+  readonly name: string;
+}
+
 /** Another view whose intervals must be committed before one of this view is run. */
 export interface UpstreamOptions {
-  readonly view: FeatureView;
+  readonly view: ViewRef;
   /** How many of its intervals before those of the same time must be committed too; 0. */
   readonly earlier?: number;
 }
@@ -62,7 +67,7 @@ export interface ScheduleOptions {
    * Views that come first. A run waits until their intervals that end within its own (or the newest
    * before it) are committed, and is blocked where one of them failed.
    */
-  readonly dependsOn?: readonly (FeatureView | UpstreamOptions)[];
+  readonly dependsOn?: readonly (ViewRef | UpstreamOptions)[];
   /** What else a run waits for, all at once, after the views that come first. */
   readonly waitFor?: readonly SensorOptions[];
   /** A workflow of workflows/pipelines that is run for each interval in place of `materialize`. */
@@ -113,13 +118,8 @@ export interface Sensor {
 }
 
 /** A schedule as the catalogue resolves it, with every default in its place. */
-export interface Schedule {
-  readonly grid:
-    | { readonly kind: "every"; readonly everyMs: number }
-    | { readonly kind: "cron"; readonly cron: string; readonly timeZone: string };
-  readonly offsetMs: number;
+export interface Schedule extends Timing {
   readonly jitterMs: number;
-  readonly startMs: number;
   readonly catchup: boolean;
   readonly allowedLateness: number;
   readonly pauseOnFailure: boolean;

@@ -5,7 +5,17 @@
  */
 import { cronTimes, parseCron } from "./cron.ts";
 import type { Interval } from "./interval.ts";
-import type { Schedule } from "./schedule.ts";
+
+/** When a schedule fires, and what intervals that makes. */
+export interface Timing {
+  readonly grid:
+    | { readonly kind: "every"; readonly everyMs: number }
+    | { readonly kind: "cron"; readonly cron: string; readonly timeZone: string };
+  /** From the end of an interval to the time at which its run is due. */
+  readonly offsetMs: number;
+  /** Start of the first interval. */
+  readonly startMs: number;
+}
 
 const msPerDay = 86_400_000;
 /** From one February 29 to the next there may be eight years. */
@@ -15,7 +25,7 @@ const longestGapMs = 9 * 366 * msPerDay;
  * The intervals with start ≥ `fromMs` and end ≤ `toMs`, none before the schedule's start; oldest
  * first.
  */
-export function intervalsBetween(schedule: Schedule, fromMs: number, toMs: number): Interval[] {
+export function intervalsBetween(schedule: Timing, fromMs: number, toMs: number): Interval[] {
   const firstMs = Math.max(fromMs, schedule.startMs);
   const { offsetMs } = schedule;
   const intervals: Interval[] = [];
@@ -29,7 +39,7 @@ export function intervalsBetween(schedule: Schedule, fromMs: number, toMs: numbe
 }
 
 /** The newest interval whose run is due at an instant; null before the first. */
-export function newestInterval(schedule: Schedule, atMs: number): Interval | null {
+export function newestInterval(schedule: Timing, atMs: number): Interval | null {
   const { offsetMs, startMs } = schedule;
   const endFires = lastFiring(schedule, atMs);
   const startFires = endFires === undefined ? undefined : lastFiring(schedule, endFires - 1);
@@ -43,7 +53,7 @@ export function newestInterval(schedule: Schedule, atMs: number): Interval | nul
  * or the newest before it where none does, and `earlier` more before these; oldest first.
  */
 export function upstreamIntervals(
-  schedule: Schedule,
+  schedule: Timing,
   { startMs, endMs }: Interval,
   earlier: number,
 ): Interval[] {
@@ -64,8 +74,8 @@ export function upstreamIntervals(
  * for; oldest first. It answers `upstreamIntervals` the other way round.
  */
 export function dependentIntervals(
-  schedule: Schedule,
-  upstream: { readonly schedule: Schedule; readonly interval: Interval; readonly earlier: number },
+  schedule: Timing,
+  upstream: { readonly schedule: Timing; readonly interval: Interval; readonly earlier: number },
   atMs: number,
 ): Interval[] {
   const { endMs } = upstream.interval;
@@ -86,19 +96,19 @@ export function dependentIntervals(
 }
 
 /** Whether the schedule fires at an instant, so that nobody triggered it by hand. */
-export function isSlot(schedule: Schedule, atMs: number): boolean {
+export function isSlot(schedule: Timing, atMs: number): boolean {
   const secondMs = Math.floor(atMs / 1000) * 1000;
   return lastFiring(schedule, secondMs) === secondMs;
 }
 
 /** The first nominal time after an instant; undefined where there is none in nine years. */
-export function nextSlotAfter(schedule: Schedule, atMs: number): number | undefined {
+export function nextSlotAfter(schedule: Timing, atMs: number): number | undefined {
   for (const ms of firings(schedule, atMs + 1, atMs + longestGapMs)) return ms;
   return undefined;
 }
 
 /** Nominal times, `fromMs` ≤ F ≤ `toMs`. */
-function* firings({ grid, offsetMs }: Schedule, fromMs: number, toMs: number): Iterable<number> {
+function* firings({ grid, offsetMs }: Timing, fromMs: number, toMs: number): Iterable<number> {
   if (grid.kind === "every") {
     const { everyMs } = grid;
     const first = Math.ceil((fromMs - offsetMs) / everyMs) * everyMs + offsetMs;
@@ -112,7 +122,7 @@ function* firings({ grid, offsetMs }: Schedule, fromMs: number, toMs: number): I
 }
 
 /** The newest nominal time ≤ `atMs`, looked for over ever longer spans. */
-function lastFiring(schedule: Schedule, atMs: number): number | undefined {
+function lastFiring(schedule: Timing, atMs: number): number | undefined {
   if (schedule.grid.kind === "every") {
     const { everyMs } = schedule.grid;
     return Math.floor((atMs - schedule.offsetMs) / everyMs) * everyMs + schedule.offsetMs;
@@ -124,7 +134,7 @@ function lastFiring(schedule: Schedule, atMs: number): number | undefined {
 }
 
 /** Whether an interval is exactly one of the schedule's. */
-export function isInterval(schedule: Schedule, { startMs, endMs }: Interval): boolean {
+export function isInterval(schedule: Timing, { startMs, endMs }: Interval): boolean {
   const [slot] = intervalsBetween(schedule, startMs, endMs);
   return slot?.startMs === startMs && slot.endMs === endMs;
 }

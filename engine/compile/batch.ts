@@ -10,7 +10,7 @@ import { type AggregateName, aggregateOf, type State } from "../aggregates.ts";
 import type { Dtype, Value } from "../language/dtypes.ts";
 import { fingerprintOf } from "../fingerprint.ts";
 import { toInt64 } from "../language/int64.ts";
-import { type MapNode, type Node, visit } from "../language/node.ts";
+import type { MapNode, Node } from "../language/node.ts";
 import { operationOf, type PolarsExpr } from "../operations/table.ts";
 import {
   columnNamed,
@@ -230,13 +230,4 @@ export function compileStates(
       }),
     );
   };
-}
-
-/** The source columns that a set of nodes reads, each once. */
-export function columnsRead(nodes: Iterable<Node>): string[] {
-  const names = new Set<string>();
-  visit(nodes, (node) => {
-    if (node.kind === "column") names.add(node.name);
-  });
-  return [...names];
 }

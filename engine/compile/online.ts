@@ -1,5 +1,5 @@
 /**
- * The online compiler: expressions to one JavaScript function over a row of input slots.
+ * The online compiler: expressions to one JavaScript function over a row of input registers.
  *
  * Generated code comes only from the checked tree: it names steps by number, holds numbers and
  * operators, and takes functions and other constants as arrays, so no text of a user's is ever in
@@ -10,8 +10,8 @@ import type { Value } from "../language/dtypes.ts";
 import type { Node } from "../language/node.ts";
 import { linearize, type Program, type Step } from "./program.ts";
 
-/** Computes all outputs of one row from the values of its slots. Cost: no lookup by name. */
-export type RowProgram = (slots: readonly Value[]) => Value[];
+/** Computes all outputs of one row from the values of its registers. Cost: no lookup by name. */
+export type RowProgram = (registers: readonly Value[]) => Value[];
 
 /** How to run the steps: `auto` generates code where the process allows it. */
 export type OnlineForm = "auto" | "closures" | "generated";
@@ -21,14 +21,14 @@ type Call = (...values: readonly Value[]) => Value;
 /**
  * Compiles nodes to one function.
  *
- * @param slotOf - the input slot of a node whose value is given
+ * @param registerOf - the input register of a node whose value is given
  */
 export function compileOnline(
   outputs: readonly Node[],
-  slotOf: (node: Node) => number | undefined,
+  registerOf: (node: Node) => number | undefined,
   form: OnlineForm = "auto",
 ): RowProgram {
-  const program = linearize(outputs, slotOf);
+  const program = linearize(outputs, registerOf);
   if (form === "closures") return fromClosures(program);
   try {
     return generate(program);
@@ -39,17 +39,17 @@ export function compileOnline(
 }
 
 function fromClosures({ steps, outputs }: Program): RowProgram {
-  return (slots) => {
+  return (registers) => {
     const values: Value[] = [];
-    for (const step of steps) values.push(run(step, slots, values));
+    for (const step of steps) values.push(run(step, registers, values));
     return outputs.map((place) => values[place] ?? null);
   };
 }
 
-function run(step: Step, slots: readonly Value[], values: readonly Value[]): Value {
+function run(step: Step, registers: readonly Value[], values: readonly Value[]): Value {
   switch (step.kind) {
-    case "slot":
-      return slots[step.slot] ?? null;
+    case "register":
+      return registers[step.register] ?? null;
     case "constant":
       return step.value;
     case "call": {
@@ -77,8 +77,8 @@ function generate(program: Program): RowProgram {
   const [outer, reads, nulls]: [string[], string[], string[]] = [[], [], []];
   for (const [place, step] of program.steps.entries())
     switch (step.kind) {
-      case "slot":
-        reads.push(`const v${place} = slots[${step.slot}];`);
+      case "register":
+        reads.push(`const v${place} = registers[${step.register}];`);
         nulls.push(`v${place} === null`);
         break;
       case "constant":
@@ -91,13 +91,13 @@ function generate(program: Program): RowProgram {
   const source = [
     '"use strict";',
     ...outer,
-    "const withNulls = (slots) => {",
+    "const withNulls = (registers) => {",
     ...reads,
     ...bodyOf(program, { hasNulls: true }),
     "};",
-    "return (slots) => {",
+    "return (registers) => {",
     ...reads,
-    `if (${nulls.join(" || ") || "false"}) return withNulls(slots);`,
+    `if (${nulls.join(" || ") || "false"}) return withNulls(registers);`,
     ...bodyOf(program, { hasNulls: false }),
     "};",
   ].join("\n");
@@ -109,14 +109,14 @@ function generate(program: Program): RowProgram {
   return build(calls, constants);
 }
 
-/** What a function does with the slots that it has read, and whether any of these may be null. */
+/** What a function does with the registers that it has read, and whether any of these may be null. */
 function bodyOf({ steps, outputs }: Program, { hasNulls }: { hasNulls: boolean }): string[] {
   const operands: Operand[] = [];
   const lines: string[] = [];
   for (const [place, step] of steps.entries()) {
     const text = `v${place}`;
     switch (step.kind) {
-      case "slot":
+      case "register":
         operands.push({ text, mayBeNull: hasNulls });
         break;
       case "constant":

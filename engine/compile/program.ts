@@ -12,7 +12,7 @@ import { showValue } from "../wire.ts";
 
 /** One step; the place of a step in the list is the place of its value. */
 export type Step =
-  | { readonly kind: "slot"; readonly slot: number }
+  | { readonly kind: "register"; readonly register: number }
   | { readonly kind: "constant"; readonly value: Value }
   | {
       readonly kind: "call";
@@ -33,11 +33,11 @@ export interface Program {
 /**
  * Puts nodes in order of computation.
  *
- * @param slotOf - the input slot of a node whose value is given; undefined where it is computed
+ * @param registerOf - the input register of a node whose value is given; undefined where it is computed
  */
 export function linearize(
   outputs: readonly Node[],
-  slotOf: (node: Node) => number | undefined,
+  registerOf: (node: Node) => number | undefined,
 ): Program {
   const steps: Step[] = [];
   const placeOf = new Map<string, number>();
@@ -45,7 +45,7 @@ export function linearize(
     const key = fingerprintOf(node);
     let at = placeOf.get(key);
     if (at === undefined) {
-      const step = stepOf(node, slotOf(node), place);
+      const step = stepOf(node, registerOf(node), place);
       at = steps.push(step) - 1;
       placeOf.set(key, at);
     }
@@ -54,8 +54,8 @@ export function linearize(
   return { outputs: outputs.map(place), steps };
 }
 
-function stepOf(node: Node, slot: number | undefined, place: (node: Node) => number): Step {
-  if (slot !== undefined) return { kind: "slot", slot };
+function stepOf(node: Node, register: number | undefined, place: (node: Node) => number): Step {
+  if (register !== undefined) return { kind: "register", register };
   switch (node.kind) {
     case "literal":
       return { kind: "constant", value: node.value };
@@ -73,8 +73,8 @@ function stepOf(node: Node, slot: number | undefined, place: (node: Node) => num
     case "column":
     case "aggregate":
     case "invalid":
-      // The planner gives a slot to each of the first two; the catalogue refuses the third.
-      throw new Error(`a ${node.kind} node has no slot`);
+      // The planner gives a register to each of the first two; the catalogue refuses the third.
+      throw new Error(`a ${node.kind} node has no register`);
   }
 }
 

@@ -43,8 +43,9 @@ export function invalidNode(
   shape: Shape,
   problem: string,
   inputs: readonly Node[],
+  saidOf: InvalidNode["saidOf"] = "used",
 ): InvalidNode {
-  return Object.freeze({ kind: "invalid", dtype, shape, problem, inputs } as const);
+  return Object.freeze({ kind: "invalid", dtype, shape, problem, saidOf, inputs } as const);
 }
 
 const shapeOf = (nodes: readonly Node[]): Shape =>
@@ -68,23 +69,24 @@ export function operationNode(name: OperationName, given: readonly Node[]): Node
     const problem = `${row.spelling} takes ${dtype.expected}; got ${got}.`;
     return invalidNode(inputs[0]?.dtype ?? "float64", shape, problem, inputs);
   }
-  const problem = row.literals && literalProblem(row, row.literals, inputs);
-  if (problem !== undefined) return invalidNode(dtype, shape, problem, inputs);
+  const [problem, saidOf] = (row.literals && literalProblem(row, row.literals, inputs)) ?? [];
+  if (problem !== undefined) return invalidNode(dtype, shape, problem, inputs, saidOf);
   return Object.freeze({ kind: "operation", operation: name, inputs, dtype, shape } as const);
 }
 
-/** Why the inputs that must be literals are none, or of no use. */
+/** Why the inputs that must be literals are none, or of no use, and of what that is said. */
 function literalProblem(
   { spelling }: Operation,
   { from, problem }: LiteralInputs,
   inputs: readonly Node[],
-): string | undefined {
+): readonly [string, InvalidNode["saidOf"]] | undefined {
   const values: Value[] = [];
   for (const input of inputs.slice(from)) {
-    if (input.kind !== "literal") return `${spelling} takes literals; got an expression.`;
+    if (input.kind !== "literal") return [`${spelling} takes literals; got an expression.`, "used"];
     values.push(input.value);
   }
-  return problem?.(values);
+  const own = problem?.(values);
+  return own === undefined ? undefined : [own, "feature"];
 }
 
 /** Casts numeric inputs to one dtype, as the rule says. */

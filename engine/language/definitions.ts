@@ -102,6 +102,8 @@ function columnsOf<C extends ColumnTypes>(name: string, types: C): Source<C>["co
       return invalid<Dtype, "column">(
         "float64",
         `reads "${key}", which is no column of source "${name}".${didYouMean(key, columns.keys())}`,
+        [],
+        "feature",
       );
     },
   }) as Source<C>["columns"];

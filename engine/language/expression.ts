@@ -8,7 +8,7 @@
 import { invalidNode, literal, operationNode } from "./build.ts";
 import type { ColumnType, Dtype, Int64, Value } from "./dtypes.ts";
 import type { Expectation, Predicate } from "./expectations.ts";
-import type { Node, Shape } from "./node.ts";
+import type { InvalidNode, Node, Shape } from "./node.ts";
 import type { OperationName } from "../operations/table.ts";
 
 export type Numeric = "int64" | "float64";
@@ -246,7 +246,12 @@ export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
   /** Rounds to 0 to 15 decimals, ties to even. */
   round(this: Expr<"float64">, decimals = 0): Expr<"float64", S> {
     if (!Number.isInteger(decimals) || decimals < 0 || decimals > 15)
-      return invalid("float64", `round takes 0 to 15 decimals, not ${decimals}.`, this.node);
+      return invalid(
+        "float64",
+        `round takes 0 to 15 decimals, not ${decimals}.`,
+        [this.node],
+        "feature",
+      );
     return operation("round", this, decimals);
   }
 
@@ -264,7 +269,8 @@ export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
       return invalid(
         this.node.dtype as D,
         `clip wants low ≤ high, got ${String(low)}, ${String(high)}.`,
-        this.node,
+        [this.node],
+        "feature",
       );
     return operation("clip", this, low, high);
   }
@@ -281,7 +287,7 @@ export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
   /** Converts to another dtype; docs/semantics.md says which and how. */
   cast<T extends Ordered>(this: Expr<Ordered>, to: ColumnType<T>): Expr<T, S> {
     if (!Object.hasOwn(casts, to.dtype))
-      return invalid(to.dtype, `a.cast(dtype) has no cast to ${to.dtype}.`, this.node);
+      return invalid(to.dtype, `a.cast(dtype) has no cast to ${to.dtype}.`, [this.node]);
     return operation(casts[to.dtype], this);
   }
 
@@ -357,9 +363,10 @@ export function toNode(operand: unknown): Node {
 export function invalid<D extends Dtype, S extends Shape>(
   dtype: D,
   problem: string,
-  ...inputs: readonly Node[]
+  inputs: readonly Node[],
+  saidOf?: InvalidNode["saidOf"],
 ): Expr<D, S> {
-  return new Expr(invalidNode(dtype, "column", problem, inputs));
+  return new Expr(invalidNode(dtype, "column", problem, inputs, saidOf));
 }
 
 /** A column of a source, which knows its own name. */

@@ -35,7 +35,7 @@ function aggregate<D extends Dtype>(name: AggregateName, input: Expr): Expr<D, "
     return invalid(
       input.node.dtype as D,
       `${row.spelling} takes ${dtype.expected}; got ${input.node.dtype}.`,
-      input.node,
+      [input.node],
     );
   return new Expr(
     Object.freeze({

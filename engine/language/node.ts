@@ -62,7 +62,10 @@ export interface MapNode extends Typed {
 /** A misuse, kept in the tree so that the catalogue reports every one of them at once. */
 export interface InvalidNode extends Typed {
   readonly kind: "invalid";
+  /** What is wrong, in words. */
   readonly problem: string;
+  /** Of what they are said: of the feature (`reads "agee", …`), or what it uses (`a.add(b) takes …`). */
+  readonly saidOf: "feature" | "used";
   readonly inputs: readonly Node[];
 }
 
@@ -82,31 +85,4 @@ export function inputsOf(node: Node): readonly Node[] {
     case "map":
       return node.inputs.map((input) => input.node);
   }
-}
-
-/**
- * Visits a node and all that it rests on, inputs first, each object once.
- *
- * @param stop - nodes for which it returns true are visited, their inputs are not
- */
-export function visit(
-  roots: Iterable<Node>,
-  see: (node: Node) => void,
-  stop: (node: Node) => boolean = () => false,
-): void {
-  const seen = new Set<Node>();
-  const enter = (node: Node): void => {
-    if (seen.has(node)) return;
-    seen.add(node);
-    if (!stop(node)) for (const input of inputsOf(node)) enter(input);
-    see(node);
-  };
-  for (const root of roots) enter(root);
-}
-
-/** Whether a node or anything below it is an aggregate. */
-export function restsOnAggregate(node: Node): boolean {
-  let found = false;
-  visit([node], (each) => (found ||= each.kind === "aggregate"));
-  return found;
 }

@@ -50,6 +50,7 @@ const comparison = {
   nulls: "null if either is",
   nan: "NaN equals NaN and is greater than every other value; −0 equals 0",
   ulps: 0,
+  unstable: true,
 } as const;
 
 export const comparisonOperations = {

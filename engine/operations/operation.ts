@@ -32,7 +32,7 @@ export type DtypeRule = (inputs: readonly Dtype[]) => Dtype | { readonly expecte
 export interface LiteralInputs {
   /** The place of the first; all after it are literals too. */
   readonly from: number;
-  /** What is wrong with their values, in words; undefined where nothing is. */
+  /** What is wrong with their values, in words that are said of the feature; undefined for nothing. */
   readonly problem?: (values: readonly Value[]) => string | undefined;
 }
 
@@ -54,6 +54,8 @@ export interface Operation {
   readonly nan: string;
   /** How far `row` and `batch` may lie apart, in units in the last place; 0 means bit for bit. */
   readonly ulps: number;
+  /** Whether the result jumps, so that inputs a last bit apart may give results far apart. */
+  readonly unstable?: true;
   readonly row: (dtypes: readonly Dtype[]) => RowFunction;
   /**
    * The same as an expression, where one says it in a few operators and gives null for null inputs

@@ -27,7 +27,7 @@ import type { Tracing } from "../telemetry/tracing.ts";
 import { createDocs } from "./docs-page.ts";
 import { headerLimits, registerGuards } from "./guards.ts";
 import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
-import { type OperationId, operations, urlOf } from "./routes.ts";
+import { type RouteId, routes, urlOf } from "./routes.ts";
 import { createLoadLimiter, type LoadLimits } from "./overload.ts";
 import { type Problem, problemOf, problemType } from "./problem.ts";
 import { createRequestLogger } from "./request-logger.ts";
@@ -174,13 +174,13 @@ export function buildApp(options: AppOptions): FastifyInstance {
   return app;
 }
 
-/** Adds each operation with its handler. */
+/** Adds each route with its handler. */
 function addRoutes(app: FastifyInstance, options: AppOptions): void {
   const { catalogue, lookup, access, metrics, isClosing = () => false } = options;
   const { limited, refuseEarly, counters } = createLoadLimiter(options.load);
   metrics?.watchLoad(counters);
   const terms = { asksWho: access !== undefined && asksWho(access.settings) };
-  const handlers: Readonly<Record<OperationId, RouteHandlerMethod>> = {
+  const handlers: Readonly<Record<RouteId, RouteHandlerMethod>> = {
     async getFeatures(request, reply) {
       const json = await limited(request, reply, (isUnwanted) =>
         lookup.answerJson(request.body, isUnwanted),
@@ -200,9 +200,9 @@ function addRoutes(app: FastifyInstance, options: AppOptions): void {
       return ready ? { status: "ready", ...rest } : notReady(reply, rest);
     },
   };
-  for (const operation of operations) {
-    const { method, id } = operation;
-    const url = urlOf(operation);
+  for (const route of routes) {
+    const { method, id } = route;
+    const url = urlOf(route);
     const early = id === "getFeatures" ? { onRequest: refuseEarly } : {};
     app.route({ method, url, handler: handlers[id], ...early });
     refuseOtherMethods(app, method, url);

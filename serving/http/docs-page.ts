@@ -9,7 +9,7 @@ import type { Json } from "../../engine/wire.ts";
 import { describeService } from "../describe.ts";
 import type { OpenApiDocument, ServiceTerms } from "./openapi.ts";
 import { describeApi, exampleName } from "./openapi.ts";
-import { operations } from "./routes.ts";
+import { routes } from "./routes.ts";
 import type { Schema } from "./schemas.ts";
 
 /** Markup that is safe to put into a page. */
@@ -117,7 +117,7 @@ function renderPage(catalogue: Catalogue, document: OpenApiDocument, terms: Comm
         </p>
         <nav>
           <ul>
-            ${operations.map(
+            ${routes.map(
               ({ id, method, path }) =>
                 html`<li>
                   <a href="#${id}"><code>${method} ${path}</code></a>
@@ -133,7 +133,7 @@ function renderPage(catalogue: Catalogue, document: OpenApiDocument, terms: Comm
           </ul>
         </nav>
         <h2>Operations</h2>
-        ${operations.map((operation) => operationHtml(operation, document, terms))}
+        ${routes.map((route) => routeHtml(route, document, terms))}
         <h2>Services</h2>
         ${services.map((name) => serviceHtml(catalogue, name, terms))}
         <h2 id="schemas">Schemas</h2>
@@ -169,13 +169,13 @@ function table(head: readonly string[], rows: readonly (readonly Html[])[]): Htm
 const code = (text: string): Html => html`<code>${text}</code>`;
 const plain = (text: string): Html => html`${text}`;
 
-function operationHtml(
-  { id, method, path, summary, description = "" }: (typeof operations)[number],
+function routeHtml(
+  { id, method, path, summary, description = "" }: (typeof routes)[number],
   document: OpenApiDocument,
   terms: CommandTerms,
 ): Html {
-  const operation = objectAt(document.paths[path], method.toLowerCase());
-  const responses = Object.entries(objectAt(operation, "responses")).map(([status, response]) => [
+  const described = objectAt(document.paths[path], method.toLowerCase());
+  const responses = Object.entries(objectAt(described, "responses")).map(([status, response]) => [
     code(status),
     plain(textAt(response, "description")),
     html`${Object.entries(objectAt(response, "content")).map(

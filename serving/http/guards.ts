@@ -14,9 +14,9 @@ import { type ErrorCode, errorCodeOf, OnceflowError } from "../../engine/errors.
 import { type Access, asksWho, type Caller, type Unrecognized } from "../auth/access.ts";
 import { callerOfAddress, createRateLimit, type RateLimit } from "../auth/rate-limit.ts";
 import { type Action, createReadCheck, forbidden } from "../auth/scopes.ts";
-import { operations, urlOf } from "./routes.ts";
+import { routes, urlOf } from "./routes.ts";
 
-const actions = new Map(operations.map((operation) => [urlOf(operation), operation.action]));
+const actions = new Map(routes.map((route) => [urlOf(route), route.action]));
 
 /**
  * What a request needs: `admin` where the table does not say; undefined for a path that is not

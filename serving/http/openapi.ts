@@ -4,7 +4,7 @@ import type { ErrorCode } from "../../engine/errors.ts";
 import type { Json } from "../../engine/wire.ts";
 import { describeService } from "../describe.ts";
 import { bodyLimitBytes, depthLimit } from "./json-body.ts";
-import { type Operation, operations } from "./routes.ts";
+import { type Route, routes } from "./routes.ts";
 import type { FeatureRequest } from "../request.ts";
 import { requestLimits } from "../request.ts";
 import {
@@ -66,11 +66,8 @@ export function describeApi(
   { asksWho = false }: ServiceTerms = {},
 ): OpenApiDocument {
   const paths: Record<string, Record<string, Json>> = {};
-  for (const operation of operations)
-    (paths[operation.path] ??= {})[operation.method.toLowerCase()] = operationOf(
-      operation,
-      catalogue,
-    );
+  for (const route of routes)
+    (paths[route.path] ??= {})[route.method.toLowerCase()] = describeRoute(route, catalogue);
   const { rows, features, mixtures } = requestLimits;
   return {
     openapi: "3.1.1",
@@ -96,8 +93,8 @@ export function describeApi(
   };
 }
 
-function operationOf(operation: Operation, catalogue: Catalogue): Schema {
-  const { id, path, summary, description, method } = operation;
+function describeRoute(route: Route, catalogue: Catalogue): Schema {
+  const { id, path, summary, description, method } = route;
   const parameters = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => ({
     ...{ name, in: "path", required: true, schema: { type: "string", minLength: 1 } },
   }));
@@ -107,8 +104,8 @@ function operationOf(operation: Operation, catalogue: Catalogue): Schema {
     ...(description === undefined ? {} : { description }),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(method === "GET" ? {} : { requestBody: requestBodyOf(catalogue) }),
-    ...(isOpen(operation) ? { security: [] } : {}),
-    responses: responsesOf(operation),
+    ...(isOpen(route) ? { security: [] } : {}),
+    responses: responsesOf(route),
   };
 }
 
@@ -129,15 +126,11 @@ function requestBodyOf(catalogue: Catalogue): Schema {
 }
 
 /** Whether it is open to all, whoever is asked who they are. */
-const isOpen = ({ action }: Operation): boolean => action === "open";
+const isOpen = ({ action }: Route): boolean => action === "open";
 
-function responsesOf(operation: Operation): Schema {
-  const { answers, codes } = operation;
-  const byStatus = codesByStatus([
-    ...commonCodes,
-    ...(isOpen(operation) ? [] : accessCodes),
-    ...codes,
-  ]);
+function responsesOf(route: Route): Schema {
+  const { answers, codes } = route;
+  const byStatus = codesByStatus([...commonCodes, ...(isOpen(route) ? [] : accessCodes), ...codes]);
   for (const [status, code] of Object.entries(earlyStatuses))
     byStatus.set(Number(status), [...(byStatus.get(Number(status)) ?? []), code]);
   const statuses = new Set([...Object.keys(answers).map(Number), ...byStatus.keys()]);

@@ -14,7 +14,7 @@ interface Answer {
 }
 
 /** A route, what it needs, and all that it may answer. */
-export interface Operation {
+export interface Route {
   readonly method: "GET" | "POST";
   /** As OpenAPI writes it: `/v1/services/{name}`. */
   readonly path: string;
@@ -139,12 +139,12 @@ const table = [
     },
     codes: [],
   },
-] as const satisfies readonly Operation[];
+] as const satisfies readonly Route[];
 
-export type OperationId = (typeof table)[number]["id"];
+export type RouteId = (typeof table)[number]["id"];
 
-export const operations: readonly (Operation & { readonly id: OperationId })[] = table;
+export const routes: readonly (Route & { readonly id: RouteId })[] = table;
 
-/** The path of an operation as Fastify writes it. */
-export const urlOf = ({ path }: Pick<Operation, "path">): string =>
+/** The path of a route as Fastify writes it. */
+export const urlOf = ({ path }: Pick<Route, "path">): string =>
   path.replaceAll(/\{(\w+)\}/g, ":$1");

@@ -220,7 +220,7 @@ describe("explain", () => {
       m: { odd, v: featureView("v", { source: rows, stores: [rows.columns.n] }) },
     });
     const planned = plan(catalogue, { features: ["odd"] });
-    const explained = explainPlan(planned, planned.bind(new Set(), new Set(["id"])));
+    const explained = explainPlan(planned.bind(new Set(), new Set(["id"])));
     assert.match(
       planText(explained, plain),
       /odd +int64 +computed +row: n; opaque: odd version 3\n/,

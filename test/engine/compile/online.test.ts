@@ -72,13 +72,13 @@ describe("generated code", () => {
         opaque,
       ];
     });
-    const slotOf = (node: Node) =>
+    const registerOf = (node: Node) =>
       node.kind === "column" ? hostile.indexOf(node.name) : undefined;
-    const { made, sources } = sourcesOf(() => compileOnline(outputs, slotOf, "generated"));
+    const { made, sources } = sourcesOf(() => compileOnline(outputs, registerOf, "generated"));
     assert.equal(sources.length, 1);
     assert.match(sources[0] ?? "", /^[\w\s"=;:?|[\]().,{}<>!&*/+-]+$/);
     assert.doesNotMatch(sources[0] ?? "", /process|exit/);
-    const closures = compileOnline(outputs, slotOf, "closures");
+    const closures = compileOnline(outputs, registerOf, "closures");
     assert.deepStrictEqual(made(hostile), closures(hostile));
     assert.deepStrictEqual(made(hostile.map(() => null)), closures(hostile.map(() => null)));
     assert.equal(made(hostile)[0], (hostile[0] ?? "").repeat(2));
@@ -96,8 +96,8 @@ describe("generated code", () => {
       dtype: "float64",
       shape: "column",
     }));
-    const slotOf = ({ kind }: Node) => (kind === "column" ? 0 : undefined);
-    const program = compileOnline(outputs, slotOf, "generated");
+    const registerOf = ({ kind }: Node) => (kind === "column" ? 0 : undefined);
+    const program = compileOnline(outputs, registerOf, "generated");
     for (const x of [-0, 0, 1.5])
       assert.deepStrictEqual(
         program([x]),
@@ -207,14 +207,15 @@ describe("user functions", () => {
       },
     });
     for (const form of ["closures", "generated"] as const) {
-      const bound = plan(built, { features: ["next"] }, { form }).bind(
+      const [part] = plan(built, { features: ["next"] }, { form }).bind(
         new Set(["items.n", "items.x"]),
         new Set(),
       );
-      const slots: Value[] = [];
-      for (const { input, slot } of bound.request)
-        slots[slot] = input.column === "n" ? Number.MAX_SAFE_INTEGER : 2;
-      assert.deepStrictEqual(bound.program(slots), [2n ** 53n + 1n]);
+      assert.ok(part);
+      const registers: Value[] = [];
+      for (const { input, register } of part.request)
+        registers[register] = input.column === "n" ? Number.MAX_SAFE_INTEGER : 2;
+      assert.deepStrictEqual(part.program(registers), [2n ** 53n + 1n]);
     }
   });
 });

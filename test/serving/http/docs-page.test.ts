@@ -10,7 +10,7 @@ import { preparePage } from "../../../serving/http/docs-page.ts";
 import type { Lookup } from "../../../serving/lookup.ts";
 import { createLookup } from "../../../serving/lookup.ts";
 import { describeApi } from "../../../serving/http/openapi.ts";
-import { operations } from "../../../serving/http/routes.ts";
+import { routes } from "../../../serving/http/routes.ts";
 import { launchChromium } from "../../support/chromium.ts";
 import type { ExampleStore } from "../../support/http/example-store.ts";
 import { fillExampleStore } from "../../support/http/example-store.ts";
@@ -40,11 +40,11 @@ describe("the page of the API", () => {
     return app;
   }
 
-  it("has a place to link to for each operation, service and schema, and no link to nowhere", async () => {
+  it("has a place to link to for each route, service and schema, and no link to nowhere", async () => {
     const app = open(example.catalogue);
     const { body } = await app.inject("/docs");
     const ids = new Set([...body.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id));
-    for (const { id } of operations) assert.ok(ids.has(id), id);
+    for (const { id } of routes) assert.ok(ids.has(id), id);
     for (const name of example.catalogue.services.keys()) assert.ok(ids.has(`service.${name}`));
     const links = [...body.matchAll(/ href="#([^"]+)"/g)].map(([, id]) => id);
     assert.ok(links.length > 50);

@@ -7,7 +7,7 @@ import { headerLimits } from "../../../serving/http/guards.ts";
 import { bodyLimitBytes, depthLimit } from "../../../serving/http/json-body.ts";
 import type { Lookup } from "../../../serving/lookup.ts";
 import { createLookup } from "../../../serving/lookup.ts";
-import { operations, urlOf } from "../../../serving/http/routes.ts";
+import { routes, urlOf } from "../../../serving/http/routes.ts";
 import { requestLimits } from "../../../serving/request.ts";
 import type { ExampleStore } from "../../support/http/example-store.ts";
 import { fillExampleStore } from "../../support/http/example-store.ts";
@@ -86,8 +86,8 @@ describe("docs/http.md", () => {
       "headers, all together": headerLimits.bytes,
     });
     // These are every route there is, which is tested beside them.
-    const routes = operations.map((each) => `${each.method} ${urlOf(each)}`);
+    const paths = routes.map((each) => `${each.method} ${urlOf(each)}`);
     const listed = [...page.matchAll(/^\| `((?:GET|POST) \S+)`/gm)].map(([, route]) => route);
-    assert.deepEqual(listed.sort(), routes.sort());
+    assert.deepEqual(listed.sort(), paths.sort());
   });
 });

@@ -16,7 +16,7 @@ import {
   exampleRequests,
   type OpenApiDocument,
 } from "../../../serving/http/openapi.ts";
-import { operations, urlOf } from "../../../serving/http/routes.ts";
+import { routes, urlOf } from "../../../serving/http/routes.ts";
 import { openAccess } from "../../../serving/auth/access.ts";
 import { accessSettings, addKey, bearer } from "../../support/http/access.ts";
 import { anyValueOf } from "../../support/engine/arbitrary.ts";
@@ -61,7 +61,7 @@ describe("the OpenAPI document", () => {
       .map((part) => `/${encodeURIComponent(part.replaceAll("~", "~0").replaceAll("/", "~1"))}`)
       .join("");
 
-  /** Asserts that an answer is among those that its operation lists. */
+  /** Asserts that an answer is among those that its route lists. */
   function isDescribed(path: string, method: string, response: Answer): void {
     const [type = ""] = String(response.headers["content-type"]).split(";");
     const place = ["paths", path, method, "responses", `${response.statusCode}`, "content", type];
@@ -87,18 +87,18 @@ describe("the OpenAPI document", () => {
   it("has every route of the application, and no other", async () => {
     assert.deepEqual(
       await routesOf(app),
-      operations.map((operation) => `${operation.method} ${urlOf(operation)}`).sort(),
+      routes.map((route) => `${route.method} ${urlOf(route)}`).sort(),
     );
     assert.deepEqual(
       Object.entries(document.paths).flatMap(([path, its]) =>
         Object.keys(its).map((method) => `${method.toUpperCase()} ${path}`),
       ),
-      operations.map(({ method, path }) => `${method} ${path}`),
+      routes.map(({ method, path }) => `${method} ${path}`),
     );
   });
 
   it("describes what every GET route answers", async () => {
-    for (const { path, method } of operations.filter((each) => each.method === "GET"))
+    for (const { path, method } of routes.filter((each) => each.method === "GET"))
       isDescribed(path, method.toLowerCase(), await app.inject(path.replace("{name}", "presence")));
     isDescribed("/v1/services/{name}", "get", await app.inject("/v1/services/model_y"));
     isDescribed("/v1/services/{name}", "get", await app.inject(`/v1/services/${"x".repeat(200)}`));
@@ -238,7 +238,7 @@ describe("the OpenAPI document", () => {
     const withKeys = describeApi(catalogue, { asksWho: true });
     assert.deepEqual(withKeys["security"], [{ bearer: [] }]);
     assert.deepEqual(
-      operations
+      routes
         .filter(({ path, method }) => {
           const described = withKeys.paths[path]?.[method.toLowerCase()] as { security?: object };
           return described.security !== undefined;
@@ -249,7 +249,7 @@ describe("the OpenAPI document", () => {
   });
 
   it("lists codes of the registry under their own status", () => {
-    for (const { codes } of operations)
+    for (const { codes } of routes)
       for (const code of codes) assert.ok(Object.hasOwn(errorRegistry, code), code);
   });
 

@@ -5,12 +5,8 @@ import type { View } from "../../../engine/catalogue.ts";
 import { compileOnline } from "../../../engine/compile/online.ts";
 import type { Value } from "../../../engine/language/dtypes.ts";
 import { fingerprintOf } from "../../../engine/fingerprint.ts";
-import {
-  type AggregateNode,
-  type ColumnNode,
-  type Node,
-  visit,
-} from "../../../engine/language/node.ts";
+import type { AggregateNode, ColumnNode, Node } from "../../../engine/language/node.ts";
+import { below } from "../../../engine/rests-on.ts";
 import { anyValueOf, valueOf } from "./arbitrary.ts";
 import { type Compared, compileParity, type Divergence } from "./parity.ts";
 
@@ -50,11 +46,8 @@ export async function compareFeatures(
 }
 
 function aggregatesBelow(nodes: readonly Node[]): AggregateNode[] {
-  const found = new Map<string, AggregateNode>();
-  visit(nodes, (node) => {
-    if (node.kind === "aggregate") found.set(fingerprintOf(node), node);
-  });
-  return [...found.values()];
+  const found = below(nodes, "aggregate");
+  return [...new Map(found.map((node) => [fingerprintOf(node), node])).values()];
 }
 
 /** Tells the rows that no user function refuses: there batch fails as a whole. */
@@ -64,10 +57,10 @@ function computes(
   aggregates: readonly Node[],
   bound: readonly Value[],
 ): (row: readonly Value[]) => boolean {
-  const slots = new Map([...columns, ...aggregates].map((node, i) => [fingerprintOf(node), i]));
+  const registers = new Map([...columns, ...aggregates].map((node, i) => [fingerprintOf(node), i]));
   const program = compileOnline(
     outputs.map(({ node }) => node),
-    (node) => slots.get(fingerprintOf(node)),
+    (node) => registers.get(fingerprintOf(node)),
     "closures",
   );
   return (row) => {

@@ -16,9 +16,9 @@ import {
   type ColumnNode,
   inputsOf,
   type Node,
-  visit,
 } from "../../../engine/language/node.ts";
 import { operationOf } from "../../../engine/operations/table.ts";
+import { below } from "../../../engine/rests-on.ts";
 
 /** One cell in which not all compilers agree. */
 export interface Divergence {
@@ -62,15 +62,12 @@ function ulpsOf(node: Node): number {
 
 /** The nodes that are compared alone and fed to what rests on them, each once. */
 function inexactNodes(outputs: readonly NamedNode[]): Node[] {
-  const found = new Map<string, Node>();
-  visit(
+  const found = below(
     outputs.map(({ node }) => node),
-    (node) => {
-      if (ulpsOf(node) > 0) found.set(fingerprintOf(node), node);
-    },
-    (node) => node.kind === "aggregate",
-  );
-  return [...found.values()];
+    "operation",
+    "row",
+  ).filter((node) => ulpsOf(node) > 0);
+  return [...new Map(found.map((node) => [fingerprintOf(node), node])).values()];
 }
 
 /** Compiles the outputs once; the function it returns compares them over any number of rows. */
@@ -89,16 +86,18 @@ export function compileParity({
   const all = [...alone, ...exact];
   const program = compileBatch(all);
 
-  const given = [...columns, ...aggregates];
-  const slots = new Map([...given, ...fed].map((node, i) => [fingerprintOf(node), i]));
+  const taken = [...columns, ...aggregates];
+  const registers = new Map([...taken, ...fed].map((node, i) => [fingerprintOf(node), i]));
   const nodes = exact.map(({ node }) => node);
   const compile = (form: "generated" | "closures") => {
-    const ofExact = compileOnline(nodes, (node) => slots.get(fingerprintOf(node)), form);
+    const ofExact = compileOnline(nodes, (node) => registers.get(fingerprintOf(node)), form);
     const ofAlone = fed.map((root) =>
       compileOnline(
         [root],
         (node) =>
-          fingerprintOf(node) === fingerprintOf(root) ? undefined : slots.get(fingerprintOf(node)),
+          fingerprintOf(node) === fingerprintOf(root)
+            ? undefined
+            : registers.get(fingerprintOf(node)),
         form,
       ),
     );
@@ -129,9 +128,9 @@ export function compileParity({
     rows.forEach((row, place) => {
       const inputs = [...row, ...bound];
       const ofBatch = all.map((_, i) => batch(i, place));
-      const slotValues = [...inputs, ...ofBatch.slice(0, fed.length)];
-      const ofGenerated = generated(slotValues);
-      const ofClosures = closures(slotValues);
+      const given = [...inputs, ...ofBatch.slice(0, fed.length)];
+      const ofGenerated = generated(given);
+      const ofClosures = closures(given);
       all.forEach(({ name, node }, i) => {
         const cell = {
           node,
@@ -202,14 +201,9 @@ function placeOf(x: number): bigint {
 /** The same comparison over every part of the expressions that diverge. */
 export function withSubtrees(compared: Compared, found: readonly Divergence[]): Compared {
   const outputs = new Map<string, NamedNode>();
-  visit(
-    found.map(({ node }) => node),
-    (node) => {
-      if (node.kind === "operation" || node.kind === "map")
-        outputs.set(fingerprintOf(node), { name: `part ${outputs.size}`, node });
-    },
-    (node) => node.kind === "aggregate",
-  );
+  const roots = found.map(({ node }) => node);
+  for (const node of below(roots, ["operation", "map"], "row"))
+    outputs.set(fingerprintOf(node), { name: `part ${outputs.size}`, node });
   return { ...compared, outputs: [...outputs.values()] };
 }
 

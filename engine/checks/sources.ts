@@ -1,0 +1,56 @@
+/** Checks of sources: names, columns, keys and event time. */
+import { endingOf, fileFormats } from "../language/formats.ts";
+import { didYouMean } from "../errors.ts";
+import type { Source } from "../language/definitions.ts";
+import { type Definitions, nameProblem } from "./definitions.ts";
+
+/** Every source that a view or a column names, also where it is not exported itself. */
+function sourcesOf({ sources, views }: Definitions): Map<Source, string> {
+  const all = new Map<Source, string>();
+  for (const { module, definition } of views) all.set(definition.source, module);
+  for (const { module, definition } of sources) all.set(definition, module);
+  return all;
+}
+
+/** Finds what is wrong with sources. */
+export function checkSources(definitions: Definitions, problems: string[]): void {
+  const names = new Map<string, string>();
+  for (const [source, module] of sourcesOf(definitions)) {
+    const where = `source "${source.name}" (features/${module}.ts)`;
+    const say = (problem: string) => problems.push(`${where} ${problem}`);
+    const taken = names.get(source.name);
+    if (taken !== undefined) say(`has the name of another source in features/${taken}.ts.`);
+    names.set(source.name, module);
+    for (const name of [source.name, ...Object.keys(source.types)]) {
+      const problem = nameProblem(name);
+      if (problem !== undefined) say(problem);
+    }
+    for (const key of source.entity.keys) {
+      const type = source.types[key];
+      if (type === undefined)
+        say(
+          `lacks the key column "${key}" of entity "${source.entity.name}".${didYouMean(key, Object.keys(source.types))}`,
+        );
+      else if (type.dtype !== "string" || type.nullable)
+        say(`declares the key column "${key}" as ${describe(type)}; a key is a string, not null.`);
+    }
+    const { eventTime } = source;
+    const type = eventTime === undefined ? undefined : source.types[eventTime];
+    if (eventTime !== undefined && type === undefined)
+      say(
+        `names the event time "${eventTime}", which is none of its columns.${didYouMean(eventTime, Object.keys(source.types))}`,
+      );
+    else if (type !== undefined && (type.dtype !== "timestamp" || type.nullable))
+      say(`has the event time "${eventTime}" as ${describe(type)}; it is a timestamp, not null.`);
+    const ending = endingOf(source.files);
+    if (ending === undefined) continue;
+    const { name: format, lacks } = fileFormats[ending];
+    for (const [name, { dtype }] of Object.entries(source.types))
+      if (lacks.includes(dtype))
+        say(`declares "${name}" as ${dtype}, which a ${format} file cannot hold; use parquet.`);
+  }
+}
+
+function describe({ dtype, nullable }: { readonly dtype: string; readonly nullable: boolean }) {
+  return nullable ? `nullable ${dtype}` : dtype;
+}
