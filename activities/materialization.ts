@@ -12,8 +12,7 @@ import { commitRun } from "../filling/commit.ts";
 import { createCommittedViews } from "../filling/committed-views.ts";
 import { readSlice, validateRun } from "../filling/pass-one.ts";
 import { openStore, sealStore, writeSlice } from "../filling/pass-two.ts";
-import { publishRun, recordFailure, type RunFailure } from "../filling/run-end.ts";
-import { intervalOfRun, knownView, viewOfRun } from "../filling/run-facts.ts";
+import { intervalOfRun, viewOfRun } from "../filling/run-facts.ts";
 import { beginRun, readInterval } from "../filling/run-plan.ts";
 import type {
   OpenedStore,
@@ -21,16 +20,15 @@ import type {
   ReadyRequest,
   RowsRead,
   RowsWritten,
-  RunCounts,
   RunPlan,
   RunRef,
   Slice,
   Waiting,
 } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./dependencies.ts";
-import { tellDependents } from "./dependents.ts";
 import { checkReadiness } from "./readiness.ts";
 import { assertWanted } from "./run-context.ts";
+import { createRunEnd } from "./run-end.ts";
 
 /** Makes the activities of `materialize`. */
 export function createMaterialization(dependencies: OfflineDependencies) {
@@ -107,48 +105,6 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       return { snapshot: snapshot?.id ?? null };
     },
 
-    /**
-     * Writes what a committed run leaves behind, snapshot, manifest and log, and tells those that
-     * wait for it.
-     *
-     * @returns what rests on the rows before, in words
-     */
-    async publishRun(
-      run: RunRef,
-      writesRows: boolean,
-      counts: RunCounts,
-    ): Promise<{ readonly stale: readonly string[] }> {
-      const view = viewOfRun(catalogue, run);
-      await publishRun(dependencies, view, run, writesRows, counts);
-      return { stale: await tellDependents(dependencies, view, run, true) };
-    },
-
-    /**
-     * Writes down that a run failed, was cancelled or blocked, takes back what it staged, and tells
-     * those that wait for it, unless a newer run speaks for the interval.
-     *
-     * @param begunAtMs - when its workflow began, for one that did not come to its plan
-     */
-    async recordFailure(
-      request: Omit<RunRef, "generation">,
-      generation: number | null,
-      outcome: RunFailure["outcome"],
-      reason: string,
-      begunAtMs: number,
-    ): Promise<void> {
-      // Whoever waits for a worker that knows its view can be cancelled by any.
-      const view = (generation === null ? knownView : viewOfRun)(catalogue, request);
-      const failure = { outcome, reason, begunAtMs };
-      const known = await recordFailure(
-        dependencies,
-        committedViews,
-        view,
-        request,
-        generation,
-        failure,
-      );
-      if (view !== undefined && known !== "superseded")
-        await tellDependents(dependencies, view, request, known === "committed");
-    },
+    ...createRunEnd(dependencies, committedViews),
   };
 }
