@@ -69,6 +69,11 @@ export default tseslint.config(
       "max-lines": ["warn", { max: 500, skipBlankLines: false, skipComments: false }],
     },
   },
+  {
+    files: ["**/*.ts"],
+    ignores: ["test/**/*.ts"],
+    rules: { "max-lines-per-function": ["error", { max: 100 }] },
+  },
   ...Object.entries(boundaries).map(([folder, sees]) => boundary(folder, sees)),
   {
     files: ["engine/compile/batch.ts"],
