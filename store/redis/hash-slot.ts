@@ -1,6 +1,7 @@
 /** Hash slots: which of the parts of a Redis Cluster a key belongs to. */
 import type { RedisArgument } from "./types.ts";
 
+/** How many hash slots every Cluster has. */
 export const hashSlotCount = 16_384;
 
 /** The hash slot of a key: CRC-16/XMODEM of its hash tag, or of all of it, modulo 16384. */

@@ -55,6 +55,7 @@ export function clearSlab(slab: Slab): void {
   slab.count = 0;
 }
 
+/** Whether it has as many rows or bytes as are sent at once. */
 export function isFull({ count, capacityRows, length }: Slab): boolean {
   return count >= capacityRows || length >= bytesPerSlab;
 }

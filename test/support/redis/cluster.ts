@@ -1,12 +1,11 @@
 /** A real Redis Cluster for tests: masters on free ports, and resharding as redis-cli does it. */
 import { rm } from "node:fs/promises";
 import { Redis } from "ioredis";
+import { hashSlotCount } from "../../../store/redis/hash-slot.ts";
 import { dumpStore } from "./dump-store.ts";
 import type { RedisServer } from "./server.ts";
 import { startRedis } from "./server.ts";
 import { until } from "../until.ts";
-
-const slotCount = 16_384;
 
 /** One master, and a plain client of it. */
 export interface ClusterNode {
@@ -142,7 +141,7 @@ export async function startCluster(): Promise<TestCluster> {
   try {
     for (let i = 0; i < 3; i++) await start();
     const [first, last] = [
-      (i: number) => Math.ceil((i * slotCount) / 3),
+      (i: number) => Math.ceil((i * hashSlotCount) / 3),
       (i: number) => first(i + 1),
     ];
     for (const [i, { client }] of nodes.entries())
