@@ -254,7 +254,7 @@ describe("lookup while the store fails", () => {
     const script = [
       'import { createLookup } from "./serving/lookup.ts";',
       'import { loadCatalogue } from "./engine/catalogue.ts";',
-      'import { connectRedis } from "./store/redis.ts";',
+      'import { connectRedis } from "./store/redis/connection.ts";',
       'const catalogue = await loadCatalogue(() => import("./features/index.ts"));',
       `const redis = connectRedis("${server.url}", "serving");`,
       "const lookup = createLookup({ catalogue, redis });",
