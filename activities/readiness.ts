@@ -18,7 +18,7 @@ import { endsOf, interval as intervalOf } from "../engine/calendar/interval.ts";
 import type { Interval } from "../engine/calendar/interval.ts";
 import type { Schedule, Sensor } from "../engine/calendar/schedule.ts";
 import { dependentIntervals } from "../engine/calendar/slots.ts";
-import { readGrid, readUpstream, upstreamKeys } from "../status/grid.ts";
+import { readGrid, readUpstream, upstreamKeys } from "../status/read-grid.ts";
 import { attributesOf } from "../workflows/attributes.ts";
 import {
   idsOf,

@@ -11,7 +11,7 @@ import { type Cell, isDue } from "../engine/calendar/grid.ts";
 import { endsOf, type Interval, parseInstant } from "../engine/calendar/interval.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
 import { isSlot, newestInterval } from "../engine/calendar/slots.ts";
-import { readGrid } from "../status/grid.ts";
+import { readGrid } from "../status/read-grid.ts";
 import type {
   BackfillInput,
   BackfillPage,

@@ -8,15 +8,15 @@ import type { AggregateNode } from "../engine/language/node.ts";
 import { intervalsBetween, newestInterval } from "../engine/calendar/slots.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
 import { type Json, toJson } from "../engine/wire.ts";
-import { readGrid } from "./grid.ts";
+import { readGrid } from "./read-grid.ts";
 import type { Ledger, RunRecord } from "../store/ledger.ts";
 import type { NamespaceReport } from "../store/namespace.ts";
 import type { OnlineStore } from "../store/online-store.ts";
-import { type Finding, resetLine } from "./findings.ts";
+import { resetLine } from "./command-lines.ts";
+import type { Finding } from "./findings.ts";
 import { compareWithOffline } from "./lost-intervals.ts";
 import { type RunLine, withoutEnded } from "./under-way.ts";
-import { judgeView, reasonOf, type ViewFacts } from "./view-problems.ts";
-import { holesOf } from "./views.ts";
+import { holesOf, judgeView, reasonOf, type ViewFacts } from "./view-problems.ts";
 
 /** A committed interval. */
 export interface CoveredSpan extends Span {

@@ -24,13 +24,14 @@ import {
   usageError,
   withRedis,
 } from "../context.ts";
-import { startFill, type Unfilled, unfilledOf } from "../fill.ts";
+import { startFill } from "../fill.ts";
 import { followRun } from "../follow.ts";
 import type { ScheduleChange } from "../schedules.ts";
 import { clean } from "../table.ts";
 import type { Run, Runs } from "../temporal.ts";
 import type { Paint } from "../terminal.ts";
-import { showSpan } from "../../status/views.ts";
+import { showSpan } from "../../engine/calendar/interval.ts";
+import { readUnfilled, type Unfilled } from "../../status/filled.ts";
 import { countOf } from "../../engine/words.ts";
 
 /** Something that `apply` does. */
@@ -148,19 +149,8 @@ async function makePlan(
       ...compareRegistries(before, registryOf(catalogue)),
       ...(await planSchedules(runs.client, catalogue, settings)),
     ],
-    unfilled: await allUnfilled(redis, catalogue, settings),
+    unfilled: await readUnfilled(redis, catalogue, settings),
   };
-}
-
-async function allUnfilled(
-  redis: RedisConnection,
-  catalogue: Catalogue,
-  settings: Settings,
-): Promise<Unfilled[]> {
-  const unfilled: Unfilled[] = [];
-  for (const view of catalogue.views.values())
-    unfilled.push(await unfilledOf(redis, catalogue, view, settings));
-  return unfilled.filter(({ intervals, unplaced }) => intervals + unplaced.length > 0);
 }
 
 async function apply(
@@ -246,7 +236,7 @@ async function fillAll(
   settings: Settings,
   { json, wait }: ApplyOptions,
 ): Promise<Reply> {
-  const toFill = (await allUnfilled(redis, catalogue, settings)).filter(
+  const toFill = (await readUnfilled(redis, catalogue, settings)).filter(
     ({ intervals }) => intervals > 0,
   );
   // All begin before any is waited for: one view may come first for another.
@@ -286,7 +276,7 @@ async function fillAll(
       failures.push(`${view}: ${messageOf(error)}`);
     }
   }
-  const still = await allUnfilled(redis, catalogue, settings);
+  const still = await readUnfilled(redis, catalogue, settings);
   const lacking = still.reduce((sum, { intervals }) => sum + intervals, 0);
   return {
     data: { filled, failures, lacking },

@@ -4,11 +4,17 @@ import { backfillIntervals, scheduleOf } from "../../filling/backfill-range.ts";
 import { type Catalogue, type View, viewNamed } from "../../engine/catalogue.ts";
 import { messageOf, OnceflowError } from "../../engine/errors.ts";
 import { type Cell, isDue, type Reprocess, reprocessModes } from "../../engine/calendar/grid.ts";
-import { endsOf, type Interval, parseInstant } from "../../engine/calendar/interval.ts";
+import {
+  endsOf,
+  type Interval,
+  parseInstant,
+  showSpan,
+  showTime,
+} from "../../engine/calendar/interval.ts";
 import { newestInterval } from "../../engine/calendar/slots.ts";
 import { checkBackfill } from "../../filling/backfill-input.ts";
 import { invocation } from "../../engine/invocation.ts";
-import { readGrid } from "../../status/grid.ts";
+import { readGrid } from "../../status/read-grid.ts";
 import { createLedger } from "../../store/ledger.ts";
 import {
   type BackfillInput,
@@ -29,7 +35,6 @@ import {
 import { followRun, retriedFailure } from "../follow.ts";
 import { clean, fields, table } from "../table.ts";
 import type { BackfillRun } from "../temporal.ts";
-import { showSpan, showTime } from "../../status/views.ts";
 import { countOf } from "../../engine/words.ts";
 import { formatSpan } from "../../engine/calendar/duration.ts";
 

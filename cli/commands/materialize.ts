@@ -9,6 +9,8 @@ import {
   interval,
   type Interval,
   parseInstant,
+  showSpan,
+  showTime,
   type Span,
 } from "../../engine/calendar/interval.ts";
 import { invocation } from "../../engine/invocation.ts";
@@ -26,7 +28,7 @@ import {
 import { cancelLine, followRun } from "../follow.ts";
 import { clean, fields } from "../table.ts";
 import type { Run } from "../temporal.ts";
-import { showSpan, showTime, spanOptions } from "../../status/views.ts";
+import { materializeLine } from "../../status/command-lines.ts";
 import { countOf } from "../../engine/words.ts";
 
 interface Options extends JsonOption {
@@ -201,7 +203,7 @@ function started(view: View, input: MaterializeInput, run: Run<unknown>): Reply 
         `started ${name} ${showSpan(input)}`,
         fields([
           ["workflow", workflowId],
-          ["follow it", `${invocation} materialize ${name} ${spanOptions(view, input)}`],
+          ["follow it", materializeLine(view, input)],
           ["cancel it", cancelLine(run)],
         ]),
       ].join("\n"),

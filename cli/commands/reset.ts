@@ -14,7 +14,7 @@ import {
   usageError,
   withRedis,
 } from "../context.ts";
-import { spanOptions } from "../../status/views.ts";
+import { materializeLine } from "../../status/command-lines.ts";
 import { countOf } from "../../engine/words.ts";
 
 interface Options extends JsonOption {
@@ -72,7 +72,7 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
     );
     const commands = view.rows.isFullRefresh
       ? [`${invocation} materialize ${name}`]
-      : due.map((span) => `${invocation} materialize ${name} ${spanOptions(view, span)}`);
+      : due.map((span) => materializeLine(view, span));
     return {
       data: { view: name, fingerprint: view.fingerprint, buckets, forgotten, commands },
       text: () =>

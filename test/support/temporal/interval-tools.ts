@@ -7,7 +7,7 @@ import { type Catalogue, viewNamed } from "../../../engine/catalogue.ts";
 import type { CellState } from "../../../engine/calendar/grid.ts";
 import { interval } from "../../../engine/calendar/interval.ts";
 import type { Settings } from "../../../settings.ts";
-import { readGrid } from "../../../status/grid.ts";
+import { readGrid } from "../../../status/read-grid.ts";
 import { createLedger } from "../../../store/ledger.ts";
 import {
   idsOf,
