@@ -71,7 +71,7 @@ import {
   pointerRequest,
   requiredState,
   statesOfRun,
-  storedView,
+  storedTable,
   valuesByFormula,
 } from "../filling/view-states.ts";
 
@@ -286,7 +286,7 @@ export function createMaterialization(
       await redis.assertNoEviction();
       const redisRunId = await readRunId(redis);
       const buckets = chooseBuckets(Math.max(rows, view.expectedEntities));
-      const namespace = await online.openNamespace(storedView(view), { buckets });
+      const namespace = await online.openNamespace(storedTable(view), { buckets });
       return { namespace, redisRunId };
     },
 

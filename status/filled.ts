@@ -29,7 +29,7 @@ import {
   type Span,
 } from "../engine/calendar/interval.ts";
 import type { Registry } from "../engine/registry.ts";
-import { createKeys, pointerFields } from "../store/keys.ts";
+import { createKeys, parsePointerField, type PointerKind } from "../store/keys.ts";
 import { type CoveredFiles, createLedger, type Ledger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
 import type { RedisConnection, RedisReply } from "../store/redis/connection.ts";
@@ -113,16 +113,18 @@ export async function readLacking(
   ]);
   if (isApplied(registry, view)) return { intervals: 0, snapshot: false };
   const fields = ((reply ?? []) as readonly RedisReply[]).map((field) => textOf(field) ?? "");
-  const named = (start: string) =>
-    fields.filter((field) => field.startsWith(start)).map((field) => field.slice(start.length));
-  const sets = named(pointerFields.latest(""));
+  const named = (wanted: PointerKind) =>
+    fields
+      .map(parsePointerField)
+      .flatMap((each) => (each?.kind === wanted ? each.fingerprint : []));
+  const sets = named("latest");
   return {
     snapshot:
       view.aggregates.length > 0 && sets.length > 0 && !sets.includes(view.aggregatesFingerprint),
     intervals: await lackingIntervals(
       createLedger(redis, { prefix }),
       view,
-      named(pointerFields.head("")).filter((fingerprint) => fingerprint !== view.fingerprint),
+      named("head").filter((fingerprint) => fingerprint !== view.fingerprint),
     ),
   };
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createCommittedViews } from "../../filling/committed-views.ts";
+import { storedTable } from "../../filling/view-states.ts";
 import { buildCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import {
   entity,
@@ -128,8 +129,7 @@ describe("What a process knows to be committed", () => {
       assert.deepStrictEqual(await seenBy(one), await seenBy(memory()));
       assert.deepStrictEqual(await seenBy(other), await seenBy(memory()));
     }
-    const stored = { view: view.name, fingerprint: view.fingerprint, columns: view.stores };
-    await createOnlineStore(redis, { prefix }).resetNamespace(stored, {
+    await createOnlineStore(redis, { prefix }).resetNamespace(storedTable(view), {
       buckets: 16,
       aggregates: view.aggregates.map(({ fingerprint }) => fingerprint),
       setFingerprint: view.aggregatesFingerprint,

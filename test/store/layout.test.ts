@@ -49,7 +49,7 @@ describe("stored layout", () => {
     const generation = await ledger.beginRun(run);
     const mark = { endMs: day.endMs, generation };
     const eventTimeUs = day.startMs * 1000;
-    const namespace = await store.openNamespace({ ...run, columns }, { buckets: 2 });
+    const namespace = await store.openNamespace({ ...run, kind: "rows", columns }, { buckets: 2 });
     await store.writeRows(namespace, {
       codec: createRowCodec(columns),
       count: 2,

@@ -103,7 +103,10 @@ describe("ledger", () => {
   });
 
   it("commits coverage, states, snapshot and head together", async () => {
-    const namespace = await store.openNamespace({ view, fingerprint, columns: [] }, { buckets: 2 });
+    const namespace = await store.openNamespace(
+      { view, kind: "rows", fingerprint, columns: [] },
+      { buckets: 2 },
+    );
     const body = '{ "id" : "s1", "é": 1 }';
     const commit = { ...(await begin(1, "a")), snapshot: snapshot("s1", 5, body) };
     const states = { [mean]: "m 1", [count]: '{"n":1}' };
@@ -273,7 +276,7 @@ describe("ledger", () => {
   });
 
   it("forgets coverage, states and latest and fences runs in flight on a reset", async () => {
-    const stored = { view, fingerprint, columns: [] };
+    const stored = { view, kind: "rows", fingerprint, columns: [] } as const;
     await store.openNamespace(stored, { buckets: 2 });
     await ledger.commitRun({ ...(await begin(1, "a")), snapshot: snapshot("s", 1) });
     const inFlight = await begin(2, "b");
@@ -301,7 +304,7 @@ describe("ledger", () => {
   });
 
   it("takes another grid of intervals after a reset, though its snapshot is older", async () => {
-    const stored = { view, fingerprint, columns: [] };
+    const stored = { view, kind: "rows", fingerprint, columns: [] } as const;
     const week = { ...run(1, "a"), interval: interval("2026-01-01", "2026-01-08") };
     await ledger.commitRun({
       ...(await begin(1, "a")),

@@ -13,6 +13,7 @@ import { readDecoded } from "./read-rows.ts";
 /** A view that the writes are of. */
 export const stored = {
   view: "users",
+  kind: "rows",
   fingerprint: "ab12",
   columns: [
     { name: "text", dtype: "string" },
