@@ -77,7 +77,10 @@ function importsOf(folder: string): Import[] {
 
 /** Every file of the repository, by its path from the root. */
 function trackedFiles(): string[] {
-  return execFileSync("git", ["ls-files", "-coz", "--exclude-standard"], { cwd: root, encoding: "utf8" })
+  return execFileSync("git", ["ls-files", "-coz", "--exclude-standard"], {
+    cwd: root,
+    encoding: "utf8",
+  })
     .split("\0")
     .filter((file) => file !== "" && existsSync(join(root, file)));
 }
