@@ -17,7 +17,8 @@ import {
   visit,
 } from "./language/node.ts";
 import { operationOf } from "./operations/table.ts";
-import { scheduleProblems, upstreamsOf } from "./calendar/schedule.ts";
+import { upstreamsOf } from "./calendar/schedule.ts";
+import { scheduleProblems } from "./calendar/schedule-problems.ts";
 
 /** What the modules of features/ export, by kind. */
 export interface Definitions {

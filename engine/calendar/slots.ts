@@ -39,8 +39,8 @@ export function newestInterval(schedule: Schedule, atMs: number): Interval | nul
 }
 
 /**
- * The intervals of a schedule that come first for an interval of another: those that end within it,
- * or the newest before it where none does, and `earlier` more before these; oldest first.
+ * The intervals of a schedule that are upstream of an interval of another: those that end within
+ * it, or the newest before it where none does, and `earlier` more before these; oldest first.
  */
 export function upstreamIntervals(
   schedule: Schedule,
@@ -60,8 +60,8 @@ export function upstreamIntervals(
 }
 
 /**
- * The intervals of a schedule, complete at an instant, that one of an upstream schedule comes first
- * for; oldest first. It answers `upstreamIntervals` the other way round.
+ * The intervals of a schedule, complete at an instant, that one of an upstream schedule is upstream
+ * of; oldest first. It answers `upstreamIntervals` the other way round.
  */
 export function dependentIntervals(
   schedule: Schedule,
@@ -98,23 +98,27 @@ export function nextSlotAfter(schedule: Schedule, atMs: number): number | undefi
 }
 
 /** Nominal times, `fromMs` ≤ F ≤ `toMs`. */
-function* firings({ grid, offsetMs }: Schedule, fromMs: number, toMs: number): Iterable<number> {
-  if (grid.kind === "every") {
-    const { everyMs } = grid;
+function* firings(
+  { calendar, offsetMs }: Schedule,
+  fromMs: number,
+  toMs: number,
+): Iterable<number> {
+  if (calendar.kind === "every") {
+    const { everyMs } = calendar;
     const first = Math.ceil((fromMs - offsetMs) / everyMs) * everyMs + offsetMs;
     for (let ms = first; ms <= toMs; ms += everyMs) yield ms;
     return;
   }
-  const cron = parseCron(grid.cron);
+  const cron = parseCron(calendar.cron);
   // Checked when the catalogue was built.
   if (typeof cron === "string") return;
-  yield* cronTimes(cron, grid.timeZone, fromMs, toMs);
+  yield* cronTimes(cron, calendar.timeZone, fromMs, toMs);
 }
 
 /** The newest nominal time ≤ `atMs`, looked for over ever longer spans. */
 function lastFiring(schedule: Schedule, atMs: number): number | undefined {
-  if (schedule.grid.kind === "every") {
-    const { everyMs } = schedule.grid;
+  if (schedule.calendar.kind === "every") {
+    const { everyMs } = schedule.calendar;
     return Math.floor((atMs - schedule.offsetMs) / everyMs) * everyMs + schedule.offsetMs;
   }
   for (let spanMs = 2 * msPerDay; ; spanMs *= 8) {
@@ -125,6 +129,6 @@ function lastFiring(schedule: Schedule, atMs: number): number | undefined {
 
 /** Whether an interval is exactly one of the schedule's. */
 export function isInterval(schedule: Schedule, { startMs, endMs }: Interval): boolean {
-  const [slot] = intervalsBetween(schedule, startMs, endMs);
-  return slot?.startMs === startMs && slot.endMs === endMs;
+  const [own] = intervalsBetween(schedule, startMs, endMs);
+  return own?.startMs === startMs && own.endMs === endMs;
 }
