@@ -380,7 +380,7 @@ export function createMaterialization(
             states,
             snapshot: snapshot && {
               id: snapshot.id,
-              setFingerprint: view.aggregatesFingerprint,
+              aggregatesFingerprint: view.aggregatesFingerprint,
               asOfMs: snapshot.asOfMs,
               body: encodeSnapshot(view.aggregates, snapshot),
             },

@@ -180,8 +180,8 @@ export function createReadiness({
   }
 }
 
-function namesOf({ name, fingerprint, runFingerprint }: View) {
-  return { view: name, fingerprint, definition: runFingerprint };
+function namesOf({ name, fingerprint, definition }: View) {
+  return { view: name, fingerprint, definition };
 }
 
 /** The run id of an interval's workflow, where it is under way. */

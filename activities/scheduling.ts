@@ -18,7 +18,7 @@ import type {
   MaterializeResult,
   ScheduledInput,
   SlotPlan,
-  SlotRun,
+  PlannedRun,
 } from "../workflows/contract.ts";
 import { checkBackfill } from "../filling/backfill-input.ts";
 import { backfillIntervals, scheduleOf } from "../filling/backfill-range.ts";
@@ -140,7 +140,7 @@ export function createScheduling({
 
 function viewOfBackfill(catalogue: Catalogue, input: BackfillInput) {
   const named = viewNamed(catalogue, input.view);
-  const { fingerprint = named.fingerprint, definition = named.runFingerprint } = input;
+  const { fingerprint = named.fingerprint, definition = named.definition } = input;
   const view = viewOfRun(catalogue, { view: named.name, fingerprint, definition });
   return { view, fingerprint, definition };
 }
@@ -165,7 +165,7 @@ function lateOf({ offsetMs, deadlineMs, onLate }: Schedule, { endMs }: Interval)
 }
 
 /** A run of a cell; what is committed and yet due is computed again. */
-function toRun({ interval, rows }: Cell): SlotRun {
+function toRun({ interval, rows }: Cell): PlannedRun {
   return { ...endsOf(interval), reprocess: rows !== null };
 }
 

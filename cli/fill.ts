@@ -11,7 +11,7 @@ export async function startFill(
   const definitions = {
     view: view.name,
     fingerprint: view.fingerprint,
-    definition: view.runFingerprint,
+    definition: view.definition,
   };
   const { workflow, ...how } = termsOf(view.schedule);
   const started: Run<unknown>[] = [];

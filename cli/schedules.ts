@@ -30,7 +30,7 @@ function wantedSchedule(view: View, schedule: Schedule, settings: Settings) {
   const input: ScheduledInput = {
     view: view.name,
     fingerprint: view.fingerprint,
-    definition: view.runFingerprint,
+    definition: view.definition,
     // By the names that it was first applied under; any other hash is a change to all who compare.
     applied: hash(["schedule", { grid: calendar, ...others }]),
   };

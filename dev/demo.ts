@@ -122,7 +122,7 @@ async function demo(options: DemoOptions): Promise<void> {
       start: iso(startMs),
       end: iso(endMs),
       fingerprint: view.fingerprint,
-      definition: view.runFingerprint,
+      definition: view.definition,
     });
     workflowIds.push(run.workflowId);
     return run;

@@ -20,7 +20,7 @@ export function storedTable(view: View): StoredTable {
 /** Names the pointers that this build of a view reads. */
 export function pointerRequest(view: View) {
   const { name, fingerprint, aggregatesFingerprint } = view;
-  return { view: name, fingerprint, setFingerprint: aggregatesFingerprint };
+  return { view: name, fingerprint, aggregatesFingerprint };
 }
 
 /** Aggregate values by formula, as compiled programs want them. */

@@ -88,7 +88,7 @@ export function createPointerCache({
       views.map(({ name, fingerprint, aggregatesFingerprint }) => ({
         view: name,
         fingerprint,
-        setFingerprint: aggregatesFingerprint,
+        aggregatesFingerprint,
       })),
     );
     const old = newest?.views;

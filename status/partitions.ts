@@ -56,7 +56,7 @@ function isRunning(view: View, { interval }: LedgerCell, runs: readonly RunLine[
   const { end } = endsOf(interval);
   return runs.some(
     (run) =>
-      endsOf(run.interval ?? "").end === end && run.workflow_id.endsWith(`/${view.runFingerprint}`),
+      endsOf(run.interval ?? "").end === end && run.workflow_id.endsWith(`/${view.definition}`),
   );
 }
 

@@ -4,6 +4,7 @@ import { type Cell, gridOf, type Outcome } from "../engine/calendar/grid.ts";
 import { endsOf, formatInterval, type Interval, type Span } from "../engine/calendar/interval.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
 import { upstreamIntervals } from "../engine/calendar/slots.ts";
+import { aggregateFingerprints } from "../filling/view-states.ts";
 import type { Coverage, Ledger } from "../store/ledger.ts";
 
 /**
@@ -18,7 +19,7 @@ export async function readGrid(
   view: View,
   intervals: readonly Interval[],
 ): Promise<Cell[]> {
-  const aggregates = view.aggregates.map(({ fingerprint }) => fingerprint);
+  const aggregates = aggregateFingerprints(view);
   const [{ coverage }, { states }, outcomes, upstream] = await Promise.all([
     ledger.readLedger(view.name, view.fingerprint),
     ledger.readStates(view.name, aggregates),

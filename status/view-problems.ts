@@ -250,7 +250,7 @@ function canPass({ schedule, rows }: View, { interval }: RunRecord): boolean {
   return isInterval(schedule, parseInterval(interval));
 }
 
-/** Intervals that are blocked by what comes first, or rest on what was computed again since. */
+/** Intervals that are blocked by what is upstream, or rest on what was computed again since. */
 function dependenceOf({ name }: View, { cells }: ViewFacts): Finding[] {
   const found = (state: CellState) => cells.filter((cell) => cell.state === state);
   const [blocked, stale] = [found("blocked"), found("stale")];

@@ -109,7 +109,7 @@ export interface NamespaceReset {
   /** Fingerprints of the view's aggregates, whose partial states are dropped. */
   readonly aggregates: readonly string[];
   /** Names the set of these aggregates, whose `latest` is dropped. */
-  readonly setFingerprint: string;
+  readonly aggregatesFingerprint: string;
 }
 
 /** Begins a new epoch with empty buckets; what was committed is forgotten, runs are fenced. */
@@ -117,10 +117,10 @@ export async function resetNamespace(
   redis: RedisConnection,
   keys: StoreKeys,
   table: StoredTable,
-  { buckets, aggregates, setFingerprint }: NamespaceReset,
+  { buckets, aggregates, aggregatesFingerprint }: NamespaceReset,
 ): Promise<Namespace> {
   const { view, kind, fingerprint } = table;
-  requireNames(view, fingerprint, setFingerprint, ...aggregates);
+  requireNames(view, fingerprint, aggregatesFingerprint, ...aggregates);
   requireBuckets(buckets);
   const [old] = (await listNamespaces(redis, keys, view)).filter(
     (namespace) => namespace.fingerprint === fingerprint,
@@ -145,7 +145,7 @@ export async function resetNamespace(
     recordFields[kind](fingerprint),
     newRecord(buckets),
     pointerFields.head(fingerprint),
-    pointerFields.latest(setFingerprint),
+    pointerFields.latest(aggregatesFingerprint),
     randomId(),
   ]);
   return openNamespace(redis, keys, table, buckets);

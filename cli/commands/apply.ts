@@ -223,7 +223,7 @@ async function catchUp(runs: Runs, catalogue: Catalogue, name: string): Promise<
     // The same for everyone who applies before the next slot, so that they share one backfill.
     to: new Date(newest.endMs).toISOString(),
     fingerprint: view.fingerprint,
-    definition: view.runFingerprint,
+    definition: view.definition,
   });
   return [workflowId];
 }
@@ -239,7 +239,7 @@ async function fillAll(
   const toFill = (await readUnfilled(redis, catalogue, settings)).filter(
     ({ intervals }) => intervals > 0,
   );
-  // All begin before any is waited for: one view may come first for another.
+  // All begin before any is waited for: one view may be upstream of another.
   const begun: { readonly view: string; readonly run: Run<unknown> }[] = [];
   for (const unfilled of toFill)
     for (const run of await startFill(runs, unfilled))

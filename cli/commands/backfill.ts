@@ -137,7 +137,7 @@ async function runBackfill(context: Context, name: string, options: Options): Pr
     maxParallel: wholeOf("max-parallel", options.maxParallel),
     partitionsPerRun: wholeOf("partitions-per-run", options.partitionsPerRun),
     fingerprint: view.fingerprint,
-    definition: view.runFingerprint,
+    definition: view.definition,
   });
   if (options.dryRun === true) return dryRun(context, catalogue, view, input, reprocess);
   // Before anything is started: a view without a schedule has no intervals.
@@ -150,7 +150,7 @@ async function runBackfill(context: Context, name: string, options: Options): Pr
   const trouble = async ({ running: [oldest] }: BackfillState): Promise<string> => {
     if (oldest === undefined) return "";
     const { start, end } = endsOf(oldest);
-    const { fingerprint, runFingerprint: definition } = view;
+    const { fingerprint, definition } = view;
     const workflowId = idsOf(settings.queue).interval({
       view: view.name,
       start,

@@ -120,7 +120,7 @@ async function runSpan(
     view: view.name,
     ...span,
     fingerprint: view.fingerprint,
-    definition: view.runFingerprint,
+    definition: view.definition,
     ...(options.reprocess === true ? { reprocess: true } : {}),
     ...how,
   };

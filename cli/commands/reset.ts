@@ -68,7 +68,7 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
           ),
         ),
         aggregates: aggregateFingerprints(view),
-        setFingerprint: view.aggregatesFingerprint,
+        aggregatesFingerprint: view.aggregatesFingerprint,
       },
     );
     const commands = view.rows.isFullRefresh

@@ -61,11 +61,11 @@ export interface ScheduleOptions {
   /** Whether a failed run pauses the schedule; default false. */
   readonly pauseOnFailure?: boolean;
   /**
-   * Views that come first. A run waits until their intervals that end within its own (or the newest
+   * Upstream views. A run waits until their intervals that end within its own (or the newest
    * before it) are committed, and is blocked where one of them failed.
    */
   readonly dependsOn?: readonly (UpstreamView | UpstreamOptions)[];
-  /** What else a run waits for, all at once, after the views that come first. */
+  /** What else a run waits for, all at once, after the upstream views. */
   readonly waitFor?: readonly SensorOptions[];
   /** A workflow of workflows/pipelines that is run for each interval in place of `materialize`. */
   readonly workflow?: string;

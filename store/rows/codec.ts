@@ -52,18 +52,18 @@ export function createRowCodec(columns: readonly Column[]): RowCodec {
   };
 }
 
-/** One column on the way to the last wanted one; `slot` is −1 where it is only passed over. */
+/** One column on the way to the last wanted one; `target` is −1 where it is only passed over. */
 interface Step {
   readonly column: number;
   readonly dtype: Column["dtype"];
   readonly bool: number;
-  readonly slot: number;
+  readonly target: number;
 }
 
 function createDecoder(layout: Layout, wanted: readonly string[]): RowDecoder {
   const { columns, boolIndex, nullBytes, headerBytes } = layout;
   const places = wanted.map((name) => columns.findIndex((column) => column.name === name));
-  const unknown = wanted.find((_, slot) => places[slot] === -1);
+  const unknown = wanted.find((_, target) => places[target] === -1);
   if (unknown !== undefined)
     throw new OnceflowError("INTERNAL", `no stored column is named "${unknown}".`);
   const last = Math.max(-1, ...places);
@@ -72,7 +72,7 @@ function createDecoder(layout: Layout, wanted: readonly string[]): RowDecoder {
     column,
     dtype,
     bool: boolIndex[column] as number,
-    slot: places.indexOf(column),
+    target: places.indexOf(column),
   }));
   const count = wanted.length;
   const reader: ByteReader = { bytes: Buffer.alloc(0), at: 0, end: 0 };
@@ -87,11 +87,11 @@ function createDecoder(layout: Layout, wanted: readonly string[]): RowDecoder {
       if (bytes[start] !== formatByte) throw new MalformedBytes("the row's format is unknown");
       const nulls = start + 1;
       const bools = nulls + nullBytes;
-      for (const { column, dtype, bool, slot } of steps) {
+      for (const { column, dtype, bool, target } of steps) {
         if (bit(bytes, nulls, column)) continue;
         if (dtype === "bool") {
-          if (slot >= 0) out[slot] = bit(bytes, bools, bool);
-        } else if (slot >= 0) out[slot] = readValue(dtype, reader);
+          if (target >= 0) out[target] = bit(bytes, bools, bool);
+        } else if (target >= 0) out[target] = readValue(dtype, reader);
         else passValue(dtype, reader);
       }
       if (readsAll && reader.at !== end) throw new MalformedBytes("bytes follow the last column");

@@ -54,14 +54,14 @@ export function createSlab({ buckets }: Pick<Namespace, "buckets">) {
     sizes = grow(sizes, capacity);
     table = new Int32Array(2 ** Math.ceil(Math.log2(capacity * 2)));
     for (let entry = 0; entry < count; entry++)
-      table[freeSlot(hashes[entry] as number)] = entry + 1;
+      table[freePlace(hashes[entry] as number)] = entry + 1;
   };
 
-  const freeSlot = (hash: number): number => {
+  const freePlace = (hash: number): number => {
     const mask = table.length - 1;
-    let slot = hash & mask;
-    while (table[slot] !== 0) slot = (slot + 1) & mask;
-    return slot;
+    let place = hash & mask;
+    while (table[place] !== 0) place = (place + 1) & mask;
+    return place;
   };
 
   /** Makes an entry of encoded bytes; of two of one entity the newer stays. */
@@ -70,9 +70,9 @@ export function createSlab({ buckets }: Pick<Namespace, "buckets">) {
     const value = key + view.getUint16(start, true);
     const hash = hashKey(bytes, key, value);
     const mask = table.length - 1;
-    let slot = hash & mask;
-    for (let held = table[slot] as number; held !== 0; held = table[slot] as number) {
-      slot = (slot + 1) & mask;
+    let place = hash & mask;
+    for (let held = table[place] as number; held !== 0; held = table[place] as number) {
+      place = (place + 1) & mask;
       // Most others are told apart by their hashes, without a look at their bytes far away.
       if (hashes[held - 1] !== hash) continue;
       const other = offsets[held - 1] as number;
@@ -92,7 +92,7 @@ export function createSlab({ buckets }: Pick<Namespace, "buckets">) {
     hashes[count] = hash;
     sizes[count] = size >> 2;
     offsets[count++] = start;
-    table[slot] = count;
+    table[place] = count;
   };
 
   return {

@@ -104,7 +104,7 @@ describe("The activities of materialize", () => {
       start,
       end,
       fingerprint: view.fingerprint,
-      definition: view.runFingerprint,
+      definition: view.definition,
       runId: `run-${runs++}`,
       reprocess,
       sensed: false,
@@ -148,9 +148,9 @@ describe("The activities of materialize", () => {
         interval: { startMs: Date.parse(start), endMs: Date.parse(end) },
       });
     const latest = async () => {
-      const { fingerprint, aggregatesFingerprint: setFingerprint } = view;
+      const { fingerprint, aggregatesFingerprint } = view;
       const [pointers] = await ledger.readPointers([
-        { view: "things", fingerprint, setFingerprint },
+        { view: "things", fingerprint, aggregatesFingerprint },
       ]);
       return pointers?.latest ?? null;
     };

@@ -46,7 +46,7 @@ describe("The plan of a schedule's slot", () => {
   });
 
   const catalogue = catalogueOf({ allowedLateness: 2 });
-  const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "things");
+  const { fingerprint, definition } = viewNamed(catalogue, "things");
   const input = { view: "things", fingerprint, definition };
 
   async function commit(date: number) {

@@ -132,7 +132,7 @@ describe("What a process knows to be committed", () => {
     await createOnlineStore(redis, { prefix }).resetNamespace(storedTable(view), {
       buckets: 16,
       aggregates: view.aggregates.map(({ fingerprint }) => fingerprint),
-      setFingerprint: view.aggregatesFingerprint,
+      aggregatesFingerprint: view.aggregatesFingerprint,
     });
     assert.deepEqual((await seenBy(one)).coverage, []);
     assert.deepStrictEqual(await seenBy(one), await seenBy(memory()));

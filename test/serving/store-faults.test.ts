@@ -63,7 +63,7 @@ describe("lookup while the store fails", () => {
     await resetNamespace(storedTable(absences), {
       buckets: namespace!.buckets,
       aggregates: [],
-      setFingerprint: absences.aggregatesFingerprint,
+      aggregatesFingerprint: absences.aggregatesFingerprint,
     });
   };
 

@@ -361,7 +361,7 @@ describe("online store", () => {
     const reset = await store.resetNamespace(view, {
       buckets: 4,
       aggregates: [],
-      setFingerprint: "5e",
+      aggregatesFingerprint: "5e",
     });
     assert.equal(reset.buckets, 4);
     assert.deepEqual(await read(reset, [["a"], ["b"]]), [null, null]);
@@ -375,7 +375,7 @@ describe("online store", () => {
     // Of more than 1024 buckets, several share a shard, so the names of all change.
     const namespace = await store.openNamespace(view, { buckets: 2048 });
     await write(namespace, [row("a", "x"), row("b", "y")]);
-    const reset = { aggregates: [], setFingerprint: "5e" };
+    const reset = { aggregates: [], aggregatesFingerprint: "5e" };
     await store.resetNamespace(view, { ...reset, buckets: 16 });
     const keys = await scanKeys(client, redis.prefix);
     const own = keys.filter((key) => key.startsWith(`${redis.prefix}:rows:{${view.view}/`));

@@ -133,7 +133,7 @@ describe("Schedules and backfills", function () {
     const waiting = deployment.withPrefix();
     await deployment.startWorker({ ...own, ...named(waiting), sources: own.sources });
     const { client, startMaterialize, close } = await connectRuns(waiting);
-    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "badges");
+    const { fingerprint, definition } = viewNamed(catalogue, "badges");
     // One that somebody else runs is joined, and not theirs to cancel.
     const others = await startMaterialize({
       ...{ view: "badges", start: day(0), end: day(1) },
@@ -206,7 +206,7 @@ describe("Schedules and backfills", function () {
     const settings = deployment.withPrefix();
     await deployment.startWorker(settings);
     const { startMaterialize, close } = await connectRuns(settings);
-    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "badges");
+    const { fingerprint, definition } = viewNamed(catalogue, "badges");
     const input = { view: "badges", start: day(0), end: day(1), fingerprint, definition };
     const filling = await backfill(settings, { to: day(2) });
     const asked = await Promise.all(Array.from({ length: 200 }, () => startMaterialize(input)));
@@ -221,7 +221,7 @@ describe("Schedules and backfills", function () {
     const settings = deployment.withPrefix();
     await deployment.startWorker(settings);
     const { client } = await connectRuns(settings);
-    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "badges");
+    const { fingerprint, definition } = viewNamed(catalogue, "badges");
     const schedule = await client.schedule.create({
       scheduleId: idsOf(settings.queue).schedule("badges"),
       spec: { intervals: [{ every: "1 day", offset: "2 hours" }] },

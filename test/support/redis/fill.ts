@@ -81,7 +81,7 @@ export async function fillView(
     snapshot: snapshot && {
       id: snapshot.id,
       asOfMs: snapshot.asOfMs,
-      setFingerprint: view.aggregatesFingerprint,
+      aggregatesFingerprint: view.aggregatesFingerprint,
       body: encodeSnapshot(view.aggregates, snapshot),
     },
   });

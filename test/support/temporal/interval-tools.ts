@@ -43,7 +43,7 @@ export function workersOf(deployment: Deployment) {
 
 function toolsOf({ runs: { client } }: Deployment, settings: Settings, catalogue: Catalogue) {
   const inputOf = (view: string, date: number): MaterializeInput => {
-    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, view);
+    const { fingerprint, definition } = viewNamed(catalogue, view);
     return { view, start: iso(date), end: iso(date + 1), fingerprint, definition };
   };
   const handleOf = (view: string, date: number) =>
