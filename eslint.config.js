@@ -6,7 +6,16 @@ const boundaries = JSON.parse(
   readFileSync(new URL("test/boundaries.json", import.meta.url), "utf8"),
 );
 const outside = [
-  ...["test", "client.ts", "environment.ts", "server.ts", "worker.ts", "project.ts", "settings.ts"],
+  ...[
+    "test",
+    "client.ts",
+    "environment.ts",
+    "options.ts",
+    "server.ts",
+    "worker.ts",
+    "project.ts",
+    "settings.ts",
+  ],
 ];
 /** Folders of which types are open to some that may not import values. */
 const typesOnly = ["workflows", "activities", "examples"];

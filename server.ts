@@ -4,9 +4,9 @@ import cluster from "node:cluster";
 import type { AddressInfo } from "node:net";
 import { availableParallelism } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { errorCodeOf, messageOf, OnceflowError } from "./engine/errors.ts";
 import { commandLine } from "./engine/invocation.ts";
+import { readOptions } from "./options.ts";
 import { loadProject } from "./project.ts";
 import { buildApp } from "./serving/http/app.ts";
 import { openAccess } from "./serving/auth/access.ts";
@@ -16,18 +16,15 @@ import {
   insecureFlag,
   readAccess,
 } from "./serving/auth/settings.ts";
-import { createFailureLog } from "./serving/telemetry/failure-log.ts";
 import { environmentOf } from "./environment.ts";
 import { createLogger } from "./serving/telemetry/logging.ts";
-import { createLookup } from "./serving/lookup.ts";
-import { createMetrics } from "./serving/telemetry/metrics.ts";
 import {
   clusterMetrics,
   type MetricsSource,
   startMetrics,
   tellMetrics,
 } from "./serving/telemetry/metrics-server.ts";
-import { joinObservers } from "./serving/observer.ts";
+import { createObservedLookup } from "./serving/telemetry/observed-lookup.ts";
 import { defaultLoadLimits, type LoadLimits } from "./serving/http/overload.ts";
 import { ownProcess, startProcesses } from "./serving/http/processes.ts";
 import { readyRules } from "./serving/readiness.ts";
@@ -64,6 +61,8 @@ ${accessHelp}
   ${observabilityHelp.replaceAll("\n", "\n  ")}
 `;
 
+/** The option of that flag. */
+const insecureName = insecureFlag.slice(2);
 const closeIdleMs = 50;
 
 interface Configuration extends Settings {
@@ -76,11 +75,13 @@ interface Configuration extends Settings {
 }
 
 /** @throws CONFIG_INVALID */
-function readConfiguration(env: NodeJS.ProcessEnv, options: Options): Configuration {
+function readConfiguration(
+  env: NodeJS.ProcessEnv,
+  { processes, insecure }: { readonly processes: string; readonly insecure: boolean },
+): Configuration {
   const { whole } = environmentOf(env);
   const { concurrency, deadlineMs } = defaultLoadLimits;
-  const access = readAccess(env, options);
-  const { processes } = options;
+  const access = readAccess(env, { insecure });
   const { whole: wholeOption } = environmentOf({ "--processes": processes });
   return {
     ...readSettings(env),
@@ -140,16 +141,12 @@ async function serve(configuration: Configuration): Promise<void> {
 
   const catalogue = await loadProject();
   const redis = connectRedis(redisUrl, "serving");
-  const metrics = createMetrics(catalogue);
   const log = createLogger({ level: logLevel, details: logDetails });
   const tracing = await startTracing(process.env, log);
-  const observe = joinObservers(
-    metrics.observer,
-    createFailureLog(log),
-    ...(tracing ? [tracing.observer] : []),
+  const { lookup, metrics } = createObservedLookup(
+    { catalogue, redis, prefix, readyRule },
+    { log, tracing },
   );
-  const lookup = createLookup({ catalogue, redis, prefix, readyRule, observe });
-  metrics.watch(lookup);
   const access = openAccess(configuration.access, {
     redis,
     prefix,
@@ -243,46 +240,16 @@ function lineOf(error: unknown): string {
   return `${errorCodeOf(error)} ${messageOf(error).replaceAll(/\s*\n\s*/g, " ")}\n`;
 }
 
-/** What the command line says. */
-interface Options {
-  /** As it was given; checked with the variables. */
-  readonly processes: string;
-  readonly insecure: boolean;
-  readonly help: boolean;
-}
-
-/** @throws CONFIG_INVALID */
-function readOptions(): Options {
-  const options = {
-    processes: { type: "string", default: String(availableParallelism()) },
-    [insecureFlag.slice(2)]: { type: "boolean" },
-    help: { type: "boolean", short: "h" },
-  } as const;
-  const args = process.argv.slice(2);
-  const { values, positionals } = parseArgs({ args, options, strict: false });
-  const unknown = Object.keys(values).find((name) => !Object.hasOwn(options, name));
-  if (unknown !== undefined || positionals.length > 0)
-    throw new OnceflowError(
-      "CONFIG_INVALID",
-      `there is no option "${unknown === undefined ? positionals[0] : `--${unknown}`}"; see --help.`,
-    );
-  const flag = (name: string): boolean => {
-    const { [name]: given = false } = values;
-    if (typeof given === "boolean") return given;
-    throw new OnceflowError("CONFIG_INVALID", `--${name} takes no value; see --help.`);
-  };
-  return {
-    processes: String(values["processes"]),
-    insecure: flag(insecureFlag.slice(2)),
-    help: flag("help"),
-  };
-}
-
 try {
-  const options = readOptions();
-  if (options.help) process.stdout.write(help);
+  const options = readOptions(process.argv.slice(2), {
+    texts: { processes: String(availableParallelism()) },
+    flags: [insecureName],
+  });
+  const insecure = options.flag(insecureName);
+  if (options.flag("help")) process.stdout.write(help);
   else {
-    const configuration = readConfiguration(process.env, options);
+    const processes = options.text("processes");
+    const configuration = readConfiguration(process.env, { processes, insecure });
     const isOne = cluster.isWorker || configuration.processes === 1;
     await (isOne ? serve : supervise)(configuration);
   }

@@ -5,7 +5,6 @@
  * one never loads polars.
  */
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { NativeConnection, Runtime, Worker } from "@temporalio/worker";
 import { yieldToOthers } from "./activities/priority.ts";
 import { traceActivities } from "./activities/tracing.ts";
@@ -13,12 +12,11 @@ import { temporalLogger } from "./activities/worker-log.ts";
 import type { Catalogue } from "./engine/catalogue.ts";
 import { errorCodeOf, messageOf, OnceflowError } from "./engine/errors.ts";
 import { commandLine, startOne } from "./engine/invocation.ts";
+import { readOptions } from "./options.ts";
 import { loadProject } from "./project.ts";
-import { createFailureLog } from "./serving/telemetry/failure-log.ts";
 import { createLogger, type Logger } from "./serving/telemetry/logging.ts";
-import { createMetrics, processMetrics } from "./serving/telemetry/metrics.ts";
+import { processMetrics } from "./serving/telemetry/metrics.ts";
 import { freePort, joinEndpoint, startMetrics } from "./serving/telemetry/metrics-server.ts";
-import { joinObservers } from "./serving/observer.ts";
 import { startTracing, type Tracing } from "./serving/telemetry/tracing.ts";
 import {
   deploymentOf,
@@ -28,8 +26,9 @@ import {
   settingsHelp,
   versioningOf,
 } from "./settings.ts";
-import { connectRedis, type RedisConnection } from "./store/redis/connection.ts";
+import { connectRedis } from "./store/redis/connection.ts";
 import { queuesOf } from "./workflows/contract.ts";
+import type { RedisConnection } from "./store/redis/types.ts";
 
 const help = `Usage: ${commandLine("worker", "[--queue offline|online]")}
 
@@ -44,21 +43,17 @@ ${settingsHelp}`;
 const connectTimeoutMs = 15_000;
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { queue: { type: "string", default: "offline" }, help: { type: "boolean" } },
-  });
-  if (values.help === true) return console.log(help);
-  if (values.queue !== "offline" && values.queue !== "online")
-    throw new OnceflowError(
-      "CONFIG_INVALID",
-      `--queue is "${values.queue}"; expected offline or online.`,
-    );
-  if (values.queue === "offline") yieldToOthers();
+  const { text, flag } = readOptions(process.argv.slice(2), { texts: { queue: "offline" } });
+  if (flag("help")) return console.log(help);
+  const queue = text("queue");
+  if (queue !== "offline" && queue !== "online")
+    throw new OnceflowError("CONFIG_INVALID", `--queue is "${queue}"; expected offline or online.`);
+  if (queue === "offline") yieldToOthers();
   const settings = readSettings();
   // What is said of offline work names files and runs, never a request.
   const logOptions = {
     level: settings.logLevel,
-    details: settings.logDetails || values.queue === "offline",
+    details: settings.logDetails || queue === "offline",
   };
   const log = createLogger(logOptions);
   const sdkMetrics = settings.metricsPort === undefined ? undefined : await freePort();
@@ -69,7 +64,7 @@ async function main(): Promise<void> {
   });
   const tracing = await startTracing(process.env, log);
   const connection = await connectTemporal(settings);
-  const redis = connectRedis(settings.redisUrl, values.queue === "online" ? "serving" : "writing");
+  const redis = connectRedis(settings.redisUrl, queue === "online" ? "serving" : "writing");
   const common = {
     ...(tracing && { interceptors: { activity: [traceActivities(tracing)] } }),
     connection,
@@ -77,7 +72,7 @@ async function main(): Promise<void> {
     shutdownGraceTime: `${endWithinSeconds.worker} s`,
   };
   const { options, registry, close } =
-    values.queue === "online"
+    queue === "online"
       ? await onlineOptions(settings, redis, log, tracing)
       : await offlineOptions(settings, redis);
   if (sdkMetrics !== undefined) {
@@ -167,19 +162,13 @@ async function onlineOptions(
   log: Logger,
   tracing: Tracing | undefined,
 ) {
-  const [{ createOnlineActivities }, { createLookup }] = await Promise.all([
+  const [{ createOnlineActivities }, { createObservedLookup }] = await Promise.all([
     import("./activities/online.ts"),
-    import("./serving/lookup.ts"),
+    import("./serving/telemetry/observed-lookup.ts"),
   ]);
   const catalogue = await loadProject();
-  const metrics = createMetrics(catalogue);
-  const observe = joinObservers(
-    metrics.observer,
-    createFailureLog(log),
-    ...(tracing ? [tracing.observer] : []),
-  );
-  const lookup = createLookup({ catalogue, redis, prefix: settings.prefix, observe });
-  metrics.watch(lookup);
+  const { prefix } = settings;
+  const { lookup, metrics } = createObservedLookup({ catalogue, redis, prefix }, { log, tracing });
   const options = {
     taskQueue: queuesOf(settings.queue).online,
     activities: createOnlineActivities({ lookup }),

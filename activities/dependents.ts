@@ -4,7 +4,7 @@ import { type Cell } from "../engine/calendar/grid.ts";
 import { endsOf, interval as intervalOf, type Span } from "../engine/calendar/interval.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
 import { dependentIntervals } from "../engine/calendar/slots.ts";
-import { readGrid } from "../status/grid.ts";
+import { readGrid } from "../status/read-grid.ts";
 import type { OfflineDependencies } from "./dependencies.ts";
 import { inputOf, startOrTell, tellRun } from "./interval-runs.ts";
 

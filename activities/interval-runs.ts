@@ -23,10 +23,10 @@ const longestJoinWaitMs = 10_000;
 
 /** The input of an interval's run, by this build's definitions of the view. */
 export function inputOf(
-  { name, fingerprint, runFingerprint }: View,
+  { name, fingerprint, definition }: View,
   { start, end }: Span,
 ): MaterializeInput {
-  return { view: name, start, end, fingerprint, definition: runFingerprint };
+  return { view: name, start, end, fingerprint, definition };
 }
 
 /** The run id of an interval's workflow, where it is under way. */

@@ -13,7 +13,7 @@ import {
 /** Makes them. */
 export function createPools() {
   return {
-    /** Asks for a slot, and starts the pool where nobody held one. The pool signals the grant. */
+    /** Asks for a place, and starts the pool where nobody held one. The pool signals the grant. */
     async enterPool({ name, slots }: PoolRef): Promise<void> {
       const { taskQueue, workflowExecution } = Context.current().info;
       const member: PoolMember = {

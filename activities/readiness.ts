@@ -6,7 +6,7 @@ import type { View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import type { Outcome } from "../engine/calendar/grid.ts";
 import { type Interval, interval as intervalOf } from "../engine/calendar/interval.ts";
-import { readUpstream, type Upstream, upstreamKeys } from "../status/grid.ts";
+import { readUpstream, type Upstream, upstreamKeys } from "../status/read-grid.ts";
 import type { ReadyRequest, Waiting } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./dependencies.ts";
 import { inputOf, runUnderWay } from "./interval-runs.ts";

@@ -8,13 +8,13 @@ import { type Cell, isDue } from "../engine/calendar/grid.ts";
 import { endsOf, type Interval, parseInstant } from "../engine/calendar/interval.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
 import { isSlot, newestInterval } from "../engine/calendar/slots.ts";
-import { readGrid } from "../status/grid.ts";
+import { readGrid } from "../status/read-grid.ts";
 import type {
   BackfillInput,
   BackfillPage,
   ScheduledInput,
   SlotPlan,
-  SlotRun,
+  PlannedRun,
 } from "../workflows/contract.ts";
 import { checkBackfill } from "../filling/backfill-input.ts";
 import { backfillIntervals, scheduleOf } from "../filling/backfill-range.ts";
@@ -118,7 +118,7 @@ async function planBackfill(
 
 function viewOfBackfill(catalogue: Catalogue, input: BackfillInput) {
   const named = viewNamed(catalogue, input.view);
-  const { fingerprint = named.fingerprint, definition = named.runFingerprint } = input;
+  const { fingerprint = named.fingerprint, definition = named.definition } = input;
   const view = viewOfRun(catalogue, { view: named.name, fingerprint, definition });
   return { view, fingerprint, definition };
 }
@@ -143,6 +143,6 @@ function lateOf({ offsetMs, deadlineMs, onLate }: Schedule, { endMs }: Interval)
 }
 
 /** A run of a cell; what is committed and yet due is computed again. */
-function toRun({ interval, rows }: Cell): SlotRun {
+function toRun({ interval, rows }: Cell): PlannedRun {
   return { ...endsOf(interval), reprocess: rows !== null };
 }

@@ -159,7 +159,7 @@ async function countActivities(runs: Runs, { queue }: Settings, startMs: number)
     start: new Date(startMs).toISOString(),
     end: new Date(startMs + msPerHour).toISOString(),
     fingerprint: view?.fingerprint ?? "",
-    definition: view?.runFingerprint ?? "",
+    definition: view?.definition ?? "",
   });
   const { events } = await runs.client.workflow.getHandle(workflowId).fetchHistory();
   return (events ?? []).filter((event) => event.activityTaskScheduledEventAttributes).length;

@@ -124,7 +124,7 @@ export async function planRun(
     start: "",
     end,
     fingerprint: view.fingerprint,
-    definition: view.runFingerprint,
+    definition: view.definition,
     // A run of its own: one that came back would go on with the files of before.
     runId: randomUUID(),
     reprocess: false,

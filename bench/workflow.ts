@@ -40,7 +40,7 @@ export async function* benchWorkflow(
                   start: "1970-01-01T00:00:00.000Z",
                   end,
                   fingerprint: view.fingerprint,
-                  definition: view.runFingerprint,
+                  definition: view.definition,
                 },
               ],
               taskQueue: queuesOf(settings.queue).offline,

@@ -5,9 +5,9 @@ import type { Catalogue } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { invocation } from "../engine/invocation.ts";
 import { readSettings, type Settings } from "../settings.ts";
-import type { RedisConnection } from "../store/redis/connection.ts";
 import type { Runs } from "./temporal.ts";
 import { type Paint, paintOf, type Terminal } from "./terminal.ts";
+import type { RedisConnection } from "../store/redis/types.ts";
 
 /** Exit codes, all there are; docs/cli.md and the help say the same. */
 export const exitCodes = {

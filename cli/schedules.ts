@@ -25,19 +25,21 @@ const catchupWindows = { off: "1 hour", on: "365 days" } as const;
 /** The schedule of a view as Temporal is to hold it. */
 function wantedSchedule(view: View, schedule: Schedule, settings: Settings) {
   const ids = idsOf(settings.queue);
-  const { grid, offsetMs, jitterMs, startMs, catchup, pauseOnFailure } = schedule;
+  const { calendar, ...others } = schedule;
+  const { offsetMs, jitterMs, startMs, catchup, pauseOnFailure } = others;
   const input: ScheduledInput = {
     view: view.name,
     fingerprint: view.fingerprint,
-    definition: view.runFingerprint,
-    applied: hash(["schedule", schedule]),
+    definition: view.definition,
+    // By the names that it was first applied under; any other hash is a change to all who compare.
+    applied: hash(["schedule", { grid: calendar, ...others }]),
   };
   return {
     scheduleId: ids.schedule(view.name),
     spec: {
-      ...(grid.kind === "every"
-        ? { intervals: [{ every: grid.everyMs, offset: offsetMs % grid.everyMs }] }
-        : { cronExpressions: [grid.cron], timezone: grid.timeZone }),
+      ...(calendar.kind === "every"
+        ? { intervals: [{ every: calendar.everyMs, offset: offsetMs % calendar.everyMs }] }
+        : { cronExpressions: [calendar.cron], timezone: calendar.timeZone }),
       // Its first firing is the one after its first interval.
       startAt: new Date(startMs + offsetMs + 1),
       ...(jitterMs > 0 ? { jitter: jitterMs } : {}),

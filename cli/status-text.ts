@@ -2,7 +2,7 @@
 import { clean, fields, indent, table } from "./table.ts";
 import type { Paint } from "./terminal.ts";
 import type { ViewStatus } from "../status/view-status.ts";
-import { showSpan, showTime } from "../status/views.ts";
+import { showSpan, showTime } from "../engine/calendar/interval.ts";
 import { countOf } from "../engine/words.ts";
 import { formatSpan } from "../engine/calendar/duration.ts";
 

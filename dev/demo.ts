@@ -185,7 +185,7 @@ async function startRun({ runs, workflowIds }: Site, view: View, startMs: number
     view: view.name,
     ...endsOf({ startMs, endMs }),
     fingerprint: view.fingerprint,
-    definition: view.runFingerprint,
+    definition: view.definition,
   });
   workflowIds.push(run.workflowId);
   return run;

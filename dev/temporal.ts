@@ -8,7 +8,7 @@ import { msToTs } from "@temporalio/common/lib/time.js";
 import { openProgress, type Detail, type Progress } from "../cli/progress.ts";
 import { messageOf, OnceflowError, reasonOf } from "../engine/errors.ts";
 import { readSettings } from "../settings.ts";
-import { searchAttributes } from "../workflows/contract.ts";
+import { searchAttributeKeys } from "../workflows/attributes.ts";
 import { isStopping, type Release } from "./owned.ts";
 import { findOnPath, type OwnedProcess, retryPorts } from "./processes.ts";
 import { openServiceDirectory, type ServiceOptions } from "./service.ts";
@@ -30,10 +30,9 @@ export interface TemporalService {
 }
 
 const retention = "3 days";
-/** Search attributes of our workflows; all are keywords. */
-const attributes = Object.values(searchAttributes);
-/** The number of Keyword in Temporal's IndexedValueType. */
-const keyword = 2;
+const attributes = searchAttributeKeys.map(({ name }) => name);
+/** The numbers of Temporal's IndexedValueType. */
+const typeNumbers = { KEYWORD: 2 } as const;
 /** The number of the workflow kind in TaskQueueType. */
 const workflowTaskQueue = 1;
 const grpc = {
@@ -258,11 +257,13 @@ async function ensureSearchAttributes(
     const { customAttributes } = await connection.operatorService.listSearchAttributes({
       namespace,
     });
-    const missing = attributes.filter((name) => !(name in (customAttributes ?? {})));
+    const missing = searchAttributeKeys.filter(({ name }) => !(name in (customAttributes ?? {})));
     if (missing.length > 0) {
       await connection.operatorService.addSearchAttributes({
         namespace,
-        searchAttributes: Object.fromEntries(missing.map((name) => [name, keyword])),
+        searchAttributes: Object.fromEntries(
+          missing.map(({ name, type }) => [name, typeNumbers[type]]),
+        ),
       });
     }
   } catch (error) {

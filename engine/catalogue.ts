@@ -74,7 +74,7 @@ export interface View extends Omit<FeatureView, "schedule" | "stores"> {
   /** Hash of the set of aggregates: each build reads the snapshots of its own set. */
   readonly aggregatesFingerprint: string;
   /** Hash of all that a materialization does: rows, aggregates, expectations. Names its runs. */
-  readonly runFingerprint: string;
+  readonly definition: string;
 }
 
 /** A value that can be asked for: a feature, or a column by `<view>.<column>`. */
@@ -223,11 +223,11 @@ function sourceIdentity(source: Source): unknown {
   ];
 }
 
-function resolveView(definition: FeatureView, all: readonly Feature[]): View {
-  const { name, source } = definition;
+function resolveView(declared: FeatureView, all: readonly Feature[]): View {
+  const { name, source } = declared;
   const features = all.filter((feature) => feature.view === name);
   const nameOf = new Map(features.map((feature) => [fingerprintOf(feature.node), feature.name]));
-  const stores = definition.stores
+  const stores = declared.stores
     .map(({ node }) => ({
       name: node.kind === "column" ? node.name : (nameOf.get(fingerprintOf(node)) ?? ""),
       dtype: node.dtype,
@@ -252,16 +252,16 @@ function resolveView(definition: FeatureView, all: readonly Feature[]): View {
     ]),
   );
   return Object.freeze({
-    ...definition,
+    ...declared,
     entity: source.entity,
     rows: rowsOf(source),
-    schedule: definition.schedule && resolveSchedule(definition.schedule, name),
+    schedule: declared.schedule && resolveSchedule(declared.schedule, name),
     fingerprint,
     stores,
     features,
     aggregates,
     aggregatesFingerprint,
-    runFingerprint: hash(["run", fingerprint, aggregatesFingerprint, expectations]),
+    definition: hash(["run", fingerprint, aggregatesFingerprint, expectations]),
   });
 }
 

@@ -18,7 +18,7 @@ export interface Registry {
 export interface RegisteredView {
   /** Storage fingerprint. */
   readonly fingerprint: string;
-  /** Run fingerprint. */
+  /** Of all that a materialization does. */
   readonly definition: string;
   /** Fingerprints of its aggregates, and of their set. */
   readonly aggregates: readonly string[];
@@ -99,10 +99,10 @@ export function compareRegistries(before: Registry, after: Registry): Definition
 }
 
 function registeredView(view: View): RegisteredView {
-  const { fingerprint, runFingerprint, aggregates, aggregatesFingerprint, entity } = view;
+  const { fingerprint, definition, aggregates, aggregatesFingerprint, entity } = view;
   return {
     fingerprint,
-    definition: runFingerprint,
+    definition,
     aggregates: aggregates.map((each) => each.fingerprint),
     aggregatesFingerprint,
     entity: entity.keys,

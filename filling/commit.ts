@@ -92,7 +92,7 @@ async function tryCommit(
     states,
     snapshot: snapshot && {
       id: snapshot.id,
-      setFingerprint: view.aggregatesFingerprint,
+      aggregatesFingerprint: view.aggregatesFingerprint,
       asOfMs: snapshot.asOfMs,
       body: encodeSnapshot(view.aggregates, snapshot),
     },

@@ -12,7 +12,7 @@ import { type CountedPart, partsOf, readParts } from "./parts.ts";
 import { toRowBatch } from "./rows.ts";
 import { intervalOfRun, requireSlice } from "./run-facts.ts";
 import type { Stores } from "./stores.ts";
-import { storedView } from "./view-states.ts";
+import { storedTable } from "./view-states.ts";
 
 /** Opens the namespace of a view for so many rows, and notes which Redis it is in. */
 export async function openStore(
@@ -23,7 +23,7 @@ export async function openStore(
   await redis.assertNoEviction();
   const redisRunId = await readRunId(redis);
   const buckets = chooseBuckets(Math.max(rows, view.expectedEntities));
-  const namespace = await online.openNamespace(storedView(view), { buckets });
+  const namespace = await online.openNamespace(storedTable(view), { buckets });
   return { namespace, redisRunId };
 }
 

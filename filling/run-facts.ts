@@ -20,7 +20,7 @@ export function viewOfRun(
   const known = knownView(catalogue, run);
   if (known !== undefined) return known;
   const view = catalogue.views.get(run.view);
-  const has = view === undefined ? "no view of that name" : `fingerprint ${view.runFingerprint}`;
+  const has = view === undefined ? "no view of that name" : `fingerprint ${view.definition}`;
   throw new OnceflowError(
     "FINGERPRINT_UNKNOWN",
     `the run wants view "${run.view}" with fingerprint ${run.definition}; this worker was built with ${has}. Deploy a worker built from the definitions that started the run, or start the run again from this build; where workers have an ONCEFLOW_BUILD, the CLI needs it too.`,
@@ -36,7 +36,7 @@ export function knownView(
   const view = catalogue.views.get(run.view);
   // Rows alone do not make the run: activities of one run must agree on aggregates and
   // expectations too, on whatever worker each of them runs.
-  const isKnown = view?.fingerprint === run.fingerprint && view.runFingerprint === run.definition;
+  const isKnown = view?.fingerprint === run.fingerprint && view.definition === run.definition;
   return isKnown ? view : undefined;
 }
 

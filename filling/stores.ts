@@ -3,7 +3,7 @@ import type { SourceConfig } from "../sources/files.ts";
 import type { Ledger } from "../store/ledger.ts";
 import type { OfflineStore } from "../store/offline/offline-store.ts";
 import type { OnlineStore } from "../store/online-store.ts";
-import type { RedisConnection } from "../store/redis/connection.ts";
+import type { RedisConnection } from "../store/redis/types.ts";
 
 /** The stores of a deployment, and where its raw rows are. */
 export interface Stores {

@@ -4,7 +4,7 @@ import type { Value } from "../engine/language/dtypes.ts";
 import { fingerprintOf } from "../engine/fingerprint.ts";
 import { formatInterval, type Interval } from "../engine/calendar/interval.ts";
 import type { IntervalStates, Snapshot } from "../engine/snapshot.ts";
-import type { StoredView } from "../store/rows/column-data.ts";
+import type { StoredTable } from "../store/namespace.ts";
 import type { RunRef } from "../workflows/contract.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { intervalOfRun } from "./run-facts.ts";
@@ -12,15 +12,15 @@ import { intervalOfRun } from "./run-facts.ts";
 /** The bounds of a run, ISO 8601. */
 type RunRange = Pick<RunRef, "start" | "end">;
 
-/** What the online store keeps for a view. */
-export function storedView(view: View): StoredView {
-  return { view: view.name, fingerprint: view.fingerprint, columns: view.stores };
+/** The table of rows that the online store keeps for a view. */
+export function storedTable(view: View): StoredTable {
+  return { view: view.name, kind: "rows", fingerprint: view.fingerprint, columns: view.stores };
 }
 
 /** Names the pointers that this build of a view reads. */
 export function pointerRequest(view: View) {
   const { name, fingerprint, aggregatesFingerprint } = view;
-  return { view: name, fingerprint, setFingerprint: aggregatesFingerprint };
+  return { view: name, fingerprint, aggregatesFingerprint };
 }
 
 /** Aggregate values by formula, as compiled programs want them. */

@@ -11,7 +11,6 @@ import { OnceflowError } from "../engine/errors.ts";
 import type { Plan } from "../engine/planner.ts";
 import { createLedger } from "../store/ledger.ts";
 import { createOnlineStore } from "../store/online-store.ts";
-import type { RedisConnection } from "../store/redis/connection.ts";
 import {
   type AnswerHead,
   type AnswerTable,
@@ -37,6 +36,7 @@ import { atPath, parseRequest, pathTo } from "./request.ts";
 import { groupRows } from "./rows.ts";
 import type { SnapshotSet } from "./snapshots.ts";
 import { createSnapshots } from "./snapshots.ts";
+import type { RedisConnection } from "../store/redis/types.ts";
 
 export interface LookupOptions {
   readonly catalogue: Catalogue;

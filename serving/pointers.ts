@@ -8,9 +8,9 @@ import type { Snapshot } from "../engine/snapshot.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
 import type { LatestSnapshot, Ledger } from "../store/ledger.ts";
 import type { Namespace } from "../store/namespace.ts";
-import type { RedisConnection } from "../store/redis/connection.ts";
 import type { Mark } from "../store/rows/version.ts";
 import { createPoller } from "./poller.ts";
+import type { RedisConnection } from "../store/redis/types.ts";
 
 /** What is current for one view. */
 export interface ViewPointers {
@@ -89,7 +89,7 @@ export function createPointerCache({
       views.map(({ name, fingerprint, aggregatesFingerprint }) => ({
         view: name,
         fingerprint,
-        setFingerprint: aggregatesFingerprint,
+        aggregatesFingerprint,
       })),
     );
     const old = newest?.views;

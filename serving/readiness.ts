@@ -3,9 +3,9 @@ import type { View } from "../engine/catalogue.ts";
 import { messageOf } from "../engine/errors.ts";
 import { invocation } from "../engine/invocation.ts";
 import { readLacking } from "../status/filled.ts";
-import type { RedisConnection } from "../store/redis/connection.ts";
 import type { LookupCounters } from "./counters.ts";
 import { lostView, type PointerCache, type PointerSet, type ViewPointers } from "./pointers.ts";
+import type { RedisConnection } from "../store/redis/types.ts";
 
 /**
  * When a process is ready, besides that Redis answers and has lost nothing: `filled`, once each

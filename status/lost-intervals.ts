@@ -9,17 +9,19 @@ import {
   joinIntervals,
   overlaps,
   parseInterval,
+  showSpan,
+  showTime,
 } from "../engine/calendar/interval.ts";
 import { invocation } from "../engine/invocation.ts";
 import { intervalsBetween, newestInterval } from "../engine/calendar/slots.ts";
 import type { Ledger, LedgerEntry } from "../store/ledger.ts";
 import { type OfflineFolders, openOfflineFolders } from "../store/offline/offline-folders.ts";
-import { chainOf, fillLines, type Finding, type Judgement } from "./findings.ts";
-import { backfillLine, showSpan, showTime } from "./views.ts";
+import { backfillLine, chainOf, fillLines } from "./command-lines.ts";
+import type { Finding, Judgement } from "./findings.ts";
 import { countOf } from "../engine/words.ts";
 
 /** What Redis lacks of what was committed. */
-export interface Lacking {
+export interface LostIntervals {
   /** Oldest first; of a full refresh at most the newest. */
   readonly intervals: readonly Interval[];
   /** Why it cannot be told, in words; null where it can. */
@@ -40,7 +42,7 @@ export async function compareWithOffline(
   coverage: Coverage,
   ledger: Pick<Ledger, "readCoverage">,
   offlineDir: string,
-): Promise<Lacking> {
+): Promise<LostIntervals> {
   const offline = openOfflineFolders({ root: offlineDir });
   try {
     if (!(await offline.hasViews()))
@@ -67,7 +69,7 @@ export async function compareWithOffline(
  */
 export function judgeLacking(
   view: View,
-  { intervals, unknown }: Lacking,
+  { intervals, unknown }: LostIntervals,
   isEmpty: boolean,
   offlineDir: string,
   nowMs: number,

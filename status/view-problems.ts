@@ -7,6 +7,7 @@ import {
   formatInterval,
   interval as intervalOf,
   parseInterval,
+  showSpan,
   type Span,
 } from "../engine/calendar/interval.ts";
 import { invocation } from "../engine/invocation.ts";
@@ -14,18 +15,37 @@ import { isInterval } from "../engine/calendar/slots.ts";
 import type { LatestSnapshot, LedgerEntry, RunRecord, StoredStates } from "../store/ledger.ts";
 import type { NamespaceReport } from "../store/namespace.ts";
 import {
+  backfillLine,
   chainOf,
   fillLines,
-  type Finding,
-  type Judgement,
   materializeLine,
   resetLine,
   stretchLine,
-} from "./findings.ts";
-import { judgeLacking, type Lacking } from "./lost-intervals.ts";
-import { backfillLine, holesOf, showSpan } from "./views.ts";
+} from "./command-lines.ts";
+import type { Finding, Judgement } from "./findings.ts";
+import { judgeLacking, type LostIntervals } from "./lost-intervals.ts";
 import { countOf } from "../engine/words.ts";
 import { formatSpan } from "../engine/calendar/duration.ts";
+
+/** Intervals that lie between others and are covered by none; and where two overlap. */
+export function holesOf(covered: readonly string[]): {
+  readonly gaps: readonly Span[];
+  readonly overlaps: readonly Span[];
+} {
+  const intervals = covered
+    .map(parseInterval)
+    .sort((a, b) => a.startMs - b.startMs || a.endMs - b.endMs);
+  const gaps: Span[] = [];
+  const overlaps: Span[] = [];
+  let endMs = intervals[0]?.startMs ?? 0;
+  for (const interval of intervals) {
+    if (interval.startMs > endMs) gaps.push(endsOf({ startMs: endMs, endMs: interval.startMs }));
+    if (interval.startMs < endMs)
+      overlaps.push(endsOf({ startMs: interval.startMs, endMs: Math.min(endMs, interval.endMs) }));
+    endMs = Math.max(endMs, interval.endMs);
+  }
+  return { gaps, overlaps };
+}
 
 /** What the stores say of a view. */
 export interface ViewFacts {
@@ -36,7 +56,7 @@ export interface ViewFacts {
   /** Of the coverage; none of a full refresh, whose intervals replace each other. */
   readonly holes: ReturnType<typeof holesOf>;
   /** Beside the offline store; null where the coverage is lost. */
-  readonly lacking: Lacking | null;
+  readonly lacking: LostIntervals | null;
   readonly states: StoredStates["states"];
   readonly head: LedgerEntry["head"];
   /** From the end of the newest interval committed to now. */
@@ -230,7 +250,7 @@ function canPass({ schedule, rows }: View, { interval }: RunRecord): boolean {
   return isInterval(schedule, parseInterval(interval));
 }
 
-/** Intervals that are blocked by what comes first, or rest on what was computed again since. */
+/** Intervals that are blocked by what is upstream, or rest on what was computed again since. */
 function dependenceOf({ name }: View, { cells }: ViewFacts): Finding[] {
   const found = (state: CellState) => cells.filter((cell) => cell.state === state);
   const [blocked, stale] = [found("blocked"), found("stale")];

@@ -5,18 +5,19 @@ import { fingerprintOf } from "../engine/fingerprint.ts";
 import type { Cell } from "../engine/calendar/grid.ts";
 import { endsOf, type Span } from "../engine/calendar/interval.ts";
 import type { AggregateNode } from "../engine/language/node.ts";
+import { aggregateFingerprints, pointerRequest } from "../filling/view-states.ts";
 import { intervalsBetween, newestInterval } from "../engine/calendar/slots.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
 import { type Json, toJson } from "../engine/wire.ts";
-import { readGrid } from "./grid.ts";
+import { readGrid } from "./read-grid.ts";
 import type { Ledger, RunRecord } from "../store/ledger.ts";
 import type { NamespaceReport } from "../store/namespace.ts";
 import type { OnlineStore } from "../store/online-store.ts";
-import { type Finding, resetLine } from "./findings.ts";
+import { resetLine } from "./command-lines.ts";
+import type { Finding } from "./findings.ts";
 import { compareWithOffline } from "./lost-intervals.ts";
 import { type RunLine, withoutEnded } from "./under-way.ts";
-import { judgeView, reasonOf, type ViewFacts } from "./view-problems.ts";
-import { holesOf } from "./views.ts";
+import { holesOf, judgeView, reasonOf, type ViewFacts } from "./view-problems.ts";
 
 /** A committed interval. */
 export interface CoveredSpan extends Span {
@@ -153,13 +154,9 @@ async function readFacts(
   };
   const entry = await orLost(ledger.readLedger(name, fingerprint));
   const coverage: ViewFacts["coverage"] = entry?.coverage ?? new Map<string, never>();
-  const request = { view: name, fingerprint, setFingerprint: view.aggregatesFingerprint };
   const [{ states }, pointers, records, namespaces, cells] = await Promise.all([
-    ledger.readStates(
-      name,
-      view.aggregates.map((aggregate) => aggregate.fingerprint),
-    ),
-    orLost(ledger.readPointers([request])),
+    ledger.readStates(name, aggregateFingerprints(view)),
+    orLost(ledger.readPointers([pointerRequest(view)])),
     ledger.readRuns(name, runsRead),
     orLost(online.listNamespaces(name)),
     readDependence(view, ledger, catalogue, nowMs),

@@ -9,6 +9,62 @@ import { OnceflowError } from "../engine/errors.ts";
 
 const defaultPrefix = "onceflow";
 
+/**
+ * What keeps an entry of Redis, so that `sweep` leaves it: a build with the storage fingerprint,
+ * the aggregate or the set of aggregates that it is named after, any build of the view, or
+ * `always`.
+ */
+export type KeepRule = "storage" | "aggregate" | "aggregates" | "view" | "always";
+
+/** How a kind of entries is spelled, and what keeps one. */
+interface Kind {
+  /** Whether a fingerprint follows the kind in the name: `coverage:ab12`; else `runs`. */
+  readonly hasFingerprint: boolean;
+  readonly keptBy: KeepRule;
+}
+
+/** Kinds of keys in the ledger of a view. */
+const ledgerKinds = {
+  pointers: { hasFingerprint: false, keptBy: "always" },
+  // A request may pin a snapshot.
+  snapshots: { hasFingerprint: false, keptBy: "view" },
+  runs: { hasFingerprint: false, keptBy: "view" },
+  coverage: { hasFingerprint: true, keptBy: "storage" },
+  // None is ever given out twice.
+  generations: { hasFingerprint: true, keptBy: "always" },
+  begun: { hasFingerprint: true, keptBy: "storage" },
+  outcomes: { hasFingerprint: true, keptBy: "storage" },
+  states: { hasFingerprint: true, keptBy: "aggregate" },
+} as const satisfies Readonly<Record<string, Kind>>;
+
+/** Kinds of fields in the pointers hash. */
+const pointerKinds = {
+  revision: { hasFingerprint: false, keptBy: "always" },
+  namespace: { hasFingerprint: true, keptBy: "storage" },
+  head: { hasFingerprint: true, keptBy: "storage" },
+  latest: { hasFingerprint: true, keptBy: "aggregates" },
+} as const satisfies Readonly<Record<string, Kind>>;
+
+/** Kinds of tables of stored rows. */
+const tableKinds = {
+  /** The rows of a view, by entity. */
+  rows: { keptBy: "storage" },
+} as const satisfies Readonly<Record<string, Pick<Kind, "keptBy">>>;
+
+export type LedgerKind = keyof typeof ledgerKinds;
+export type PointerKind = keyof typeof pointerKinds;
+export type TableKind = keyof typeof tableKinds;
+
+const everyTableKind = Object.keys(tableKinds) as readonly TableKind[];
+
+/** What a name says, read back. */
+export interface Named<K extends string> {
+  readonly kind: K;
+  readonly keptBy: KeepRule;
+  /** "" where the kind has none. */
+  readonly fingerprint: string;
+}
+
 /** The key names under one prefix. */
 export interface StoreKeys {
   readonly prefix: string;
@@ -41,18 +97,50 @@ export interface StoreKeys {
   /** Globs: the pointers of every view, and every key of a view but its rows. */
   readonly everyPointers: string;
   readonly everyKey: (view: string) => string;
-  /** Glob: the shards and buckets of a view. */
-  readonly everyRowKey: (view: string) => string;
+  /** Globs: the shards and buckets of a view, of each kind of table. */
+  readonly everyTableKey: (view: string) => readonly string[];
+  /** The view of a name that `pointers` spelled; undefined for any other name. */
+  readonly viewOfPointers: (key: string) => string | undefined;
+  /** Reads back a key of a view's ledger; undefined where no kind is spelled so. */
+  readonly parseLedgerKey: (view: string, key: string) => Named<LedgerKind> | undefined;
+  /** Reads back a shard or bucket of a view; undefined where no kind is spelled so. */
+  readonly parseTableKey: (view: string, key: string) => Named<TableKind> | undefined;
 }
 
 /** Names of the fields in the pointers hash. */
 export const pointerFields = {
   /** Count of the commits and resets, ".", and a token that is its alone. */
-  revision: "revision",
-  namespace: (fingerprint: string) => `namespace:${fingerprint}`,
-  head: (fingerprint: string) => `head:${fingerprint}`,
-  latest: (setFingerprint: string) => `latest:${setFingerprint}`,
+  revision: spell<PointerKind>("revision"),
+  namespace: (fingerprint: string) => spell<PointerKind>("namespace", fingerprint),
+  head: (fingerprint: string) => spell<PointerKind>("head", fingerprint),
+  latest: (aggregatesFingerprint: string) => spell<PointerKind>("latest", aggregatesFingerprint),
 } as const;
+
+/** Reads back a field of the pointers hash; undefined where no kind is spelled so. */
+export function parsePointerField(field: string): Named<PointerKind> | undefined {
+  return parse(pointerKinds, field);
+}
+
+/** The name of an entry of a kind. */
+function spell<K extends string>(kind: K, fingerprint?: string): string {
+  return fingerprint === undefined ? kind : `${kind}:${fingerprint}`;
+}
+
+/** Reads back what `spell` spelled. */
+function parse<K extends string>(
+  kinds: Readonly<Record<K, Kind>>,
+  name: string,
+): Named<K> | undefined {
+  const [, kind = "", fingerprint] = /^([a-z]+)(?::([0-9a-f]+))?$/.exec(name) ?? [];
+  if (!isKind(kinds, kind)) return undefined;
+  const { hasFingerprint, keptBy } = kinds[kind];
+  if (hasFingerprint !== (fingerprint !== undefined)) return undefined;
+  return { kind, keptBy, fingerprint: fingerprint ?? "" };
+}
+
+function isKind<K extends string>(kinds: Readonly<Record<K, Kind>>, kind: string): kind is K {
+  return Object.hasOwn(kinds, kind);
+}
 
 /** The field of a bucket or shard that holds its epoch; no entity key encodes to nothing. */
 export const epochField = "";
@@ -68,25 +156,45 @@ export function createKeys(prefix: string = defaultPrefix): StoreKeys {
       "CONFIG_INVALID",
       `the Redis key prefix "${prefix}" is invalid: use a-z, 0-9, "_", ":" and "-" only.`,
     );
+  const ledgerKey = (kind: LedgerKind, view: string, fingerprint?: string) =>
+    `${prefix}:{${view}}:${spell(kind, fingerprint)}`;
+  const tableKey = (kind: TableKind, view: string, rest: string) =>
+    `${prefix}:${kind}:{${view}/${rest}`;
   return {
     prefix,
-    shard: (view, fingerprint, shard) => `${prefix}:rows:{${view}/${fingerprint}:${shard}}`,
+    shard: (view, fingerprint, shard) => tableKey("rows", view, `${fingerprint}:${shard}}`),
     bucket: (view, fingerprint, shard, bucket) =>
-      `${prefix}:rows:{${view}/${fingerprint}:${shard}}:${bucket}`,
-    pointers: (view) => `${prefix}:{${view}}:pointers`,
-    snapshots: (view) => `${prefix}:{${view}}:snapshots`,
-    coverage: (view, fingerprint) => `${prefix}:{${view}}:coverage:${fingerprint}`,
-    generations: (view, fingerprint) => `${prefix}:{${view}}:generations:${fingerprint}`,
-    begun: (view, fingerprint) => `${prefix}:{${view}}:begun:${fingerprint}`,
-    states: (view, aggregateFingerprint) => `${prefix}:{${view}}:states:${aggregateFingerprint}`,
-    outcomes: (view, fingerprint) => `${prefix}:{${view}}:outcomes:${fingerprint}`,
-    runs: (view) => `${prefix}:{${view}}:runs`,
+      tableKey("rows", view, `${fingerprint}:${shard}}:${bucket}`),
+    pointers: (view) => ledgerKey("pointers", view),
+    snapshots: (view) => ledgerKey("snapshots", view),
+    coverage: (view, fingerprint) => ledgerKey("coverage", view, fingerprint),
+    generations: (view, fingerprint) => ledgerKey("generations", view, fingerprint),
+    begun: (view, fingerprint) => ledgerKey("begun", view, fingerprint),
+    states: (view, aggregateFingerprint) => ledgerKey("states", view, aggregateFingerprint),
+    outcomes: (view, fingerprint) => ledgerKey("outcomes", view, fingerprint),
+    runs: (view) => ledgerKey("runs", view),
     registry: `${prefix}:registry`,
     apiKeys: `${prefix}:{api-keys}:records`,
     apiKeyChanges: `${prefix}:{api-keys}:changes`,
-    everyPointers: `${prefix}:{*}:pointers`,
+    everyPointers: ledgerKey("pointers", "*"),
     everyKey: (view) => `${prefix}:{${view}}:*`,
-    everyRowKey: (view) => `${prefix}:rows:{${view}/*`,
+    everyTableKey: (view) => everyTableKind.map((kind) => tableKey(kind, view, "*")),
+    viewOfPointers(key) {
+      const view = /\{([^{}]*)\}/.exec(key)?.[1] ?? "";
+      return key === ledgerKey("pointers", view) ? view : undefined;
+    },
+    parseLedgerKey(view, key) {
+      const start = `${prefix}:{${view}}:`;
+      return key.startsWith(start) ? parse(ledgerKinds, key.slice(start.length)) : undefined;
+    },
+    parseTableKey(view, key) {
+      const kind = everyTableKind.find((each) => key.startsWith(tableKey(each, view, "")));
+      if (kind === undefined) return undefined;
+      const rest = key.slice(tableKey(kind, view, "").length);
+      const fingerprint = /^([0-9a-f]+):\d+\}(?::\d+)?$/.exec(rest)?.[1];
+      if (fingerprint === undefined) return undefined;
+      return { kind, keptBy: tableKinds[kind].keptBy, fingerprint };
+    },
   };
 }
 

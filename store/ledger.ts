@@ -95,7 +95,7 @@ export interface SnapshotDraft {
   /** A hash of what was merged. */
   readonly id: string;
   /** Names the set of aggregates, so that an old and a new build follow their own `latest`. */
-  readonly setFingerprint: string;
+  readonly aggregatesFingerprint: string;
   readonly asOfMs: number;
   readonly body: string;
 }
@@ -130,7 +130,7 @@ export interface CommitOutcome {
 export interface PointerRequest {
   readonly view: string;
   readonly fingerprint: string;
-  readonly setFingerprint: string;
+  readonly aggregatesFingerprint: string;
 }
 
 /** What a server needs to answer for one view. */
@@ -369,7 +369,8 @@ async function commitRun(
 ): Promise<CommitOutcome> {
   const { view, fingerprint, generation, coverage, snapshot } = commit;
   const aggregates = Object.keys(commit.states).sort();
-  requireNames(view, fingerprint, ...aggregates, ...(snapshot ? [snapshot.setFingerprint] : []));
+  const sets = snapshot ? [snapshot.aggregatesFingerprint] : [];
+  requireNames(view, fingerprint, ...aggregates, ...sets);
   const interval = formatInterval(commit.interval);
   const stateKeys = aggregates.map((aggregate) => keys.states(view, aggregate));
   const reply = await redis.send([
@@ -432,12 +433,12 @@ async function commitRun(
 
 function snapshotArguments(snapshot: SnapshotDraft | undefined): RedisArgument[] {
   if (snapshot === undefined) return ["", "", "", ""];
-  const { id, body, setFingerprint, asOfMs } = snapshot;
+  const { id, body, aggregatesFingerprint, asOfMs } = snapshot;
   if (!/^\S+$/.test(id))
     throw new OnceflowError("INTERNAL", `"${id}" is no snapshot id: it must have no blank.`);
   if (!Number.isSafeInteger(asOfMs))
     throw new OnceflowError("INTERNAL", `the snapshot's time ${asOfMs} ms is no integer.`);
-  return [id, body, pointerFields.latest(setFingerprint), asOfMs];
+  return [id, body, pointerFields.latest(aggregatesFingerprint), asOfMs];
 }
 
 async function readPointers(
@@ -446,14 +447,14 @@ async function readPointers(
   requests: readonly PointerRequest[],
 ): Promise<Pointers[]> {
   const replies = await redis.pipeline(
-    requests.map(({ view, fingerprint, setFingerprint }) => {
-      requireNames(view, fingerprint, setFingerprint);
+    requests.map(({ view, fingerprint, aggregatesFingerprint }) => {
+      requireNames(view, fingerprint, aggregatesFingerprint);
       return [
         "hmget",
         keys.pointers(view),
         pointerFields.namespace(fingerprint),
         pointerFields.head(fingerprint),
-        pointerFields.latest(setFingerprint),
+        pointerFields.latest(aggregatesFingerprint),
       ];
     }),
   );

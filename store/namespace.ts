@@ -9,14 +9,26 @@
  */
 import { randomBytes } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
-import type { StoredView } from "./rows/column-data.ts";
-import type { StoreKeys } from "./keys.ts";
-import { pointerFields, requireNames } from "./keys.ts";
+import type { Column } from "./rows/column-data.ts";
+import type { StoreKeys, TableKind } from "./keys.ts";
+import { parsePointerField, pointerFields, requireNames } from "./keys.ts";
 import type { RedisCommand, RedisConnection, RedisReply } from "./redis/types.ts";
 import { textOf } from "./redis/connection.ts";
 import { pairsOf } from "./redis/pairs.ts";
 import type { Mark } from "./rows/version.ts";
 import { encodeMark, markBytes, zeroMark } from "./rows/version.ts";
+
+/** A table of stored rows of a view, under the fingerprint that names its namespace. */
+export interface StoredTable {
+  /** snake_case. */
+  readonly view: string;
+  /** Names its keys, and with them the rule by which `sweep` keeps it. */
+  readonly kind: TableKind;
+  /** Storage fingerprint, hexadecimal. */
+  readonly fingerprint: string;
+  /** In storage order. */
+  readonly columns: readonly Column[];
+}
 
 /** Where rows of one view and storage fingerprint live; plain JSON. */
 export interface Namespace {
@@ -62,17 +74,22 @@ export function chooseBuckets(rows: number): number {
   return buckets;
 }
 
+/** The field of the pointers that holds the record of a table. */
+const recordFields = {
+  rows: pointerFields.namespace,
+} as const satisfies Readonly<Record<TableKind, (fingerprint: string) => string>>;
+
 /** Creates a namespace, or returns the one that exists. @throws CONFIG_INVALID, STORE_UNAVAILABLE */
 export async function openNamespace(
   redis: RedisConnection,
   keys: StoreKeys,
-  { view, fingerprint }: StoredView,
+  { view, kind, fingerprint }: StoredTable,
   buckets: number,
 ): Promise<Namespace> {
   requireNames(view, fingerprint);
   requireBuckets(buckets);
   const swap = async (expected: string, wanted: string) => {
-    const field = pointerFields.namespace(fingerprint);
+    const field = recordFields[kind](fingerprint);
     const held = await redis.send(["swapField", keys.pointers(view), field, expected, wanted]);
     return textOf(held) ?? "";
   };
@@ -92,18 +109,18 @@ export interface NamespaceReset {
   /** Fingerprints of the view's aggregates, whose partial states are dropped. */
   readonly aggregates: readonly string[];
   /** Names the set of these aggregates, whose `latest` is dropped. */
-  readonly setFingerprint: string;
+  readonly aggregatesFingerprint: string;
 }
 
 /** Begins a new epoch with empty buckets; what was committed is forgotten, runs are fenced. */
 export async function resetNamespace(
   redis: RedisConnection,
   keys: StoreKeys,
-  stored: StoredView,
-  { buckets, aggregates, setFingerprint }: NamespaceReset,
+  table: StoredTable,
+  { buckets, aggregates, aggregatesFingerprint }: NamespaceReset,
 ): Promise<Namespace> {
-  const { view, fingerprint } = stored;
-  requireNames(view, fingerprint, setFingerprint, ...aggregates);
+  const { view, kind, fingerprint } = table;
+  requireNames(view, fingerprint, aggregatesFingerprint, ...aggregates);
   requireBuckets(buckets);
   const [old] = (await listNamespaces(redis, keys, view)).filter(
     (namespace) => namespace.fingerprint === fingerprint,
@@ -125,13 +142,13 @@ export async function resetNamespace(
     keys.generations(view, fingerprint),
     keys.outcomes(view, fingerprint),
     ...aggregates.map((aggregate) => keys.states(view, aggregate)),
-    pointerFields.namespace(fingerprint),
+    recordFields[kind](fingerprint),
     newRecord(buckets),
     pointerFields.head(fingerprint),
-    pointerFields.latest(setFingerprint),
+    pointerFields.latest(aggregatesFingerprint),
     randomId(),
   ]);
-  return openNamespace(redis, keys, stored, buckets);
+  return openNamespace(redis, keys, table, buckets);
 }
 
 /** The ready namespaces of a view, of all its storage fingerprints. */
@@ -143,11 +160,11 @@ export async function listNamespaces(
   requireNames(view);
   const pointers = keys.pointers(view);
   const reply = await redis.send(["readHashes", 2, pointers, pointers]);
-  const start = pointerFields.namespace("");
-  return pairsOf((reply as RedisReply[])[1])
-    .filter(([field]) => field.startsWith(start))
-    .map(([field, record]) => readyNamespace(view, field.slice(start.length), record.toString()))
-    .filter((namespace) => namespace !== null);
+  return pairsOf((reply as RedisReply[])[1]).flatMap(([field, record]) => {
+    const named = parsePointerField(field);
+    if (named?.kind !== "namespace") return [];
+    return readyNamespace(view, named.fingerprint, record.toString()) ?? [];
+  });
 }
 
 /** Raises the mark of every shard. @throws STORE_LOST */

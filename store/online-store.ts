@@ -5,9 +5,8 @@
  * shards with a hash tag each. A bucket carries the namespace's epoch, so a bucket that was lost,
  * or that another store left, is noticed by whoever reads or writes it.
  */
-import type { StoredView } from "./rows/column-data.ts";
 import { createKeys } from "./keys.ts";
-import type { Namespace, NamespaceReport, NamespaceReset } from "./namespace.ts";
+import type { Namespace, NamespaceReport, NamespaceReset, StoredTable } from "./namespace.ts";
 import {
   listNamespaces,
   openNamespace,
@@ -30,7 +29,7 @@ export interface OnlineStore {
    * Cost: one round trip where it exists, else one small write per bucket.
    */
   readonly openNamespace: (
-    view: StoredView,
+    table: StoredTable,
     options: { readonly buckets: number },
   ) => Promise<Namespace>;
   /** The namespaces of a view, of every storage fingerprint. One round trip. */
@@ -40,7 +39,7 @@ export interface OnlineStore {
    * under a new epoch, nothing covered, no partial states of the aggregates and no latest snapshot
    * of their set, runs in flight fenced. Generations and the bodies of snapshots stay.
    */
-  readonly resetNamespace: (view: StoredView, options: NamespaceReset) => Promise<Namespace>;
+  readonly resetNamespace: (table: StoredTable, options: NamespaceReset) => Promise<Namespace>;
   /**
    * Replaces each row by a newer one; any order and any repetition end in the same bytes. Batches
    * that come one after the other are better given together: each call then takes more rows, and
@@ -83,9 +82,9 @@ export function createOnlineStore(
 ): OnlineStore {
   const keys = createKeys(prefix);
   return {
-    openNamespace: (view, { buckets }) => openNamespace(redis, keys, view, buckets),
+    openNamespace: (table, { buckets }) => openNamespace(redis, keys, table, buckets),
     listNamespaces: (view) => listNamespaces(redis, keys, view),
-    resetNamespace: (view, options) => resetNamespace(redis, keys, view, options),
+    resetNamespace: (table, options) => resetNamespace(redis, keys, table, options),
     writeRows: (namespace, batches) => writeRows(redis, keys, namespace, batches),
     deleteRows: (namespace, entityKeys, version) =>
       writeTombstones(redis, keys, namespace, entityKeys, version),

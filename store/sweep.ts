@@ -4,12 +4,21 @@
  * may pin one.
  */
 import { endsOf } from "../engine/calendar/interval.ts";
-import type { Registry } from "../engine/registry.ts";
-import { createKeys, pointerFields } from "./keys.ts";
+import type { RegisteredView, Registry } from "../engine/registry.ts";
+import {
+  createKeys,
+  type LedgerKind,
+  type Named,
+  parsePointerField,
+  type PointerKind,
+  type StoreKeys,
+  type TableKind,
+} from "./keys.ts";
 import { createLedger } from "./ledger.ts";
 import { randomId } from "./namespace.ts";
-import { type RedisConnection, type RedisReply, textOf } from "./redis/connection.ts";
+import { textOf } from "./redis/connection.ts";
 import { pairsOf } from "./redis/pairs.ts";
+import type { RedisConnection, RedisReply } from "./redis/types.ts";
 
 /** What a view has left of one storage fingerprint. */
 export interface Leftover {
@@ -56,13 +65,38 @@ type Prefixed = { readonly prefix?: string | undefined };
 const scanCount = 1000;
 const commandsPerPipeline = 1000;
 
+/** An entry of a view that Redis holds, and what its name says. */
+type Held<K extends string> = Named<K> & { readonly name: string };
+
+/** All that Redis holds of a view, but for what no kind of this build is spelled as. */
+interface ViewEntries {
+  readonly view: string;
+  readonly tables: readonly Held<TableKind>[];
+  readonly keys: readonly Held<LedgerKind>[];
+  readonly fields: readonly Held<PointerKind>[];
+}
+
+/** What is in use of a view, by name. */
+interface InUse {
+  readonly storage: ReadonlySet<string>;
+  readonly aggregates: ReadonlySet<string>;
+  /** Sets of aggregates. */
+  readonly sets: ReadonlySet<string>;
+  readonly isViewKept: boolean;
+  /**
+   * Whether definitions are kept for the age of their runs alone. Which aggregates those have
+   * cannot be told any more, so all are kept.
+   */
+  readonly isRecent: boolean;
+}
+
 /**
  * Finds what a rule removes. A key that moves within a Cluster meanwhile may be missed; the next
  * sweep finds it. Cost: some scans of all keys.
  */
 export async function planSweep(
   redis: RedisConnection,
-  { kept, olderThanMs, nowMs }: SweepRule,
+  rule: SweepRule,
   { prefix }: Prefixed = {},
 ): Promise<SweepPlan> {
   const names = createKeys(prefix);
@@ -70,76 +104,128 @@ export async function planSweep(
   const recent: Leftover[] = [];
   const views: ViewSweep[] = [];
   for (const pointers of (await scan(redis, names.everyPointers)).sort()) {
-    const view = /\{(.*)\}/.exec(pointers)?.[1] ?? "";
-    const builds = kept.flatMap((registry) => registry.views[view] ?? []);
-    const fingerprints = new Set(builds.map((build) => build.fingerprint));
-    const buckets = await bucketsOf(redis, names.everyRowKey(view));
-    const hash = (await redis.send(["readHashes", 2, pointers, pointers])) as RedisReply[];
-    const all = pairsOf(hash[1]).map(([field]) => field);
-    const found = (await scan(redis, names.everyKey(view))).sort();
-    const start = names.everyKey(view).slice(0, -1);
-    const parts = found.map((key) => [key, ...key.slice(start.length).split(":")] as const);
-
-    const unused = new Set(
-      [...buckets.keys(), ...all.map((field) => field.split(":")[1] ?? "")].filter(
-        (each) => each !== "" && !fingerprints.has(each),
-      ),
-    );
-    for (const [, kind, fingerprint = ""] of parts)
-      if (kind === "coverage" && !fingerprints.has(fingerprint)) unused.add(fingerprint);
-    let isRecent = false;
-    for (const fingerprint of unused) {
-      const leftover = await describe(redis, prefix, view, fingerprint, buckets.get(fingerprint));
-      if (leftover === null) continue;
-      const age = leftover.lastRun === null ? Infinity : nowMs - Date.parse(leftover.lastRun);
-      if (age >= olderThanMs) leftovers.push(leftover);
-      else {
-        isRecent = true;
-        recent.push(leftover);
-        fingerprints.add(fingerprint);
-      }
-    }
-    // Which aggregates a build has that is no longer known cannot be told: while one is kept for
-    // its age, so are all.
-    const aggregates = new Set(builds.flatMap((build) => build.aggregates));
-    const sets = new Set(builds.map((build) => build.aggregatesFingerprint));
-    const isLeft = (kind = "", fingerprint = ""): boolean => {
-      switch (kind) {
-        case "coverage":
-        case "begun":
-        case "outcomes":
-        case "namespace":
-        case "head":
-          return !fingerprints.has(fingerprint);
-        case "states":
-          return !isRecent && !aggregates.has(fingerprint);
-        case "latest":
-          return !isRecent && !sets.has(fingerprint);
-        case "runs":
-        case "snapshots":
-          return builds.length === 0 && !isRecent;
-        default:
-          return false;
-      }
-    };
-    const keys = parts.filter(([, ...name]) => isLeft(...name)).map(([key]) => key);
-    const sweep: ViewSweep = {
-      view,
-      buckets: [...buckets].flatMap(([each, of]) => (fingerprints.has(each) ? [] : of)),
-      keys,
-      generations: parts
-        .filter(
-          ([, kind, fingerprint = ""]) =>
-            kind === "generations" && keys.includes(names.coverage(view, fingerprint)),
-        )
-        .map(([key]) => key),
-      fields: all.filter(
-        (field) => field !== pointerFields.revision && isLeft(...field.split(":")),
-      ),
-    };
+    const view = names.viewOfPointers(pointers);
+    if (view === undefined) continue;
+    const builds = rule.kept.flatMap((registry) => registry.views[view] ?? []);
+    const entries = await readEntries(redis, names, view);
+    const found = await leftoversOf(redis, prefix, entries, builds);
+    const young = found.filter((each) => ageOf(each, rule.nowMs) < rule.olderThanMs);
+    leftovers.push(...found.filter((each) => !young.includes(each)));
+    recent.push(...young);
+    const sweep = sweepOf(names, entries, inUseOf(builds, young));
     if (sweep.buckets.length + sweep.keys.length + sweep.fields.length > 0) views.push(sweep);
   }
   return { leftovers, recent, views };
+}
+
+async function readEntries(
+  redis: RedisConnection,
+  names: StoreKeys,
+  view: string,
+): Promise<ViewEntries> {
+  const pointers = names.pointers(view);
+  const tables: string[] = [];
+  for (const glob of names.everyTableKey(view)) tables.push(...(await scan(redis, glob)));
+  const hash = (await redis.send(["readHashes", 2, pointers, pointers])) as RedisReply[];
+  const fields = pairsOf(hash[1]).map(([field]) => field);
+  const keys = await scan(redis, names.everyKey(view));
+  return {
+    view,
+    tables: heldOf(tables.sort(), (key) => names.parseTableKey(view, key)),
+    keys: heldOf(keys.sort(), (key) => names.parseLedgerKey(view, key)),
+    fields: heldOf(fields, parsePointerField),
+  };
+}
+
+/** What can be read back. All else is of a version that we do not know, and left alone. */
+function heldOf<K extends string>(
+  names: readonly string[],
+  parse: (name: string) => Named<K> | undefined,
+): Held<K>[] {
+  return names.flatMap((name) => {
+    const named = parse(name);
+    return named === undefined ? [] : { ...named, name };
+  });
+}
+
+/** What is there of definitions that no build has. */
+async function leftoversOf(
+  redis: RedisConnection,
+  prefix: string | undefined,
+  { view, tables, fields, keys }: ViewEntries,
+  builds: readonly RegisteredView[],
+): Promise<Leftover[]> {
+  const unused = new Set(
+    [...tables, ...fields, ...keys]
+      .filter(({ keptBy }) => keptBy === "storage")
+      .map(({ fingerprint }) => fingerprint),
+  );
+  for (const { fingerprint } of builds) unused.delete(fingerprint);
+  const found: Leftover[] = [];
+  for (const fingerprint of unused) {
+    const own = tables.filter((each) => each.fingerprint === fingerprint);
+    const leftover = await describe(
+      redis,
+      prefix,
+      view,
+      fingerprint,
+      own.map(({ name }) => name),
+    );
+    if (leftover !== null) found.push(leftover);
+  }
+  return found;
+}
+
+/** Since its last run ended. */
+function ageOf({ lastRun }: Leftover, nowMs: number): number {
+  return lastRun === null ? Infinity : nowMs - Date.parse(lastRun);
+}
+
+function inUseOf(builds: readonly RegisteredView[], recent: readonly Leftover[]): InUse {
+  return {
+    storage: new Set([...builds, ...recent].map(({ fingerprint }) => fingerprint)),
+    aggregates: new Set(builds.flatMap(({ aggregates }) => aggregates)),
+    sets: new Set(builds.map(({ aggregatesFingerprint }) => aggregatesFingerprint)),
+    isViewKept: builds.length > 0,
+    isRecent: recent.length > 0,
+  };
+}
+
+function isInUse({ keptBy, fingerprint }: Named<string>, inUse: InUse): boolean {
+  switch (keptBy) {
+    case "storage":
+      return inUse.storage.has(fingerprint);
+    case "aggregate":
+      return inUse.isRecent || inUse.aggregates.has(fingerprint);
+    case "aggregates":
+      return inUse.isRecent || inUse.sets.has(fingerprint);
+    case "view":
+      return inUse.isRecent || inUse.isViewKept;
+    case "always":
+      return true;
+  }
+}
+
+function sweepOf(
+  names: StoreKeys,
+  { view, tables, keys, fields }: ViewEntries,
+  inUse: InUse,
+): ViewSweep {
+  const leftOf = (held: readonly Held<string>[]) =>
+    held.filter((each) => !isInUse(each, inUse)).map(({ name }) => name);
+  const left = leftOf(keys);
+  return {
+    view,
+    buckets: leftOf(tables),
+    keys: left,
+    generations: keys
+      .filter(
+        ({ kind, fingerprint }) =>
+          kind === "generations" && left.includes(names.coverage(view, fingerprint)),
+      )
+      .map(({ name }) => name),
+    fields: leftOf(fields),
+  };
 }
 
 /**
@@ -176,16 +262,18 @@ async function describe(
   prefix: string | undefined,
   view: string,
   fingerprint: string,
-  buckets: readonly string[] | undefined,
+  buckets: readonly string[],
 ): Promise<Leftover | null> {
-  if (!/^[0-9a-f]+$/.test(fingerprint)) return null;
   const ledger = createLedger(redis, { prefix });
   const [{ coverage }, outcomes] = [
     await ledger.readLedger(view, fingerprint),
     await ledger.readOutcomes(view, fingerprint),
   ];
-  if (buckets === undefined && coverage.size === 0) return null;
-  const sizes = await inPipelines(redis, buckets?.map((key) => ["hlen", key] as const) ?? []);
+  if (buckets.length === 0 && coverage.size === 0) return null;
+  const sizes = await inPipelines(
+    redis,
+    buckets.map((key) => ["hlen", key] as const),
+  );
   // One field of each bucket and shard is its epoch.
   const rows = sizes.reduce<number>((sum, size) => sum + Math.max((size as number) - 1, 0), 0);
   const ends = [...coverage.keys()].map((interval) => endsOf(interval).end).sort();
@@ -197,19 +285,6 @@ async function describe(
     newestEnd: ends.at(-1) ?? null,
     lastRun: Number.isFinite(lastMs) ? new Date(lastMs).toISOString() : null,
   };
-}
-
-/** Keys of the shards and buckets that are there, by fingerprint. */
-async function bucketsOf(redis: RedisConnection, glob: string): Promise<Map<string, string[]>> {
-  const found = new Map<string, string[]>();
-  for (const key of (await scan(redis, glob)).sort()) {
-    const fingerprint = /\/([0-9a-f]+):\d+\}(?::\d+)?$/.exec(key)?.[1];
-    if (fingerprint === undefined) continue;
-    const own = found.get(fingerprint);
-    if (own === undefined) found.set(fingerprint, [key]);
-    else own.push(key);
-  }
-  return found;
 }
 
 async function scan(redis: RedisConnection, glob: string): Promise<string[]> {

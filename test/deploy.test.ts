@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { parse, parseAllDocuments } from "yaml";
 import { endWithinSeconds } from "../settings.ts";
+import { searchAttributeKeys } from "../workflows/attributes.ts";
 
 const root = new URL("../", import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), "utf8");
@@ -348,6 +349,20 @@ describe("The image", () => {
         ),
       );
     assert.deepEqual(kept.sort(), compiled.sort());
+  });
+});
+
+describe("The compose file", () => {
+  it("registers the search attributes that runs carry", () => {
+    const temporal = membersAt(parse(read("docker-compose.yml")), "services.temporal");
+    const registered = listAt(temporal, "command")
+      .map((part) => /^--search-attribute=(.*)$/.exec(String(part))?.[1])
+      .filter((part) => part !== undefined);
+    const carried = searchAttributeKeys.map(({ name, type }) => [name, type]);
+    assert.deepEqual(
+      registered.map((part) => part.toUpperCase()).sort(),
+      carried.map((each) => each.join("=").toUpperCase()).sort(),
+    );
   });
 });
 

@@ -48,7 +48,7 @@ describe("A feature that is added by one export", function () {
       start: "2026-01-01T00:00:00Z",
       end: "2026-01-02T00:00:00Z",
       fingerprint: viewNamed(today, "absences").fingerprint,
-      definition: viewNamed(today, "absences").runFingerprint,
+      definition: viewNamed(today, "absences").definition,
     });
     await run.result();
   });

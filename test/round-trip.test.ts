@@ -25,13 +25,14 @@ import { INT64_MAX, INT64_MIN } from "../engine/language/int64.ts";
 import { timestampMax, timestampMin } from "../engine/operations/scalar.ts";
 import { buildApp } from "../serving/http/app.ts";
 import { createLookup, type Lookup } from "../serving/lookup.ts";
-import { connectRedis, type RedisConnection } from "../store/redis/connection.ts";
+import { connectRedis } from "../store/redis/connection.ts";
 import { anyValueOf, awkward } from "./support/engine/arbitrary.ts";
 import { createMaterializer } from "./support/temporal/materializer.ts";
 import { propertyScale, propertySeed } from "./support/property.ts";
 import { type TestRedis, testRedis } from "./support/redis/server.ts";
 import { temporaryFolder } from "./support/files/source-files.ts";
 import { csvOf, type TableColumn, writeParquet } from "./support/files/tables.ts";
+import type { RedisConnection } from "../store/redis/types.ts";
 
 const place = entity("place", { key: ["region", "id"] });
 const scalars = {

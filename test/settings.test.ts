@@ -67,20 +67,36 @@ describe("settings", () => {
     );
   });
 
+  /** What a worker that cannot start says. */
+  async function failureOf(level: string, ...args: readonly string[]): Promise<string> {
+    const child = spawn(process.execPath, ["--import", "tsx", "worker.ts", ...args], {
+      cwd: fileURLToPath(new URL("../", import.meta.url)),
+      env: { ...process.env, ...downEnv, ONCEFLOW_LOG: level },
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    let errors = "";
+    child.stderr.on("data", (bytes) => (errors += String(bytes)));
+    const [code] = (await once(child, "close")) as [number | null];
+    assert.equal(code, 1);
+    return errors;
+  }
+
   it("stops a worker with a log level that is none, and lets it start with one", async () => {
-    const failureOf = async (level: string) => {
-      const child = spawn(process.execPath, ["--import", "tsx", "worker.ts"], {
-        cwd: fileURLToPath(new URL("../", import.meta.url)),
-        env: { ...process.env, ...downEnv, ONCEFLOW_LOG: level },
-        stdio: ["ignore", "ignore", "pipe"],
-      });
-      let errors = "";
-      child.stderr.on("data", (bytes) => (errors += String(bytes)));
-      const [code] = (await once(child, "close")) as [number | null];
-      assert.equal(code, 1);
-      return errors;
-    };
     assert.match(await failureOf("loud"), /^CONFIG_INVALID ONCEFLOW_LOG is "loud"; /);
     assert.match(await failureOf("error"), /^TEMPORAL_UNAVAILABLE /m);
+  }).timeout(60_000);
+
+  it("stops a worker whose command line is wrong, in the words of the server", async () => {
+    const misuse = [
+      [["--quue", "x"], 'there is no option "--quue"; see --help.'],
+      [["online"], 'there is no option "online"; see --help.'],
+      [["--help=no"], "--help takes no value; see --help."],
+      [["--queue", "x"], '--queue is "x"; expected offline or online.'],
+    ] as const;
+    const said = await Promise.all(misuse.map(([args]) => failureOf("warn", ...args)));
+    assert.deepEqual(
+      said,
+      misuse.map(([, words]) => `CONFIG_INVALID ${words}\n`),
+    );
   }).timeout(60_000);
 });

@@ -2,6 +2,11 @@
 import { defineSearchAttributeKey, type SearchAttributePair } from "@temporalio/common";
 import { type RunKind, searchAttributes } from "./contract.ts";
 
+/** Every search attribute, with its type: a namespace of Temporal must know them. */
+export const searchAttributeKeys = Object.values(searchAttributes).map((name) =>
+  defineSearchAttributeKey(name, "KEYWORD"),
+);
+
 /** The search attributes of a run; a training set has no view, and a backfill no interval. */
 export function attributesOf(
   kind: RunKind,

@@ -49,13 +49,13 @@ export interface MaterializeInput {
   readonly end: string;
   /** The storage fingerprint to fill. */
   readonly fingerprint: string;
-  /** The run fingerprint of the view; the worker must have been built with it. */
+  /** Hash of all that the run does; the worker must have been built with it. */
   readonly definition: string;
   /** Computes again what is covered already, under a new generation. Default false. */
   readonly reprocess?: boolean;
   /** How its steps are tried again; absent, for a day. */
   readonly retry?: RunRetry;
-  /** Slots that it holds while it works, taken in this order. */
+  /** Pools that it holds a place of while it works, taken in this order. */
   readonly pools?: readonly PoolRef[];
   /** Names in ONCEFLOW_WEBHOOKS that are called when it failed or was blocked. */
   readonly onFailure?: readonly string[];
@@ -71,7 +71,7 @@ export interface RunRetry {
   readonly maxMs: number;
 }
 
-/** A pool of slots. */
+/** A pool of places; their count is `slots` on the wire. */
 export interface PoolRef {
   readonly name: string;
   readonly slots: number;
@@ -91,20 +91,20 @@ export interface RunTerms extends Pick<MaterializeInput, "retry" | "pools" | "on
   readonly workflow: string;
 }
 
-/** Input of `pool`, which hands out the slots of a pool while anybody wants one. */
+/** Input of `pool`, which hands out the places of a pool while anybody wants one. */
 export interface PoolInput extends PoolRef {
   /** What an execution hands to the next. */
   readonly carried?: PoolState;
 }
 
-/** Who holds slots and who waits, first come first served: the answer of the query `state`. */
+/** Who holds places and who waits, first come first served: the answer of the query `state`. */
 export interface PoolState {
   readonly slots: number;
   readonly holding: readonly PoolMember[];
   readonly waiting: readonly PoolMember[];
 }
 
-/** A run that wants a slot. */
+/** A run that wants a place. */
 export interface PoolMember {
   readonly workflowId: string;
   readonly runId: string;
@@ -153,14 +153,14 @@ export interface ScheduledInput {
 /** What a firing of a schedule has to run. */
 export interface SlotPlan {
   /** Oldest first; empty where nothing is due. */
-  readonly runs: readonly SlotRun[];
+  readonly runs: readonly PlannedRun[];
   readonly terms: RunTerms;
   /** Why, in words, for the run's page. */
   readonly reason: string;
 }
 
 /** An interval that is to be run. */
-export interface SlotRun {
+export interface PlannedRun {
   readonly start: string;
   readonly end: string;
   readonly reprocess: boolean;
@@ -226,7 +226,7 @@ export interface BackfillPage {
   readonly fingerprint: string;
   readonly definition: string;
   readonly terms: RunTerms;
-  readonly runs: readonly SlotRun[];
+  readonly runs: readonly PlannedRun[];
   /** Where the next page begins; null after the last. */
   readonly cursor: string | null;
   /** Due in the whole range; counted for the first page only, else 0. */

@@ -32,7 +32,7 @@ const warningsLimit = 50;
  */
 export async function materialize(input: MaterializeInput): Promise<MaterializeResult> {
   return recorded(input, async (run) => {
-    // A run that waits for what comes first holds no slot meanwhile.
+    // A run that waits for what is upstream holds no place meanwhile.
     if (input.pools !== undefined) {
       const answer = await mayBegin(run);
       if (answer.due === "nothing") return coveredResult(run, answer);

@@ -1,4 +1,4 @@
-/** Slots that runs hold while they work: how a run takes them, and `pool`, which hands them out. */
+/** Places that runs hold while they work: how a run takes one, and `pool`, which hands them out. */
 import {
   CancellationScope,
   condition,
@@ -24,7 +24,7 @@ import type { IntervalRun } from "./interval-run.ts";
 /** How often a full pool looks for holders that ended without a word, as a terminated run does. */
 const lookAfterMs = 15_000;
 
-/** Does the work while the run holds a slot of each of its pools. */
+/** Does the work while the run holds a place in each of its pools. */
 export async function inPools<T>(run: IntervalRun, work: () => Promise<T>): Promise<T> {
   const { pools = [] } = run.input;
   if (pools.length === 0) return work();
@@ -65,20 +65,17 @@ function hasBuild(): boolean {
 }
 
 /**
- * Hands out the slots of a pool, first come first served, and ends once nobody wants one. A holder
- * that ended without giving its slot back loses it.
+ * Hands out the places of a pool, first come first served, and ends once nobody wants one. A holder
+ * that ended without giving its place back loses it.
  */
 export async function pool(input: PoolInput): Promise<void> {
-  let { slots, holding, waiting } = input.carried ?? {
-    slots: input.slots,
-    holding: [],
-    waiting: [],
-  };
-  const state = (): PoolState => ({ slots, holding, waiting });
+  let places = input.carried?.slots ?? input.slots;
+  let { holding, waiting } = input.carried ?? { holding: [], waiting: [] };
+  const state = (): PoolState => ({ slots: places, holding, waiting });
   const isSame = (one: PoolMember) => (other: PoolMember) =>
     one.workflowId === other.workflowId && one.runId === other.runId;
   setHandler(defineSignal<[PoolMember, number]>(poolMessages.acquire), (member, wanted) => {
-    slots = wanted;
+    places = wanted;
     if (![...holding, ...waiting].some(isSame(member))) waiting = [...waiting, member];
   });
   setHandler(defineSignal<[PoolMember]>(poolMessages.release), (member) => {
@@ -89,10 +86,10 @@ export async function pool(input: PoolInput): Promise<void> {
 
   // It is started with a signal, which may come a breath later than this.
   await condition(() => holding.length + waiting.length > 0);
-  const isFree = () => waiting.length > 0 && holding.length < slots;
+  const isFree = () => waiting.length > 0 && holding.length < places;
   for (;;) {
     setCurrentDetails(
-      `Pool **${input.name}**: ${holding.length} of ${slots} slots are held, ${waiting.length} wait.`,
+      `Pool **${input.name}**: ${holding.length} of ${places} slots are held, ${waiting.length} wait.`,
     );
     const [next] = waiting;
     if (next !== undefined && isFree()) {

@@ -11,7 +11,6 @@ import { messageOf, OnceflowError } from "../../engine/errors.ts";
 import { invocation } from "../../engine/invocation.ts";
 import { newestInterval } from "../../engine/calendar/slots.ts";
 import type { Settings } from "../../settings.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
 import { assertApplied, readRegistry, writeRegistry } from "../../store/registry.ts";
 import type { BuildChange } from "../builds.ts";
 import {
@@ -24,14 +23,16 @@ import {
   usageError,
   withRedis,
 } from "../context.ts";
-import { startFill, type Unfilled, unfilledOf } from "../fill.ts";
+import { startFill } from "../fill.ts";
 import { followRun } from "../follow.ts";
 import type { ScheduleChange } from "../schedules.ts";
 import { clean } from "../table.ts";
 import type { Run, Runs } from "../temporal.ts";
 import type { Paint } from "../terminal.ts";
-import { showSpan } from "../../status/views.ts";
+import { showSpan } from "../../engine/calendar/interval.ts";
+import { readUnfilled, type Unfilled } from "../../status/filled.ts";
 import { countOf } from "../../engine/words.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 /** Something that `apply` does. */
 type Change = DefinitionChange | ScheduleChange | BuildChange;
@@ -148,19 +149,8 @@ async function makePlan(
       ...compareRegistries(before, registryOf(catalogue)),
       ...(await planSchedules(runs.client, catalogue, settings)),
     ],
-    unfilled: await allUnfilled(redis, catalogue, settings),
+    unfilled: await readUnfilled(redis, catalogue, settings),
   };
-}
-
-async function allUnfilled(
-  redis: RedisConnection,
-  catalogue: Catalogue,
-  settings: Settings,
-): Promise<Unfilled[]> {
-  const unfilled: Unfilled[] = [];
-  for (const view of catalogue.views.values())
-    unfilled.push(await unfilledOf(redis, catalogue, view, settings));
-  return unfilled.filter(({ intervals, unplaced }) => intervals + unplaced.length > 0);
 }
 
 async function apply(
@@ -233,7 +223,7 @@ async function catchUp(runs: Runs, catalogue: Catalogue, name: string): Promise<
     // The same for everyone who applies before the next slot, so that they share one backfill.
     to: new Date(newest.endMs).toISOString(),
     fingerprint: view.fingerprint,
-    definition: view.runFingerprint,
+    definition: view.definition,
   });
   return [workflowId];
 }
@@ -246,10 +236,10 @@ async function fillAll(
   settings: Settings,
   { json, wait }: ApplyOptions,
 ): Promise<Reply> {
-  const toFill = (await allUnfilled(redis, catalogue, settings)).filter(
+  const toFill = (await readUnfilled(redis, catalogue, settings)).filter(
     ({ intervals }) => intervals > 0,
   );
-  // All begin before any is waited for: one view may come first for another.
+  // All begin before any is waited for: one view may be upstream of another.
   const begun: { readonly view: string; readonly run: Run<unknown> }[] = [];
   for (const unfilled of toFill)
     for (const run of await startFill(runs, unfilled))
@@ -286,7 +276,7 @@ async function fillAll(
       failures.push(`${view}: ${messageOf(error)}`);
     }
   }
-  const still = await allUnfilled(redis, catalogue, settings);
+  const still = await readUnfilled(redis, catalogue, settings);
   const lacking = still.reduce((sum, { intervals }) => sum + intervals, 0);
   return {
     data: { filled, failures, lacking },

@@ -4,11 +4,17 @@ import { backfillIntervals, scheduleOf } from "../../filling/backfill-range.ts";
 import { type Catalogue, type View, viewNamed } from "../../engine/catalogue.ts";
 import { messageOf, OnceflowError } from "../../engine/errors.ts";
 import { type Cell, isDue, type Reprocess, reprocessModes } from "../../engine/calendar/grid.ts";
-import { endsOf, type Interval, parseInstant } from "../../engine/calendar/interval.ts";
+import {
+  endsOf,
+  type Interval,
+  parseInstant,
+  showSpan,
+  showTime,
+} from "../../engine/calendar/interval.ts";
 import { newestInterval } from "../../engine/calendar/slots.ts";
 import { checkBackfill } from "../../filling/backfill-input.ts";
 import { invocation } from "../../engine/invocation.ts";
-import { readGrid } from "../../status/grid.ts";
+import { readGrid } from "../../status/read-grid.ts";
 import { createLedger } from "../../store/ledger.ts";
 import {
   type BackfillInput,
@@ -29,7 +35,6 @@ import {
 import { followRun, retriedFailure } from "../follow.ts";
 import { clean, fields, table } from "../table.ts";
 import type { BackfillRun } from "../temporal.ts";
-import { showSpan, showTime } from "../../status/views.ts";
 import { countOf } from "../../engine/words.ts";
 import { formatSpan } from "../../engine/calendar/duration.ts";
 
@@ -132,7 +137,7 @@ async function runBackfill(context: Context, name: string, options: Options): Pr
     maxParallel: wholeOf("max-parallel", options.maxParallel),
     partitionsPerRun: wholeOf("partitions-per-run", options.partitionsPerRun),
     fingerprint: view.fingerprint,
-    definition: view.runFingerprint,
+    definition: view.definition,
   });
   if (options.dryRun === true) return dryRun(context, catalogue, view, input, reprocess);
   // Before anything is started: a view without a schedule has no intervals.
@@ -145,7 +150,7 @@ async function runBackfill(context: Context, name: string, options: Options): Pr
   const trouble = async ({ running: [oldest] }: BackfillState): Promise<string> => {
     if (oldest === undefined) return "";
     const { start, end } = endsOf(oldest);
-    const { fingerprint, runFingerprint: definition } = view;
+    const { fingerprint, definition } = view;
     const workflowId = idsOf(settings.queue).interval({
       view: view.name,
       start,

@@ -13,7 +13,7 @@ import {
 } from "../request.ts";
 import { clean, table } from "../table.ts";
 import type { Paint } from "../terminal.ts";
-import { showTime } from "../../status/views.ts";
+import { showTime } from "../../engine/calendar/interval.ts";
 
 interface Options extends AskedOptions, RowOptions, JsonOption {
   readonly via: "store" | "http" | "temporal";

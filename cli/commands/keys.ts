@@ -25,7 +25,7 @@ import {
 } from "../context.ts";
 import { clean, table } from "../table.ts";
 import type { Paint } from "../terminal.ts";
-import { showTime } from "../../status/views.ts";
+import { showTime } from "../../engine/calendar/interval.ts";
 
 const longestMs = 3_653 * 86_400_000;
 

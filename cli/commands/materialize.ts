@@ -9,6 +9,8 @@ import {
   interval,
   type Interval,
   parseInstant,
+  showSpan,
+  showTime,
   type Span,
 } from "../../engine/calendar/interval.ts";
 import { invocation } from "../../engine/invocation.ts";
@@ -26,7 +28,7 @@ import {
 import { cancelLine, followRun } from "../follow.ts";
 import { clean, fields } from "../table.ts";
 import type { Run } from "../temporal.ts";
-import { showSpan, showTime, spanOptions } from "../../status/views.ts";
+import { materializeLine } from "../../status/command-lines.ts";
 import { countOf } from "../../engine/words.ts";
 
 interface Options extends JsonOption {
@@ -85,7 +87,7 @@ export function addRerun(program: Command, context: Context): void {
     .action((name: string, options: Options) =>
       context.answer(options, async () => {
         const view = viewNamed(await context.catalogue(), name);
-        const span = slotSpan(view, options.start, Date.now());
+        const span = scheduledSpan(view, options.start, Date.now());
         return runSpan(context, view, span, { ...options, reprocess: true });
       }),
     );
@@ -93,7 +95,7 @@ export function addRerun(program: Command, context: Context): void {
 }
 
 /** The interval of a schedule that begins at a time; the newest complete one without. */
-function slotSpan(view: View, start: string | undefined, nowMs: number): Span {
+function scheduledSpan(view: View, start: string | undefined, nowMs: number): Span {
   const schedule = scheduleOf(view);
   const newest = newestInterval(schedule, nowMs);
   const fromMs = start === undefined ? (newest?.startMs ?? nowMs) : parseInstant(start);
@@ -118,7 +120,7 @@ async function runSpan(
     view: view.name,
     ...span,
     fingerprint: view.fingerprint,
-    definition: view.runFingerprint,
+    definition: view.definition,
     ...(options.reprocess === true ? { reprocess: true } : {}),
     ...how,
   };
@@ -154,11 +156,11 @@ export function chooseSpan(
     const now = new Date(nowMs - (nowMs % 1000)).toISOString();
     const { schedule } = view;
     const whole = interval("1970-01-01", end ?? now);
-    // A slot of its schedule is the run of that slot, with what comes first for it.
-    const slot = schedule && newestInterval(schedule, whole.endMs + schedule.offsetMs);
-    return endsOf(slot?.endMs === whole.endMs ? slot : whole);
+    // An interval of its schedule is run as that, with what is upstream of it.
+    const own = schedule && newestInterval(schedule, whole.endMs + schedule.offsetMs);
+    return endsOf(own?.endMs === whole.endMs ? own : whole);
   }
-  if (start !== undefined && end !== undefined) return onGrid(view, interval(start, end));
+  if (start !== undefined && end !== undefined) return spanOnGrid(view, interval(start, end));
   const { eventTime, files, name } = view.source;
   const why = eventTime === undefined ? `files "${files}"` : `event time "${eventTime}"`;
   throw new OnceflowError(
@@ -169,13 +171,13 @@ export function chooseSpan(
 }
 
 /** The span, where it is one of the view's schedule. @throws INTERVAL_INVALID */
-function onGrid(view: View, own: Interval): Span {
+function spanOnGrid(view: View, own: Interval): Span {
   const { schedule, name } = view;
   if (schedule !== undefined && !isInterval(schedule, own)) {
-    const [slot] = intervalsBetween(schedule, own.startMs, own.endMs);
+    const [other] = intervalsBetween(schedule, own.startMs, own.endMs);
     throw new OnceflowError(
       "INTERVAL_INVALID",
-      `${showSpan(endsOf(own))} is no interval of the schedule of view "${name}", and committed it would stand in the way of those that are.${slot === undefined ? "" : ` One is ${showSpan(endsOf(slot))}.`} For several at once: ${invocation} backfill ${name} --from ${showTime(endsOf(own).start)} --to ${showTime(endsOf(own).end)}.`,
+      `${showSpan(endsOf(own))} is no interval of the schedule of view "${name}", and committed it would stand in the way of those that are.${other === undefined ? "" : ` One is ${showSpan(endsOf(other))}.`} For several at once: ${invocation} backfill ${name} --from ${showTime(endsOf(own).start)} --to ${showTime(endsOf(own).end)}.`,
       { view: name },
     );
   }
@@ -201,7 +203,7 @@ function started(view: View, input: MaterializeInput, run: Run<unknown>): Reply 
         `started ${name} ${showSpan(input)}`,
         fields([
           ["workflow", workflowId],
-          ["follow it", `${invocation} materialize ${name} ${spanOptions(view, input)}`],
+          ["follow it", materializeLine(view, input)],
           ["cancel it", cancelLine(run)],
         ]),
       ].join("\n"),

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { viewNamed } from "../../engine/catalogue.ts";
 import { endsOf } from "../../engine/calendar/interval.ts";
+import { aggregateFingerprints, storedTable } from "../../filling/view-states.ts";
 import { invocation } from "../../engine/invocation.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { chooseBuckets } from "../../store/namespace.ts";
@@ -14,7 +15,7 @@ import {
   usageError,
   withRedis,
 } from "../context.ts";
-import { spanOptions } from "../../status/views.ts";
+import { materializeLine } from "../../status/command-lines.ts";
 import { countOf } from "../../engine/words.ts";
 
 interface Options extends JsonOption {
@@ -58,7 +59,7 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
     // A full refresh replaces what was there, so its newest interval alone counts.
     const due = view.rows.isFullRefresh ? forgotten.slice(-1) : forgotten;
     const { buckets } = await createOnlineStore(redis, { prefix }).resetNamespace(
-      { view: name, fingerprint: view.fingerprint, columns: view.stores },
+      storedTable(view),
       {
         buckets: chooseBuckets(
           Math.max(
@@ -66,13 +67,13 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
             due.reduce((sum, { rows }) => sum + rows, 0),
           ),
         ),
-        aggregates: view.aggregates.map((aggregate) => aggregate.fingerprint),
-        setFingerprint: view.aggregatesFingerprint,
+        aggregates: aggregateFingerprints(view),
+        aggregatesFingerprint: view.aggregatesFingerprint,
       },
     );
     const commands = view.rows.isFullRefresh
       ? [`${invocation} materialize ${name}`]
-      : due.map((span) => `${invocation} materialize ${name} ${spanOptions(view, span)}`);
+      : due.map((span) => materializeLine(view, span));
     return {
       data: { view: name, fingerprint: view.fingerprint, buckets, forgotten, commands },
       text: () =>

@@ -8,7 +8,7 @@ import { type Leftover, planSweep, sweep } from "../../store/sweep.ts";
 import { type Context, finishCommand, type JsonOption, usageError, withRedis } from "../context.ts";
 import { table } from "../table.ts";
 import type { Paint } from "../terminal.ts";
-import { showTime } from "../../status/views.ts";
+import { showTime } from "../../engine/calendar/interval.ts";
 import { countOf } from "../../engine/words.ts";
 
 interface Options extends JsonOption {

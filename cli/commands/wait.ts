@@ -6,10 +6,10 @@ import { type View, viewNamed } from "../../engine/catalogue.ts";
 import { parseDuration } from "../../engine/calendar/duration.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import type { Cell } from "../../engine/calendar/grid.ts";
-import { endsOf, type Interval, parseInstant } from "../../engine/calendar/interval.ts";
+import { endsOf, type Interval, parseInstant, showSpan } from "../../engine/calendar/interval.ts";
 import { invocation } from "../../engine/invocation.ts";
 import { newestInterval } from "../../engine/calendar/slots.ts";
-import { readGrid } from "../../status/grid.ts";
+import { readGrid } from "../../status/read-grid.ts";
 import { createLedger } from "../../store/ledger.ts";
 import {
   type Context,
@@ -22,7 +22,6 @@ import {
 } from "../context.ts";
 import { openProgress, silentProgress } from "../progress.ts";
 import { clean } from "../table.ts";
-import { showSpan } from "../../status/views.ts";
 
 interface Options extends JsonOption {
   readonly asOf: string;

@@ -100,3 +100,13 @@ export function parseInterval(text: string): Interval {
     throw new OnceflowError("INTERVAL_INVALID", `"${text}" is no interval: write start/end.`);
   return interval(start, end);
 }
+
+/** A span for people: `[start, end)`, at midnight without the time. */
+export function showSpan({ start, end }: Span): string {
+  return `[${showTime(start)}, ${showTime(end)})`;
+}
+
+/** ISO 8601 as short as it can be: no milliseconds where they are 0, no time at midnight. */
+export function showTime(time: string): string {
+  return time.replace(/\.000Z$/, "Z").replace(/T00:00:00Z$/, "");
+}

@@ -2,24 +2,21 @@
  * When a view is materialized: what users declare beside it, and what the catalogue makes of that.
  * A schedule is part of no fingerprint: changing it moves no row.
  */
-import { isTimeZone, parseCron } from "./cron.ts";
 import { parseDuration } from "./duration.ts";
-import { messageOf } from "../errors.ts";
 import { parseInstant } from "./interval.ts";
-import { isSlot, nextSlotAfter, type Timing } from "./slots.ts";
 
 /** A span of time with its unit, such as "90 s", "5 min", "6 hours" or "1 day". */
 export type Duration = string;
 
-/** What a schedule has to know of another view. */
-export interface ViewRef {
+/** What of a feature view says that it is upstream: its name. */
+export interface UpstreamView {
   readonly kind: "view";
   readonly name: string;
 }
 
 /** Another view whose intervals must be committed before one of this view is run. */
 export interface UpstreamOptions {
-  readonly view: ViewRef;
+  readonly view: UpstreamView;
   /** How many of its intervals before those of the same time must be committed too; 0. */
   readonly earlier?: number;
 }
@@ -64,11 +61,11 @@ export interface ScheduleOptions {
   /** Whether a failed run pauses the schedule; default false. */
   readonly pauseOnFailure?: boolean;
   /**
-   * Views that come first. A run waits until their intervals that end within its own (or the newest
+   * Upstream views. A run waits until their intervals that end within its own (or the newest
    * before it) are committed, and is blocked where one of them failed.
    */
-  readonly dependsOn?: readonly (ViewRef | UpstreamOptions)[];
-  /** What else a run waits for, all at once, after the views that come first. */
+  readonly dependsOn?: readonly (UpstreamView | UpstreamOptions)[];
+  /** What else a run waits for, all at once, after the upstream views. */
   readonly waitFor?: readonly SensorOptions[];
   /** A workflow of workflows/pipelines that is run for each interval in place of `materialize`. */
   readonly workflow?: string;
@@ -76,7 +73,7 @@ export interface ScheduleOptions {
   readonly retry?: RetryOptions;
   /** How many intervals of the view are run at once, whoever starts them; any number by default. */
   readonly maxActiveRuns?: number;
-  /** Slots that views share: at most so many of their intervals are run at once. */
+  /** Places that views share: at most so many of their intervals are run at once. */
   readonly pool?: PoolOptions;
   /** How long after its slot a run should have committed; after that `onLate` is called. */
   readonly deadline?: Duration;
@@ -96,13 +93,14 @@ export interface RetryOptions {
   readonly max?: Duration;
 }
 
-/** A pool of slots, the same for all views that name it. */
+/** A pool of places, the same for all views that name it. */
 export interface PoolOptions {
   readonly name: string;
+  /** How many places it has. */
   readonly slots: number;
 }
 
-/** A view that comes first, by name. */
+/** An upstream view, by name. */
 export interface Upstream {
   readonly view: string;
   readonly earlier: number;
@@ -118,8 +116,14 @@ export interface Sensor {
 }
 
 /** A schedule as the catalogue resolves it, with every default in its place. */
-export interface Schedule extends Timing {
+export interface Schedule {
+  /** When it fires. */
+  readonly calendar:
+    | { readonly kind: "every"; readonly everyMs: number }
+    | { readonly kind: "cron"; readonly cron: string; readonly timeZone: string };
+  readonly offsetMs: number;
   readonly jitterMs: number;
+  readonly startMs: number;
   readonly catchup: boolean;
   readonly allowedLateness: number;
   readonly pauseOnFailure: boolean;
@@ -132,101 +136,22 @@ export interface Schedule extends Timing {
     readonly initialMs: number;
     readonly maxMs: number;
   } | null;
-  /** Slots to hold, in this order: the view's own, then those that it shares. */
+  /** Pools to hold a place of, in this order: the view's own, then those that it shares. */
   readonly pools: readonly PoolOptions[];
   readonly deadlineMs: number | null;
   readonly onFailure: readonly string[];
   readonly onLate: readonly string[];
 }
 
-const lateLimit = 1000;
-
-/** Why options make no schedule, each with its fix; empty where they do. */
-export function scheduleProblems(options: ScheduleOptions): string[] {
-  const { every, cron, timeZone, offset, jitter, start, allowedLateness = 0 } = options;
-  const problems: string[] = [];
-  const span = (name: string, text: string | undefined, minMs: number): void => {
-    if (text === undefined) return;
-    const ms = parseDuration(text);
-    if (ms === undefined || ms < minMs)
-      problems.push(
-        `${name} is "${text}"; give a whole number and a unit, such as "90 s", "5 min", "6 hours" or "1 day"${minMs > 0 ? `, at least ${minMs < 60_000 ? "1 s" : "1 min"}` : ""}.`,
-      );
-  };
-  if ((every === undefined) === (cron === undefined))
-    problems.push('needs either every or cron: every: "1 day", or cron: "0 2 * * *".');
-  span("every", every, 60_000);
-  span("offset", offset, 0);
-  span("jitter", jitter, 0);
-  const parsed = cron === undefined ? undefined : parseCron(cron);
-  if (typeof parsed === "string") problems.push(`cron "${cron}" ${parsed}`);
-  if (timeZone !== undefined && !isTimeZone(timeZone))
-    problems.push(
-      `timeZone is "${timeZone}", which is no IANA time zone; give one such as "Europe/Berlin".`,
-    );
-  if (timeZone !== undefined && every !== undefined)
-    problems.push("has a timeZone with every, which is counted in UTC; use cron, or leave it out.");
-  if (!Number.isInteger(allowedLateness) || allowedLateness < 0 || allowedLateness > lateLimit)
-    problems.push(`allowedLateness is ${allowedLateness}; give a whole number 0-${lateLimit}.`);
-  for (const { view, earlier } of upstreamsOf(options))
-    if (!Number.isInteger(earlier) || earlier < 0 || earlier > lateLimit)
-      problems.push(
-        `dependsOn "${view}": earlier is ${earlier}; give a whole number 0-${lateLimit}.`,
-      );
-  for (const { file, task, every: looks, timeout } of options.waitFor ?? []) {
-    const name = file ?? task;
-    span(`waitFor "${name}": every`, looks, 1000);
-    span(`waitFor "${name}": timeout`, timeout, 1000);
-    if (file !== undefined && (file.startsWith("/") || file.split("/").includes("..")))
-      problems.push(`waitFor "${file}" leaves the data folder; give a path under it.`);
-  }
-  const whole = (name: string, value: number | undefined) => {
-    if (value !== undefined && (!Number.isInteger(value) || value < 1 || value > 1000))
-      problems.push(`${name} is ${value}; give a whole number 1-1000.`);
-  };
-  const { retry, pool } = options;
-  span("retry.initial", retry?.initial, 1000);
-  span("retry.max", retry?.max, 1000);
-  whole("retry.attempts", retry?.attempts);
-  whole("maxActiveRuns", options.maxActiveRuns);
-  whole("pool.slots", pool?.slots);
-  span("deadline", options.deadline, 1000);
-  if (pool !== undefined && !/^[\w.-]{1,60}$/.test(pool.name))
-    problems.push(`pool.name is "${pool.name}"; give 1-60 letters, digits, _, - and dots.`);
-  if ((options.onLate ?? []).length > 0 && options.deadline === undefined)
-    problems.push("has onLate and no deadline; give one.");
-  try {
-    parseInstant(start);
-  } catch (error) {
-    problems.push(`start: ${messageOf(error)}`);
-  }
-  if (problems.length > 0) return problems;
-
-  const schedule = resolveSchedule(options);
-  const { startMs, jitterMs, offsetMs } = schedule;
-  if (schedule.grid.kind === "every" && jitterMs >= schedule.grid.everyMs)
-    problems.push(`jitter "${jitter}" is not shorter than every "${every}"; shorten it.`);
-  // The slot at or before it would be the start of an interval that ends there.
-  if (!isSlot(schedule, startMs + offsetMs)) {
-    const next = nextSlotAfter(schedule, startMs + offsetMs);
-    problems.push(
-      next === undefined
-        ? `cron "${cron}" never matches a date; correct its day and month.`
-        : `start ${start} is no boundary of its intervals; the next one is ${new Date(next - offsetMs).toISOString()}.`,
-    );
-  }
-  return problems;
-}
-
 /** Resolves options in which `scheduleProblems` found nothing wrong. */
 export function resolveSchedule(options: ScheduleOptions, view = ""): Schedule {
   const { every = "1 day", cron, timeZone = "UTC", offset = "0 s", jitter = "0 s" } = options;
-  const grid =
+  const calendar =
     cron === undefined
       ? ({ kind: "every", everyMs: parseDuration(every) ?? 0 } as const)
       : ({ kind: "cron", cron, timeZone } as const);
   return Object.freeze({
-    grid: Object.freeze(grid),
+    calendar: Object.freeze(calendar),
     offsetMs: parseDuration(offset) ?? 0,
     jitterMs: parseDuration(jitter) ?? 0,
     startMs: parseInstant(options.start),
@@ -259,7 +184,7 @@ function retryOf(retry: RetryOptions | undefined): Schedule["retry"] {
   });
 }
 
-/** The views that come first, as declared. */
+/** The upstream views, as declared. */
 export function upstreamsOf({ dependsOn = [] }: ScheduleOptions): Upstream[] {
   return dependsOn.map((each) =>
     "kind" in each

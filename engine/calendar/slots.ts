@@ -5,17 +5,7 @@
  */
 import { cronTimes, parseCron } from "./cron.ts";
 import type { Interval } from "./interval.ts";
-
-/** When a schedule fires, and what intervals that makes. */
-export interface Timing {
-  readonly grid:
-    | { readonly kind: "every"; readonly everyMs: number }
-    | { readonly kind: "cron"; readonly cron: string; readonly timeZone: string };
-  /** From the end of an interval to the time at which its run is due. */
-  readonly offsetMs: number;
-  /** Start of the first interval. */
-  readonly startMs: number;
-}
+import type { Schedule } from "./schedule.ts";
 
 const msPerDay = 86_400_000;
 /** From one February 29 to the next there may be eight years. */
@@ -25,7 +15,7 @@ const longestGapMs = 9 * 366 * msPerDay;
  * The intervals with start ≥ `fromMs` and end ≤ `toMs`, none before the schedule's start; oldest
  * first.
  */
-export function intervalsBetween(schedule: Timing, fromMs: number, toMs: number): Interval[] {
+export function intervalsBetween(schedule: Schedule, fromMs: number, toMs: number): Interval[] {
   const firstMs = Math.max(fromMs, schedule.startMs);
   const { offsetMs } = schedule;
   const intervals: Interval[] = [];
@@ -39,7 +29,7 @@ export function intervalsBetween(schedule: Timing, fromMs: number, toMs: number)
 }
 
 /** The newest interval whose run is due at an instant; null before the first. */
-export function newestInterval(schedule: Timing, atMs: number): Interval | null {
+export function newestInterval(schedule: Schedule, atMs: number): Interval | null {
   const { offsetMs, startMs } = schedule;
   const endFires = lastFiring(schedule, atMs);
   const startFires = endFires === undefined ? undefined : lastFiring(schedule, endFires - 1);
@@ -49,11 +39,11 @@ export function newestInterval(schedule: Timing, atMs: number): Interval | null 
 }
 
 /**
- * The intervals of a schedule that come first for an interval of another: those that end within it,
- * or the newest before it where none does, and `earlier` more before these; oldest first.
+ * The intervals of a schedule that are upstream of an interval of another: those that end within
+ * it, or the newest before it where none does, and `earlier` more before these; oldest first.
  */
 export function upstreamIntervals(
-  schedule: Timing,
+  schedule: Schedule,
   { startMs, endMs }: Interval,
   earlier: number,
 ): Interval[] {
@@ -70,12 +60,12 @@ export function upstreamIntervals(
 }
 
 /**
- * The intervals of a schedule, complete at an instant, that one of an upstream schedule comes first
- * for; oldest first. It answers `upstreamIntervals` the other way round.
+ * The intervals of a schedule, complete at an instant, that one of an upstream schedule is upstream
+ * of; oldest first. It answers `upstreamIntervals` the other way round.
  */
 export function dependentIntervals(
-  schedule: Timing,
-  upstream: { readonly schedule: Timing; readonly interval: Interval; readonly earlier: number },
+  schedule: Schedule,
+  upstream: { readonly schedule: Schedule; readonly interval: Interval; readonly earlier: number },
   atMs: number,
 ): Interval[] {
   const { endMs } = upstream.interval;
@@ -96,35 +86,39 @@ export function dependentIntervals(
 }
 
 /** Whether the schedule fires at an instant, so that nobody triggered it by hand. */
-export function isSlot(schedule: Timing, atMs: number): boolean {
+export function isSlot(schedule: Schedule, atMs: number): boolean {
   const secondMs = Math.floor(atMs / 1000) * 1000;
   return lastFiring(schedule, secondMs) === secondMs;
 }
 
 /** The first nominal time after an instant; undefined where there is none in nine years. */
-export function nextSlotAfter(schedule: Timing, atMs: number): number | undefined {
+export function nextSlotAfter(schedule: Schedule, atMs: number): number | undefined {
   for (const ms of firings(schedule, atMs + 1, atMs + longestGapMs)) return ms;
   return undefined;
 }
 
 /** Nominal times, `fromMs` ≤ F ≤ `toMs`. */
-function* firings({ grid, offsetMs }: Timing, fromMs: number, toMs: number): Iterable<number> {
-  if (grid.kind === "every") {
-    const { everyMs } = grid;
+function* firings(
+  { calendar, offsetMs }: Schedule,
+  fromMs: number,
+  toMs: number,
+): Iterable<number> {
+  if (calendar.kind === "every") {
+    const { everyMs } = calendar;
     const first = Math.ceil((fromMs - offsetMs) / everyMs) * everyMs + offsetMs;
     for (let ms = first; ms <= toMs; ms += everyMs) yield ms;
     return;
   }
-  const cron = parseCron(grid.cron);
+  const cron = parseCron(calendar.cron);
   // Checked when the catalogue was built.
   if (typeof cron === "string") return;
-  yield* cronTimes(cron, grid.timeZone, fromMs, toMs);
+  yield* cronTimes(cron, calendar.timeZone, fromMs, toMs);
 }
 
 /** The newest nominal time ≤ `atMs`, looked for over ever longer spans. */
-function lastFiring(schedule: Timing, atMs: number): number | undefined {
-  if (schedule.grid.kind === "every") {
-    const { everyMs } = schedule.grid;
+function lastFiring(schedule: Schedule, atMs: number): number | undefined {
+  if (schedule.calendar.kind === "every") {
+    const { everyMs } = schedule.calendar;
     return Math.floor((atMs - schedule.offsetMs) / everyMs) * everyMs + schedule.offsetMs;
   }
   for (let spanMs = 2 * msPerDay; ; spanMs *= 8) {
@@ -134,7 +128,7 @@ function lastFiring(schedule: Timing, atMs: number): number | undefined {
 }
 
 /** Whether an interval is exactly one of the schedule's. */
-export function isInterval(schedule: Timing, { startMs, endMs }: Interval): boolean {
-  const [slot] = intervalsBetween(schedule, startMs, endMs);
-  return slot?.startMs === startMs && slot.endMs === endMs;
+export function isInterval(schedule: Schedule, { startMs, endMs }: Interval): boolean {
+  const [own] = intervalsBetween(schedule, startMs, endMs);
+  return own?.startMs === startMs && own.endMs === endMs;
 }

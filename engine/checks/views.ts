@@ -1,5 +1,6 @@
 /** Checks of views: what they store, their options, and their schedules beside those of others. */
-import { scheduleProblems, upstreamsOf } from "../calendar/schedule.ts";
+import { scheduleProblems } from "../calendar/schedule-problems.ts";
+import { upstreamsOf } from "../calendar/schedule.ts";
 import { fingerprintOf } from "../fingerprint.ts";
 import { fallbacks, type FeatureView, type Source } from "../language/definitions.ts";
 import { restsOnAggregate } from "../rests-on.ts";

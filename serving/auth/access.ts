@@ -1,11 +1,11 @@
 /** Who asks: an API key or a token, as `Authorization: Bearer …` has it. */
 import { OnceflowError } from "../../engine/errors.ts";
 import { apiKeyPrefix } from "../../store/api-keys.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
 import { createKnownKeys } from "./known-keys.ts";
 import type { Grants } from "./scopes.ts";
 import type { AccessSettings } from "./settings.ts";
 import { createTokens } from "./tokens.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 /** A caller whose key or token is valid. */
 export interface Caller {

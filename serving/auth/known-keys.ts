@@ -11,9 +11,9 @@ import {
   isApiKey,
   readApiKeys,
 } from "../../store/api-keys.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
 import { createPoller } from "../poller.ts";
 import { type Grants, grantsOf } from "./scopes.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 /** A record made ready to be compared with. */
 interface KnownKey {

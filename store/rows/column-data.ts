@@ -10,15 +10,6 @@ export interface Column {
   readonly dtype: Dtype;
 }
 
-/** What a view stores, in storage order, under the fingerprint that names its namespace. */
-export interface StoredView {
-  /** snake_case. */
-  readonly view: string;
-  /** Storage fingerprint, hexadecimal. */
-  readonly fingerprint: string;
-  readonly columns: readonly Column[];
-}
-
 /** Row i is null where `nulls[i]` is not 0; without a mask no row is. */
 interface Masked {
   readonly nulls?: Uint8Array | undefined;

@@ -28,7 +28,7 @@ import {
 } from "../../engine/index.ts";
 import { toJson } from "../../engine/wire.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import { connectRedis, type RedisConnection } from "../../store/redis/connection.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
 import type { OpenedStore } from "../../workflows/contract.ts";
 import { anyValueOf } from "../support/engine/arbitrary.ts";
 import { dumpStore } from "../support/redis/dump-store.ts";
@@ -37,6 +37,7 @@ import { runsOf } from "../support/property.ts";
 import { randomPrefix, type TestRedis, testRedis } from "../support/redis/server.ts";
 import { temporaryFolder } from "../support/files/source-files.ts";
 import { csvOf, writeParquet } from "../support/files/tables.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 const events = source("events", {
   files: "events-*.*",

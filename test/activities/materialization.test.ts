@@ -22,10 +22,11 @@ import {
 import { createLedger } from "../../store/ledger.ts";
 import { createOfflineStore } from "../../store/offline/offline-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import { connectRedis, type RedisConnection } from "../../store/redis/connection.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
 import { type OpenedStore, type RunRef, slicesOf } from "../../workflows/contract.ts";
 import { randomPrefix, type RedisServer, startRedis } from "../support/redis/server.ts";
 import { failsWith } from "../support/fails-with.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 const thing = entity("thing", { key: "id" });
 
@@ -101,7 +102,7 @@ describe("The activities of materialize", () => {
       start,
       end,
       fingerprint: view.fingerprint,
-      definition: view.runFingerprint,
+      definition: view.definition,
       runId: `run-${runs++}`,
       reprocess,
       sensed: false,
@@ -146,9 +147,9 @@ describe("The activities of materialize", () => {
         interval: { startMs: Date.parse(start), endMs: Date.parse(end) },
       });
     const latest = async () => {
-      const { fingerprint, aggregatesFingerprint: setFingerprint } = view;
+      const { fingerprint, aggregatesFingerprint } = view;
       const [pointers] = await ledger.readPointers([
-        { view: "things", fingerprint, setFingerprint },
+        { view: "things", fingerprint, aggregatesFingerprint },
       ]);
       return pointers?.latest ?? null;
     };

@@ -5,8 +5,9 @@ import { entity, featureView, float64, source, string, timestamp } from "../../e
 import { interval } from "../../engine/calendar/interval.ts";
 import type { ScheduleOptions } from "../../engine/calendar/schedule.ts";
 import { createLedger, type Ledger } from "../../store/ledger.ts";
-import { connectRedis, type RedisConnection } from "../../store/redis/connection.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
 import { type TestRedis, testRedis } from "../support/redis/server.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 /** A daily view from 2026-01-01, two hours after midnight. */
 function catalogueOf(options: Partial<ScheduleOptions>) {
@@ -46,7 +47,7 @@ describe("The plan of a schedule's slot", () => {
   });
 
   const catalogue = catalogueOf({ allowedLateness: 2 });
-  const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "things");
+  const { fingerprint, definition } = viewNamed(catalogue, "things");
   const input = { view: "things", fingerprint, definition };
 
   async function commit(date: number) {

@@ -9,12 +9,12 @@ import { accessSettings } from "../support/http/access.ts";
 import type { ApiKeyChange } from "../../store/api-keys.ts";
 import type { KnownKeys } from "../../serving/auth/known-keys.ts";
 import { createKnownKeys } from "../../serving/auth/known-keys.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { dumpStore } from "../support/redis/dump-store.ts";
 import type { TestRedis } from "../support/redis/server.ts";
 import { patient, testRedis } from "../support/redis/server.ts";
 import { cli, cliJson, downEnv } from "../support/run-cli.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 interface Key {
   readonly key: string;

@@ -86,7 +86,7 @@ describe("The CLI over schedules", function () {
       events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0]?.data;
     const input = JSON.parse(Buffer.from(started ?? []).toString()) as BackfillInput;
     assert.equal(input.fingerprint, view.fingerprint);
-    assert.equal(input.definition, view.runFingerprint);
+    assert.equal(input.definition, view.definition);
     assert.deepEqual(await apply(), []);
     await handle.terminate("the test has seen it");
     await deployment.runs.client.schedule

@@ -441,7 +441,7 @@ fill it again:
     const prefix = randomPrefix();
     const { badges, writing } = example;
     await fill(prefix, badges, "2026-01-01", "2026-01-02");
-    const old = { view: "badges", fingerprint: "01d", columns: [] };
+    const old = { view: "badges", kind: "rows", fingerprint: "01d", columns: [] } as const;
     await createOnlineStore(writing, { prefix }).openNamespace(old, { buckets: 2 });
     const { old_namespaces, problems } = await statusOf(prefix, "badges");
     assert.deepEqual(old_namespaces, [{ fingerprint: "01d", buckets: 2, rows: 0 }]);

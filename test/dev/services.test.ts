@@ -16,7 +16,7 @@ import { formatElapsed, openProgress, silentProgress } from "../../cli/progress.
 import { startRedis } from "../../dev/redis.ts";
 import { startServices, type Services } from "../../dev/services.ts";
 import { startTemporal, supportsStandaloneActivities } from "../../dev/temporal.ts";
-import { searchAttributes } from "../../workflows/contract.ts";
+import { searchAttributeKeys } from "../../workflows/attributes.ts";
 import { childOf, childrenOf } from "../support/child-of.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { until } from "../support/until.ts";
@@ -129,7 +129,7 @@ describe("services for development", function () {
       const { customAttributes } = await connection.operatorService.listSearchAttributes({
         namespace,
       });
-      for (const name of Object.values(searchAttributes)) assert.ok(name in customAttributes, name);
+      for (const { name } of searchAttributeKeys) assert.ok(name in customAttributes, name);
     } finally {
       await connection.close();
     }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createCommittedViews } from "../../filling/committed-views.ts";
+import { storedTable } from "../../filling/view-states.ts";
 import { buildCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import {
   entity,
@@ -14,8 +15,9 @@ import {
 import { formatInterval, type Interval } from "../../engine/calendar/interval.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
-import { connectRedis, type RedisConnection } from "../../store/redis/connection.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
 import { randomPrefix, type RedisServer, startRedis } from "../support/redis/server.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 const events = source("events", {
   files: "events.csv",
@@ -128,11 +130,10 @@ describe("What a process knows to be committed", () => {
       assert.deepStrictEqual(await seenBy(one), await seenBy(memory()));
       assert.deepStrictEqual(await seenBy(other), await seenBy(memory()));
     }
-    const stored = { view: view.name, fingerprint: view.fingerprint, columns: view.stores };
-    await createOnlineStore(redis, { prefix }).resetNamespace(stored, {
+    await createOnlineStore(redis, { prefix }).resetNamespace(storedTable(view), {
       buckets: 16,
       aggregates: view.aggregates.map(({ fingerprint }) => fingerprint),
-      setFingerprint: view.aggregatesFingerprint,
+      aggregatesFingerprint: view.aggregatesFingerprint,
     });
     assert.deepEqual((await seenBy(one)).coverage, []);
     assert.deepStrictEqual(await seenBy(one), await seenBy(memory()));

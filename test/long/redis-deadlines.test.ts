@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { createKeys } from "../../store/keys.ts";
 import { hashSlotOf } from "../../store/redis/hash-slot.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { startRedis } from "../support/redis/server.ts";
@@ -9,6 +8,7 @@ import type { ClusterNode } from "../support/redis/cluster.ts";
 import { startCluster } from "../support/redis/cluster.ts";
 import { startSentinelSet } from "../support/redis/sentinel.ts";
 import { until } from "../support/until.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 /** The deadline of a command of the serving role, and what it may take beyond. */
 const limitMs = 500 + 50;

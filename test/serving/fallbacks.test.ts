@@ -5,10 +5,11 @@ import { entity, featureView, int64, source, string, timestamp } from "../../eng
 import { createLastRows } from "../../serving/last-rows.ts";
 import { createLookup, type Lookup } from "../../serving/lookup.ts";
 import type { FeatureRequest } from "../../serving/request.ts";
-import { connectRedis, type RedisConnection } from "../../store/redis/connection.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
 import { fillView } from "../support/redis/fill.ts";
 import { patient, type RedisServer, startRedis } from "../support/redis/server.ts";
 import { until } from "../support/until.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 const prefix = "onceflow";
 const user = entity("user", { key: "id" });

@@ -6,13 +6,13 @@ import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { bucketOf, encodeEntityKey } from "../../store/rows/entity-key.ts";
 import { createKeys } from "../../store/keys.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
 import { createRowCodec } from "../../store/rows/codec.ts";
 import { encodeRow } from "../support/redis/encode-row.ts";
 import { versionBytes } from "../../store/rows/version.ts";
 import type { ExampleStore } from "../support/http/example-store.ts";
 import { aggregateValues, badgeTimeUs, fillExampleStore } from "../support/http/example-store.ts";
 import { fillView } from "../support/redis/fill.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 /** The same connection; tells of each round trip. */
 function counted(redis: RedisConnection, onTrip: () => void): RedisConnection {

@@ -8,7 +8,6 @@ import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import type { ReadyRule } from "../../serving/readiness.ts";
 import { createLedger } from "../../store/ledger.ts";
-import type { RedisConnection } from "../../store/redis/connection.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { writeRegistry } from "../../store/registry.ts";
 import { addKey, revokeKey } from "../support/http/access.ts";
@@ -17,6 +16,7 @@ import { failsWith } from "../support/fails-with.ts";
 import { fillView } from "../support/redis/fill.ts";
 import type { TestRedis } from "../support/redis/server.ts";
 import { ownRedis, patient, readingUser } from "../support/redis/server.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 describe("readiness of a build", () => {
   let redis: TestRedis;

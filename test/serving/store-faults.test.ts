@@ -10,7 +10,8 @@ import { createOnlineStore } from "../../store/online-store.ts";
 import type { RedisConnection } from "../../store/redis/types.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { aggregateValues } from "../support/http/example-store.ts";
-import { fillView, storedView } from "../support/redis/fill.ts";
+import { storedTable } from "../../filling/view-states.ts";
+import { fillView } from "../support/redis/fill.ts";
 import type { RedisServer } from "../support/redis/server.ts";
 import { startRedis } from "../support/redis/server.ts";
 import { until } from "../support/until.ts";
@@ -59,10 +60,10 @@ describe("lookup while the store fails", () => {
   const emptied = async () => {
     const { listNamespaces, resetNamespace } = createOnlineStore(writing, { prefix });
     const [namespace] = await listNamespaces("absences");
-    await resetNamespace(storedView(absences), {
+    await resetNamespace(storedTable(absences), {
       buckets: namespace!.buckets,
       aggregates: [],
-      setFingerprint: absences.aggregatesFingerprint,
+      aggregatesFingerprint: absences.aggregatesFingerprint,
     });
   };
 

@@ -8,7 +8,7 @@ import {
   encodeEntityKey,
   hashKey,
 } from "../../store/rows/entity-key.ts";
-import { createKeys } from "../../store/keys.ts";
+import { createKeys, parsePointerField, pointerFields } from "../../store/keys.ts";
 import { runsOf } from "../support/property.ts";
 
 // The hash slot function of the Redis client; the package has no types.
@@ -98,6 +98,54 @@ describe("key names", () => {
     assert.equal(hashSlotOf(keys.bucket("users", "ab", 7, 900)), shard);
     assert.equal(hashSlotOf(keys.shard("users", "ab", 7)), shard);
     assert.equal(new Set(ledger).size, ledger.length);
+  });
+
+  it("are read back as they were made, and as nothing where they were not", () => {
+    const keys = createKeys("p:a-b_1");
+    const ledger = (key: string) => keys.parseLedgerKey("users", key);
+    assert.deepEqual(
+      [keys.coverage, keys.generations, keys.begun, keys.states, keys.outcomes].map((of) =>
+        ledger(of("users", "ab")),
+      ),
+      [
+        { kind: "coverage", keptBy: "storage", fingerprint: "ab" },
+        { kind: "generations", keptBy: "always", fingerprint: "ab" },
+        { kind: "begun", keptBy: "storage", fingerprint: "ab" },
+        { kind: "states", keptBy: "aggregate", fingerprint: "ab" },
+        { kind: "outcomes", keptBy: "storage", fingerprint: "ab" },
+      ],
+    );
+    assert.deepEqual(
+      [keys.pointers, keys.snapshots, keys.runs].map((of) => ledger(of("users"))),
+      [
+        { kind: "pointers", keptBy: "always", fingerprint: "" },
+        { kind: "snapshots", keptBy: "view", fingerprint: "" },
+        { kind: "runs", keptBy: "view", fingerprint: "" },
+      ],
+    );
+    const { revision, namespace, head, latest } = pointerFields;
+    assert.deepEqual([revision, namespace("ab"), head("ab"), latest("cd")].map(parsePointerField), [
+      { kind: "revision", keptBy: "always", fingerprint: "" },
+      { kind: "namespace", keptBy: "storage", fingerprint: "ab" },
+      { kind: "head", keptBy: "storage", fingerprint: "ab" },
+      { kind: "latest", keptBy: "aggregates", fingerprint: "cd" },
+    ]);
+    const rows = { kind: "rows", keptBy: "storage", fingerprint: "ab" };
+    const [shard, bucket] = [keys.shard("users", "ab", 3), keys.bucket("users", "ab", 3, 7)];
+    assert.deepEqual(
+      [shard, bucket].map((key) => keys.parseTableKey("users", key)),
+      [rows, rows],
+    );
+    assert.equal(keys.viewOfPointers(keys.pointers("users")), "users");
+
+    for (const kind of ["tiles:ab", "coverage", "coverage:xy", "coverage:ab:1", "runs:ab", ""])
+      assert.equal(ledger(`p:a-b_1:{users}:${kind}`), undefined, kind);
+    assert.equal(ledger(keys.coverage("others", "ab")), undefined);
+    for (const field of ["tiles:ab", "head", "head:ab:1", "revision:ab", "constructor"])
+      assert.equal(parsePointerField(field), undefined, field);
+    for (const key of [shard.replace("rows", "tiles"), `${bucket}x`, keys.shard("others", "ab", 3)])
+      assert.equal(keys.parseTableKey("users", key), undefined, key);
+    assert.equal(keys.viewOfPointers(keys.runs("users")), undefined);
   });
 
   it("refuse a prefix that could move a slot or match other keys", () => {

@@ -49,7 +49,7 @@ describe("stored layout", () => {
     const generation = await ledger.beginRun(run);
     const mark = { endMs: day.endMs, generation };
     const eventTimeUs = day.startMs * 1000;
-    const namespace = await store.openNamespace({ ...run, columns }, { buckets: 2 });
+    const namespace = await store.openNamespace({ ...run, kind: "rows", columns }, { buckets: 2 });
     await store.writeRows(namespace, {
       codec: createRowCodec(columns),
       count: 2,
@@ -74,7 +74,12 @@ describe("stored layout", () => {
       expectedRevision: "0",
       coverage: { rows: 3, expectations: { passed: 1 } },
       states: { "0a": '{"n":3}' },
-      snapshot: { id: "c0ffee", setFingerprint: "5e", asOfMs: day.endMs, body: '{"values":{}}' },
+      snapshot: {
+        id: "c0ffee",
+        aggregatesFingerprint: "5e",
+        asOfMs: day.endMs,
+        body: '{"values":{}}',
+      },
     });
     const at = "2026-01-02T03:04:05.678Z";
     await putKey(connection, redis.prefix, {

@@ -65,12 +65,12 @@ describe("ledger", () => {
   }
   const snapshot = (id: string, asOfMs: number, body = `{"id":"${id}"}`) => ({
     id,
-    setFingerprint: set,
+    aggregatesFingerprint: set,
     asOfMs,
     body,
   });
   const pointers = async () => {
-    const [found] = await ledger.readPointers([{ view, fingerprint, setFingerprint: set }]);
+    const [found] = await ledger.readPointers([{ view, fingerprint, aggregatesFingerprint: set }]);
     assert.ok(found);
     return found;
   };
@@ -104,7 +104,10 @@ describe("ledger", () => {
   });
 
   it("commits coverage, states, snapshot and head together", async () => {
-    const namespace = await store.openNamespace({ view, fingerprint, columns: [] }, { buckets: 2 });
+    const namespace = await store.openNamespace(
+      { view, kind: "rows", fingerprint, columns: [] },
+      { buckets: 2 },
+    );
     const body = '{ "id" : "s1", "é": 1 }';
     const commit = { ...(await begin(1, "a")), snapshot: snapshot("s1", 5, body) };
     const states = { [mean]: "m 1", [count]: '{"n":1}' };
@@ -137,9 +140,9 @@ describe("ledger", () => {
     const other = `${view}_other`;
     await ledger.commitRun({ ...(await begin(1, "a")), snapshot: snapshot("s1", 5) });
     const requests = [
-      { view: other, fingerprint, setFingerprint: set },
-      { view, fingerprint, setFingerprint: set },
-      { view, fingerprint: "cd", setFingerprint: "5f" },
+      { view: other, fingerprint, aggregatesFingerprint: set },
+      { view, fingerprint, aggregatesFingerprint: set },
+      { view, fingerprint: "cd", aggregatesFingerprint: "5f" },
     ];
     const found = await ledger.readPointers(requests);
     assert.deepEqual(
@@ -230,10 +233,10 @@ describe("ledger", () => {
       await ledger.commitRun({ ...(await begin(1, `${i}`)), snapshot: snapshot(id, asOfMs) });
       assert.equal((await pointers()).latest?.id, latest);
     }
-    const old = { ...snapshot("old build", 1), id: "o", setFingerprint: "5f" };
+    const old = { ...snapshot("old build", 1), id: "o", aggregatesFingerprint: "5f" };
     await ledger.commitRun({ ...(await begin(2, "old")), snapshot: old });
     assert.equal((await pointers()).latest?.id, "d");
-    const request = { view, fingerprint, setFingerprint: "5f" };
+    const request = { view, fingerprint, aggregatesFingerprint: "5f" };
     assert.equal((await ledger.readPointers([request]))[0]?.latest?.id, "o");
   });
 
@@ -274,17 +277,17 @@ describe("ledger", () => {
   });
 
   it("forgets coverage, states and latest and fences runs in flight on a reset", async () => {
-    const stored = { view, fingerprint, columns: [] };
+    const stored = { view, kind: "rows", fingerprint, columns: [] } as const;
     await store.openNamespace(stored, { buckets: 2 });
     await ledger.commitRun({ ...(await begin(1, "a")), snapshot: snapshot("s", 1) });
     const inFlight = await begin(2, "b");
-    const other = { setFingerprint: "0f", body: "other", id: "o", asOfMs: 1 };
+    const other = { aggregatesFingerprint: "0f", body: "other", id: "o", asOfMs: 1 };
     const kept = { coverage: undefined, states: { [count]: "kept" }, snapshot: other };
     await ledger.commitRun({ ...(await begin(1, "another build")), ...kept });
     const namespace = await store.resetNamespace(stored, {
       buckets: 2,
       aggregates: [mean],
-      setFingerprint: set,
+      aggregatesFingerprint: set,
     });
     const entry = await ledger.readLedger(view, fingerprint);
     const { revision } = entry;
@@ -297,12 +300,14 @@ describe("ledger", () => {
     assert.deepEqual([states.get(mean)?.size, states.get(count)?.size], [0, 1]);
     assert.equal((await pointers()).latest, null);
     assert.equal(await ledger.readSnapshot(view, "s"), '{"id":"s"}');
-    const [another] = await ledger.readPointers([{ view, fingerprint, setFingerprint: "0f" }]);
+    const [another] = await ledger.readPointers([
+      { view, fingerprint, aggregatesFingerprint: "0f" },
+    ]);
     assert.equal(another?.latest?.id, "o");
   });
 
   it("takes another grid of intervals after a reset, though its snapshot is older", async () => {
-    const stored = { view, fingerprint, columns: [] };
+    const stored = { view, kind: "rows", fingerprint, columns: [] } as const;
     const week = { ...run(1, "a"), interval: interval("2026-01-01", "2026-01-08") };
     await ledger.commitRun({
       ...(await begin(1, "a")),
@@ -310,7 +315,11 @@ describe("ledger", () => {
       generation: await ledger.beginRun(week),
       snapshot: snapshot("week", week.interval.endMs),
     });
-    await store.resetNamespace(stored, { buckets: 2, aggregates: [mean], setFingerprint: set });
+    await store.resetNamespace(stored, {
+      buckets: 2,
+      aggregates: [mean],
+      aggregatesFingerprint: set,
+    });
     await ledger.commitRun({
       ...(await begin(1, "b")),
       snapshot: snapshot("day", day(1).endMs),
@@ -349,7 +358,7 @@ describe("ledger", () => {
                 states: { [mean]: `s${each.n}` },
                 snapshot: {
                   id: ids.join(","),
-                  setFingerprint: set,
+                  aggregatesFingerprint: set,
                   asOfMs: Math.max(...[...merged.keys()].map((key) => Date.parse(key.slice(25)))),
                   body: ids.join(),
                 },

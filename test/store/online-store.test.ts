@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { Redis } from "ioredis";
 import type { Value } from "../../engine/language/dtypes.ts";
-import type { Column, StoredView } from "../../store/rows/column-data.ts";
+import type { StoredTable } from "../../store/namespace.ts";
+import type { Column } from "../../store/rows/column-data.ts";
 import { columnsOfRows, utf8OfTexts } from "../../store/rows/column-data.ts";
 import { encodeEntityKey } from "../../store/rows/entity-key.ts";
 import { createKeys } from "../../store/keys.ts";
@@ -43,7 +44,12 @@ describe("online store", () => {
   });
 
   let views = 0;
-  const newView = (): StoredView => ({ view: `view_${++views}`, fingerprint: "ab12", columns });
+  const newView = (): StoredTable => ({
+    view: `view_${++views}`,
+    kind: "rows",
+    fingerprint: "ab12",
+    columns,
+  });
   const open = (buckets = 4) => store.openNamespace(newView(), { buckets });
 
   interface Row extends Version {
@@ -321,7 +327,7 @@ describe("online store", () => {
     await assert.rejects(read(namespace, [["a"]]), lost);
     await assert.rejects(write(namespace, [row("a", "x")]), lost);
     // Opening again must not hide the loss.
-    await store.openNamespace({ ...namespace, columns }, { buckets: 1 });
+    await store.openNamespace({ ...namespace, kind: "rows", columns }, { buckets: 1 });
     await assert.rejects(read(namespace, [["a"]]), lost);
     await client.hset(key, "", Buffer.alloc(8, 1));
     await assert.rejects(read(namespace, [["a"]]), /belongs to another epoch/);
@@ -355,7 +361,7 @@ describe("online store", () => {
     const reset = await store.resetNamespace(view, {
       buckets: 4,
       aggregates: [],
-      setFingerprint: "5e",
+      aggregatesFingerprint: "5e",
     });
     assert.equal(reset.buckets, 4);
     assert.deepEqual(await read(reset, [["a"], ["b"]]), [null, null]);
@@ -369,7 +375,7 @@ describe("online store", () => {
     // Of more than 1024 buckets, several share a shard, so the names of all change.
     const namespace = await store.openNamespace(view, { buckets: 2048 });
     await write(namespace, [row("a", "x"), row("b", "y")]);
-    const reset = { aggregates: [], setFingerprint: "5e" };
+    const reset = { aggregates: [], aggregatesFingerprint: "5e" };
     await store.resetNamespace(view, { ...reset, buckets: 16 });
     const keys = await scanKeys(client, redis.prefix);
     const own = keys.filter((key) => key.startsWith(`${redis.prefix}:rows:{${view.view}/`));

@@ -7,7 +7,7 @@ import { writeBadges } from "../../dev/example-data.ts";
 import { type Catalogue, loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import type { Settings } from "../../settings.ts";
 import { createLedger, type Ledger } from "../../store/ledger.ts";
-import { connectRedis, type RedisConnection } from "../../store/redis/connection.ts";
+import { connectRedis } from "../../store/redis/connection.ts";
 import {
   type BackfillInput,
   type BackfillResult,
@@ -17,6 +17,7 @@ import {
 import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { until } from "../support/until.ts";
+import type { RedisConnection } from "../../store/redis/types.ts";
 
 const msPerDay = 86_400_000;
 const firstDayMs = Date.parse("2026-01-01T00:00:00Z");
@@ -133,7 +134,7 @@ describe("Schedules and backfills", function () {
     const waiting = deployment.withPrefix();
     await deployment.startWorker({ ...own, ...named(waiting), sources: own.sources });
     const { client, startMaterialize, close } = await connectRuns(waiting);
-    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "badges");
+    const { fingerprint, definition } = viewNamed(catalogue, "badges");
     // One that somebody else runs is joined, and not theirs to cancel.
     const others = await startMaterialize({
       view: "badges",
@@ -209,7 +210,7 @@ describe("Schedules and backfills", function () {
     const settings = deployment.withPrefix();
     await deployment.startWorker(settings);
     const { startMaterialize, close } = await connectRuns(settings);
-    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "badges");
+    const { fingerprint, definition } = viewNamed(catalogue, "badges");
     const input = { view: "badges", start: day(0), end: day(1), fingerprint, definition };
     const filling = await backfill(settings, { to: day(2) });
     const asked = await Promise.all(Array.from({ length: 200 }, () => startMaterialize(input)));
@@ -224,7 +225,7 @@ describe("Schedules and backfills", function () {
     const settings = deployment.withPrefix();
     await deployment.startWorker(settings);
     const { client } = await connectRuns(settings);
-    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "badges");
+    const { fingerprint, definition } = viewNamed(catalogue, "badges");
     const schedule = await client.schedule.create({
       scheduleId: idsOf(settings.queue).schedule("badges"),
       spec: { intervals: [{ every: "1 day", offset: "2 hours" }] },

@@ -41,7 +41,7 @@ describe("The materialize workflow", function () {
     reprocess = false,
   ): Promise<Run<MaterializeResult>> {
     const runs = await connectRuns(settings);
-    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, view);
+    const { fingerprint, definition } = viewNamed(catalogue, view);
     const run = await runs.startMaterialize({
       view,
       start: iso(startMs),

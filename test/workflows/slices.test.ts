@@ -64,7 +64,7 @@ describe("A run over many files", function () {
         start: "1970-01-01T00:00:00.000Z",
         end: "2026-01-01T00:00:00.000Z",
         fingerprint: view.fingerprint,
-        definition: view.runFingerprint,
+        definition: view.definition,
       };
       const handle = await deployment.runs.client.workflow.start("materialize", {
         args: [input],

@@ -162,7 +162,7 @@ describe("What a schedule says of its runs", function () {
     await withWorker(
       catalogue,
       async ({ settings }) => {
-        const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "totals");
+        const { fingerprint, definition } = viewNamed(catalogue, "totals");
         const fire = (id: string) =>
           deployment.runs.client.workflow.execute("scheduled", {
             args: [{ view: "totals", fingerprint, definition }],

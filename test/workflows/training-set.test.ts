@@ -28,7 +28,7 @@ describe("The trainingSet workflow", function () {
   }
 
   async function materialize(end: string) {
-    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, "absences");
+    const { fingerprint, definition } = viewNamed(catalogue, "absences");
     const start = "1970-01-01T00:00:00Z";
     const run = await deployment.runs.startMaterialize({
       view: "absences",

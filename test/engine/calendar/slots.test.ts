@@ -2,11 +2,8 @@ import assert from "node:assert/strict";
 import { Client, Connection } from "@temporalio/client";
 import { msToTs } from "@temporalio/common/lib/time.js";
 import fc from "fast-check";
-import {
-  scheduleProblems,
-  resolveSchedule,
-  type ScheduleOptions,
-} from "../../../engine/calendar/schedule.ts";
+import { resolveSchedule, type ScheduleOptions } from "../../../engine/calendar/schedule.ts";
+import { scheduleProblems } from "../../../engine/calendar/schedule-problems.ts";
 import {
   dependentIntervals,
   intervalsBetween,
@@ -129,7 +126,7 @@ describe("The slots of a schedule", () => {
       "Australia/Lord_Howe",
       "Asia/Kolkata",
     ];
-    const grid = fc.oneof(
+    const calendar = fc.oneof(
       fc.integer({ min: 1, max: 3000 }).map((count) => ({ every: `${count} min` })),
       fc
         .record({
@@ -148,19 +145,24 @@ describe("The slots of a schedule", () => {
         return { from, to, cut: from + Math.floor(((to - from) * cut) / 1000) };
       });
     fc.assert(
-      fc.property(grid, range, fc.constantFrom("0 s", "2 hours", "45 min"), (own, r, offset) => {
-        const schedule = resolveSchedule({ ...own, offset, start: "1990-01-01" });
-        const all = intervalsBetween(schedule, r.from, r.to);
-        for (const [i, { startMs, endMs }] of all.entries()) {
-          assert.ok(startMs < endMs && startMs >= r.from && endMs <= r.to);
-          if (i > 0) assert.equal(startMs, all[i - 1]?.endMs, "a gap or an overlap");
-          const newest = newestInterval(schedule, endMs + schedule.offsetMs);
-          assert.deepEqual(newest, { startMs, endMs });
-        }
-        const before = intervalsBetween(schedule, r.from, r.cut);
-        const after = intervalsBetween(schedule, before.at(-1)?.endMs ?? r.from, r.to);
-        assert.deepEqual([...before, ...after], all);
-      }),
+      fc.property(
+        calendar,
+        range,
+        fc.constantFrom("0 s", "2 hours", "45 min"),
+        (own, r, offset) => {
+          const schedule = resolveSchedule({ ...own, offset, start: "1990-01-01" });
+          const all = intervalsBetween(schedule, r.from, r.to);
+          for (const [i, { startMs, endMs }] of all.entries()) {
+            assert.ok(startMs < endMs && startMs >= r.from && endMs <= r.to);
+            if (i > 0) assert.equal(startMs, all[i - 1]?.endMs, "a gap or an overlap");
+            const newest = newestInterval(schedule, endMs + schedule.offsetMs);
+            assert.deepEqual(newest, { startMs, endMs });
+          }
+          const before = intervalsBetween(schedule, r.from, r.cut);
+          const after = intervalsBetween(schedule, before.at(-1)?.endMs ?? r.from, r.to);
+          assert.deepEqual([...before, ...after], all);
+        },
+      ),
       runsOf(150),
     );
   }).timeout(60_000);
@@ -199,7 +201,7 @@ describe("The slots of a schedule", () => {
   });
 
   it("answer what comes first and what comes after alike", () => {
-    const grid = fc.constantFrom<Omit<ScheduleOptions, "start">>(
+    const calendar = fc.constantFrom<Omit<ScheduleOptions, "start">>(
       { every: "1 hour" },
       { every: "7 hours", offset: "90 min" },
       { every: "1 day", offset: "2 hours" },
@@ -210,8 +212,8 @@ describe("The slots of a schedule", () => {
     const nowMs = at("2026-04-20");
     fc.assert(
       fc.property(
-        grid,
-        grid,
+        calendar,
+        calendar,
         fc.integer({ min: 0, max: 3 }),
         fc.nat(),
         (own, other, earlier, n) => {
@@ -259,18 +261,18 @@ describe("The slots of a schedule", () => {
     try {
       for (const [i, options] of cases.entries()) {
         const schedule = resolveSchedule({ ...options, start: "1990-01-01" });
-        const { grid, offsetMs } = schedule;
+        const { calendar, offsetMs } = schedule;
         const handle = await client.schedule.create({
           scheduleId: `${randomPrefix()}-${i}`,
           spec:
-            grid.kind === "every"
-              ? { intervals: [{ every: grid.everyMs, offset: offsetMs % grid.everyMs }] }
-              : { cronExpressions: [grid.cron], timezone: grid.timeZone },
+            calendar.kind === "every"
+              ? { intervals: [{ every: calendar.everyMs, offset: offsetMs % calendar.everyMs }] }
+              : { cronExpressions: [calendar.cron], timezone: calendar.timeZone },
           action: { type: "startWorkflow", workflowType: "none", taskQueue: "none", args: [] },
           state: { paused: true },
         });
         const spans =
-          grid.kind === "every"
+          calendar.kind === "every"
             ? [["2026-03-01", "2026-03-04"]]
             : [
                 ["2026-03-01", "2026-04-10"],

@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { openAccess } from "../../../serving/auth/access.ts";
 import { createKnownKeys, type KnownKeys } from "../../../serving/auth/known-keys.ts";
 import { readApiKeys } from "../../../store/api-keys.ts";
-import type { RedisConnection } from "../../../store/redis/connection.ts";
 import { connectRedis } from "../../../store/redis/connection.ts";
 import { accessSettings, addKey, bearer, putKey, revokeKey } from "../../support/http/access.ts";
 import { failsWith } from "../../support/fails-with.ts";
 import type { RedisServer } from "../../support/redis/server.ts";
 import { startRedis } from "../../support/redis/server.ts";
 import { until } from "../../support/until.ts";
+import type { RedisConnection } from "../../../store/redis/types.ts";
 
 describe("keys that a server knows", () => {
   let server: RedisServer;

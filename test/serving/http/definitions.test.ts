@@ -21,12 +21,12 @@ import { messageOf } from "../../../engine/errors.ts";
 import type { Lookup } from "../../../serving/lookup.ts";
 import { createLookup } from "../../../serving/lookup.ts";
 import type { FailureFacts } from "../../../serving/observer.ts";
-import type { RedisConnection } from "../../../store/redis/connection.ts";
 import { connectRedis } from "../../../store/redis/connection.ts";
 import { aggregateValues } from "../../support/http/example-store.ts";
 import { fillView } from "../../support/redis/fill.ts";
 import type { TestRedis } from "../../support/redis/server.ts";
 import { testRedis } from "../../support/redis/server.ts";
+import type { RedisConnection } from "../../../store/redis/types.ts";
 
 const flight = entity("flight", { key: ["airline", "number"] });
 const flights = source("flights", {

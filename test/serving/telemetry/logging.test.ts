@@ -11,11 +11,12 @@ import { createLogger, requestIdOf } from "../../../serving/telemetry/logging.ts
 import type { Lookup } from "../../../serving/lookup.ts";
 import { createLookup } from "../../../serving/lookup.ts";
 import { mintApiKey } from "../../../store/api-keys.ts";
-import { connectRedis, type RedisConnection } from "../../../store/redis/connection.ts";
+import { connectRedis } from "../../../store/redis/connection.ts";
 import type { RedisServer } from "../../support/redis/server.ts";
 import { patient, startRedis } from "../../support/redis/server.ts";
 import { type RunningServer, startServer } from "../../support/http/server-process.ts";
 import { until } from "../../support/until.ts";
+import type { RedisConnection } from "../../../store/redis/types.ts";
 
 type Line = Readonly<Record<string, unknown>>;
 

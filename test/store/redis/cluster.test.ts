@@ -130,7 +130,7 @@ describe("redis cluster", function () {
     for (const [entity, text] of newest)
       assert.equal(found[Number(entity.slice(5))]?.values[0], text, entity);
     const [pointers] = await createLedger(serving, { prefix }).readPointers([
-      { ...stored, setFingerprint: set },
+      { ...stored, aggregatesFingerprint: set },
     ]);
     assert.equal(pointers?.latest?.body, '{"n":2}');
 
@@ -261,7 +261,7 @@ describe("redis cluster", function () {
     const during = async (_: number, moved: number) => {
       if (moved > 0) return;
       await to.client.script("FLUSH");
-      const reset = { buckets: 1, aggregates: [], setFingerprint: set };
+      const reset = { buckets: 1, aggregates: [], aggregatesFingerprint: set };
       const fresh = await store.resetNamespace(stored, reset);
       await writeBatch(redis, prefix, fresh, 2);
       await failsWith(writeBatch(redis, prefix, old, 3), "STORE_LOST");

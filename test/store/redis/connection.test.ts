@@ -18,6 +18,7 @@ import { until } from "../../support/until.ts";
 
 const view = {
   view: "users",
+  kind: "rows",
   fingerprint: "ab",
   columns: [{ name: "t", dtype: "string" }],
 } as const;

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Redis } from "ioredis";
 import { dtypes, type Value } from "../../../engine/language/dtypes.ts";
-import type { Column, StoredView } from "../../../store/rows/column-data.ts";
+import type { StoredTable } from "../../../store/namespace.ts";
+import type { Column } from "../../../store/rows/column-data.ts";
 import { columnsOfRows } from "../../../store/rows/column-data.ts";
 import { encodeEntityKey } from "../../../store/rows/entity-key.ts";
 import { createOnlineStore } from "../../../store/online-store.ts";
@@ -19,7 +20,7 @@ import { randomPrefix, scanKeys, testRedis } from "../../support/redis/server.ts
 import { readDecoded } from "../../support/redis/read-rows.ts";
 
 const columns = dtypes.map((dtype): Column => ({ name: `a_${dtype}`, dtype }));
-const view: StoredView = { view: "things", fingerprint: "ab12", columns };
+const view: StoredTable = { view: "things", kind: "rows", fingerprint: "ab12", columns };
 const codec = createRowCodec(columns);
 const readAll = codec.decoder(columns.map(({ name }) => name));
 

@@ -4,8 +4,8 @@ import type { Int64, Value } from "../../../engine/language/dtypes.ts";
 import { interval } from "../../../engine/calendar/interval.ts";
 import { encodeSnapshot } from "../../../engine/snapshot.ts";
 import { hash } from "../../../engine/fingerprint.ts";
-import type { StoredView } from "../../../store/rows/column-data.ts";
 import { columnsOfRows } from "../../../store/rows/column-data.ts";
+import { storedTable } from "../../../filling/view-states.ts";
 import { createLedger } from "../../../store/ledger.ts";
 import { createOnlineStore } from "../../../store/online-store.ts";
 import type { RedisConnection } from "../../../store/redis/types.ts";
@@ -31,11 +31,6 @@ export interface FillOptions {
   readonly commit?: boolean;
 }
 
-/** What a view stores, in the store's words. */
-export function storedView({ name, fingerprint, stores }: View): StoredView {
-  return { view: name, fingerprint, columns: stores };
-}
-
 /**
  * Does what a materialization of one interval does, with values of the test's own; returns the id
  * of the snapshot.
@@ -54,7 +49,7 @@ export async function fillView(
     runId: `${start}/${end}/${Math.random()}`,
   };
   const { endMs } = run.interval;
-  const namespace = await store.openNamespace(storedView(view), { buckets: 4 });
+  const namespace = await store.openNamespace(storedTable(view), { buckets: 4 });
   const generation = await ledger.beginRun(run);
   const mark = { endMs, generation };
   await store.writeRows(namespace, {
@@ -86,7 +81,7 @@ export async function fillView(
     snapshot: snapshot && {
       id: snapshot.id,
       asOfMs: snapshot.asOfMs,
-      setFingerprint: view.aggregatesFingerprint,
+      aggregatesFingerprint: view.aggregatesFingerprint,
       body: encodeSnapshot(view.aggregates, snapshot),
     },
   });

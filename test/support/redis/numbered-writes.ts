@@ -13,6 +13,7 @@ import { readDecoded } from "./read-rows.ts";
 /** A view that the writes are of. */
 export const stored = {
   view: "users",
+  kind: "rows",
   fingerprint: "ab12",
   columns: [
     { name: "text", dtype: "string" },
@@ -82,7 +83,7 @@ export async function commitDay(redis: RedisConnection, prefix: string, n: numbe
     expectedRevision: revision,
     coverage: { rows: n },
     states: { aa: `state of ${n}` },
-    snapshot: { id: `${n}`, setFingerprint: set, asOfMs: day.endMs, body: `{"n":${n}}` },
+    snapshot: { id: `${n}`, aggregatesFingerprint: set, asOfMs: day.endMs, body: `{"n":${n}}` },
   });
   const { coverage } = await ledger.readLedger(stored.view, stored.fingerprint);
   assert.equal(coverage.get(formatInterval(day))?.rows, n);

@@ -7,7 +7,7 @@ import { type Catalogue, viewNamed } from "../../../engine/catalogue.ts";
 import type { CellState } from "../../../engine/calendar/grid.ts";
 import { interval } from "../../../engine/calendar/interval.ts";
 import type { Settings } from "../../../settings.ts";
-import { readGrid } from "../../../status/grid.ts";
+import { readGrid } from "../../../status/read-grid.ts";
 import { createLedger } from "../../../store/ledger.ts";
 import {
   idsOf,
@@ -43,7 +43,7 @@ export function workersOf(deployment: Deployment) {
 
 function toolsOf({ runs: { client } }: Deployment, settings: Settings, catalogue: Catalogue) {
   const inputOf = (view: string, date: number): MaterializeInput => {
-    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, view);
+    const { fingerprint, definition } = viewNamed(catalogue, view);
     return { view, start: iso(date), end: iso(date + 1), fingerprint, definition };
   };
   const handleOf = (view: string, date: number) =>

@@ -33,7 +33,7 @@ export function createMaterializer(options: MaterializerOptions) {
 
   /** Begins a run of an interval, committed or not. */
   async function plan(view: string, start: string, end: string) {
-    const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, view);
+    const { fingerprint, definition } = viewNamed(catalogue, view);
     const request = { view, start, end, fingerprint, definition, runId: `run-${runs++}` };
     const planned = await call(activities.planRun, { ...request, reprocess: true, sensed: false });
     if (planned.due === "waiting") throw new Error("nothing comes first");

@@ -111,7 +111,7 @@ function recordingsOf(
         settings: own,
         start: (name, date, more = {}) => {
           const view = viewNamed(catalogue, name);
-          const { fingerprint, runFingerprint: definition, schedule } = view;
+          const { fingerprint, definition, schedule } = view;
           const [start, end] = [day(date - 1), day(date)];
           const { workflow, ...how } = termsOf(schedule);
           const input = { view: name, start, end, fingerprint, definition, ...how, ...more };
@@ -434,7 +434,7 @@ async function main(): Promise<void> {
     writeBadges(settings.dataDir, firstDayMs + msPerDay, days - 1, 20);
     const catalogue = await loadCatalogue(() => import("../../../features/index.ts"));
     const named = (view: string) => {
-      const { fingerprint, runFingerprint: definition } = viewNamed(catalogue, view);
+      const { fingerprint, definition } = viewNamed(catalogue, view);
       return { fingerprint, definition };
     };
     let worker: OwnedProcess = await deployment.startWorker();

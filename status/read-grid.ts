@@ -1,17 +1,18 @@
-/** What became of the intervals of a view, and of those that come first, read from the ledger. */
+/** What became of the intervals of a view, and of those upstream, read from the ledger. */
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { type Cell, gridOf, type Outcome } from "../engine/calendar/grid.ts";
 import { endsOf, formatInterval, type Interval, type Span } from "../engine/calendar/interval.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
 import { upstreamIntervals } from "../engine/calendar/slots.ts";
 import { ledgerInterval } from "../filling/run-facts.ts";
+import { aggregateFingerprints } from "../filling/view-states.ts";
 import type { Coverage, Ledger } from "../store/ledger.ts";
 
 /**
  * The cells of some intervals, in the order given. An interval counts as committed when its rows
- * and the state of every aggregate are; as stale when the intervals that come first for it are
- * committed under other generations than those it was made on. Cost: O(intervals of the view and
- * of those that come first).
+ * and the state of every aggregate are; as stale when the intervals upstream of it are committed
+ * under other generations than those it was made on. Cost: O(intervals of the view and of those
+ * upstream).
  */
 export async function readGrid(
   ledger: Ledger,
@@ -19,7 +20,7 @@ export async function readGrid(
   view: View,
   intervals: readonly Interval[],
 ): Promise<Cell[]> {
-  const aggregates = view.aggregates.map(({ fingerprint }) => fingerprint);
+  const aggregates = aggregateFingerprints(view);
   const [{ coverage }, { states }, outcomes, upstream] = await Promise.all([
     ledger.readLedger(view.name, view.fingerprint),
     ledger.readStates(view.name, aggregates),
@@ -43,10 +44,10 @@ export async function readGrid(
   });
 }
 
-/** A view that comes first, as the ledger has it. */
+/** An upstream view, as the ledger has it. */
 export interface Upstream {
   readonly view: View;
-  /** Its intervals that come first for one of the dependent view and are not committed. */
+  /** Its intervals upstream of one of the dependent view that are not committed. */
   readonly missing: (own: Interval) => readonly (Span & { readonly key: string })[];
   /** Names what is committed of them, or null where something is missing. */
   readonly key: (own: Interval) => string | null;
@@ -54,7 +55,7 @@ export interface Upstream {
   readonly outcomes: () => Promise<ReadonlyMap<string, Outcome>>;
 }
 
-/** What is committed of the views that come first for those of a schedule. */
+/** What is committed of the views upstream of a schedule. */
 export function readUpstream(
   ledger: Ledger,
   catalogue: Catalogue,
@@ -63,21 +64,21 @@ export function readUpstream(
   return Promise.all(
     (schedule?.dependsOn ?? []).map(async ({ view: name, earlier }): Promise<Upstream> => {
       const view = catalogue.views.get(name);
-      const slots = view?.schedule;
+      const own = view?.schedule;
       // Checked when the catalogue was built.
-      if (view === undefined || slots === undefined) throw new Error(`no schedule of ${name}`);
+      if (view === undefined || own === undefined) throw new Error(`no schedule of ${name}`);
       const { coverage } = await ledger.readLedger(name, view.fingerprint);
-      const first = (own: Interval) =>
-        upstreamIntervals(slots, own, earlier).map((interval) => ({
+      const intervalsOf = (dependent: Interval) =>
+        upstreamIntervals(own, dependent, earlier).map((interval) => ({
           ...endsOf(interval),
           key: formatInterval(ledgerInterval(view, interval)),
         }));
       return {
         view,
-        missing: (own) => first(own).filter(({ key }) => !coverage.has(key)),
-        key(own) {
+        missing: (dependent) => intervalsOf(dependent).filter(({ key }) => !coverage.has(key)),
+        key(dependent) {
           let generations = 0;
-          for (const { key } of first(own)) {
+          for (const { key } of intervalsOf(dependent)) {
             const generation = coverage.get(key)?.generation;
             if (generation === undefined) return null;
             // Each only ever grows, so an equal sum means that all are equal.
@@ -91,7 +92,7 @@ export function readUpstream(
   );
 }
 
-/** The keys of what comes first for an interval, by view; without those that miss something. */
+/** The keys of what is upstream of an interval, by view; without those that miss something. */
 export function upstreamKeys(
   upstream: readonly Upstream[],
   own: Interval,
