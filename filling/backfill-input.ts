@@ -18,7 +18,7 @@ const members = {
   definition: "anyone",
   carried: "execution",
 } as const satisfies Readonly<Record<keyof BackfillInput, "anyone" | "execution">>;
-const open = Object.entries(members).flatMap(([name, by]) => (by === "anyone" ? [name] : []));
+const shown = Object.entries(members).flatMap(([name, by]) => (by === "anyone" ? [name] : []));
 
 const modes: readonly unknown[] = reprocessModes;
 
@@ -35,7 +35,8 @@ export function checkBackfill(input: unknown): BackfillInput {
     throw invalid(`has ${name} ${JSON.stringify(given[name])}; expected ${expected}`);
   };
   const unknown = Object.keys(given).find((name) => !Object.hasOwn(members, name));
-  if (unknown !== undefined) throw invalid(`has "${unknown}", which is none of ${open.join(", ")}`);
+  if (unknown !== undefined)
+    throw invalid(`has "${unknown}", which is none of ${shown.join(", ")}`);
   if (typeof given["view"] !== "string") wrong("view", "the name of a feature view");
   const [from = 0, to = 0] = ["from", "to"].map((name) => {
     try {
