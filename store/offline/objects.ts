@@ -6,13 +6,14 @@ import { messageOf, OnceflowError } from "../../engine/errors.ts";
 
 /**
  * A place for whole files by key. A key is a path below its root with "/" between, such as
- * "views/badges/snapshots/abc.json"; whoever makes keys sees to it that none leads out.
+ * "views/badges/snapshots/abc.json", and "" is the root. Whoever makes keys sees to it that none
+ * leads out.
  *
  * What is put is there whole or not at all, and durable once the call returns. Every method fails
  * with OFFLINE_UNAVAILABLE, naming the place, and leaves nothing unfinished behind.
  */
 export interface ObjectStore {
-  /** Names directly below a key, in any order: of files, and of what has files below it. */
+  /** Names directly below a key, or the root: of files, and of what has files below it. */
   readonly list: (key: string) => Promise<string[]>;
   /** Undefined where there is no file. */
   readonly stat: (key: string) => Promise<ObjectStat | undefined>;

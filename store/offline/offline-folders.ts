@@ -48,7 +48,7 @@ export function openOfflineFolders(options: { readonly root: string }): OfflineF
 export function offlineFoldersOf(objects: ObjectStore): OfflineFolders {
   return {
     root: objects.locate(""),
-    hasViews: async () => (await objects.list("views")).length > 0,
+    hasViews: async () => (await objects.list("")).includes("views"),
     async readJson<T>(ref: PartitionRef, name: string) {
       const key = jsonKey(ref, name);
       const bytes = await unlessMissing(objects.read(key));
