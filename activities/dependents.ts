@@ -40,7 +40,7 @@ export async function tellDependents(
   return stale;
 }
 
-/** The views for which another comes first, with how many of its earlier intervals do. */
+/** The views that another is upstream of, with how many of its earlier intervals do. */
 function dependentsOf({ catalogue }: Pick<OfflineDependencies, "catalogue">, { name }: View) {
   return [...catalogue.views.values()].flatMap((dependent) =>
     (dependent.schedule?.dependsOn ?? [])

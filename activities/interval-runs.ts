@@ -9,8 +9,8 @@ import type { View } from "../engine/catalogue.ts";
 import type { Span } from "../engine/calendar/interval.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
 import { messageOf } from "../engine/errors.ts";
-import { termsOf } from "../filling/terms.ts";
-import { attributesOf } from "../workflows/attributes.ts";
+import { termsOf } from "../filling/run-terms.ts";
+import { attributesOf } from "../workflows/search-attributes.ts";
 import {
   idsOf,
   type MaterializeInput,
@@ -40,7 +40,7 @@ export async function runUnderWay(input: MaterializeInput): Promise<string | nul
   }
 }
 
-/** Tells a run that an interval that comes first has ended. */
+/** Tells a run that an upstream interval has ended. */
 export async function tellRun(input: MaterializeInput): Promise<void> {
   await handleOf(input)
     .signal(upstreamEndedSignal)

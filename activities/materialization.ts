@@ -26,7 +26,7 @@ import type {
   Waiting,
 } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./dependencies.ts";
-import { checkReadiness } from "./readiness.ts";
+import { checkReadiness } from "./run-gate.ts";
 import { assertWanted } from "./run-context.ts";
 import { createRunEnd } from "./run-end.ts";
 
@@ -40,11 +40,11 @@ export function createMaterialization(dependencies: OfflineDependencies) {
      * Asks the ledger what is due and whether the run may begin, allots the generation and lists
      * the source files.
      *
-     * @throws UPSTREAM_FAILED where something that comes first ended without a commit
+     * @throws UPSTREAM_FAILED where something upstream ended without a commit
      */
     async planRun(request: ReadyRequest): Promise<RunPlan | Waiting> {
       const view = viewOfRun(catalogue, request);
-      // One that is none is refused before anything is asked of Redis.
+      // An interval that is invalid fails here, before Redis is asked.
       intervalOfRun(view, request);
       await Promise.all([redis.assertNoEviction(), redis.assertClock()]);
       const { covered, nothing } = await readInterval(dependencies, committedViews, view, request);
@@ -55,7 +55,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
     },
 
     /**
-     * Whether a run may take its first step: a slot of a pool, or the steps of a pipeline.
+     * Whether a run may take its first step: a place in a pool, or the steps of a pipeline.
      *
      * @throws UPSTREAM_FAILED
      */

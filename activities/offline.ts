@@ -42,7 +42,9 @@ export function createOfflineActivities({ settings, tasks = {}, ...given }: Offl
     ledger: createLedger(given.redis, { prefix }),
     offline: createOfflineStore({ root: offlineDir }),
     sources: { dataDir, overrides: sources },
-    ...{ tasks, folders, webhooks },
+    tasks,
+    folders,
+    webhooks,
   };
   const own = {
     ...createMaterialization(dependencies),

@@ -1,7 +1,7 @@
 /** The activities of pools: what a workflow cannot ask Temporal itself. */
 import { Context, getClient } from "@temporalio/activity";
 import { WorkflowNotFoundError } from "@temporalio/common";
-import { attributesOf } from "../workflows/attributes.ts";
+import { attributesOf } from "../workflows/search-attributes.ts";
 import {
   idsOf,
   type PoolInput,

@@ -21,7 +21,7 @@ import { backfillIntervals, scheduleOf } from "../filling/backfill-range.ts";
 import type { OfflineDependencies } from "./dependencies.ts";
 import { joinRun } from "./interval-runs.ts";
 import { viewOfRun } from "../filling/run-facts.ts";
-import { termsOf } from "../filling/terms.ts";
+import { termsOf } from "../filling/run-terms.ts";
 
 /** Intervals of a page, so that its payload stays small. */
 const pageSize = 200;

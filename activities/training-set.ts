@@ -12,7 +12,7 @@ import { readChunks } from "../sources/scan.ts";
 import { assertUnchanged, listSourceFiles } from "../sources/files.ts";
 import type { TrainingSetInput, TrainingSetResult } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./dependencies.ts";
-import { overlap } from "../filling/overlap.ts";
+import { overlap } from "../filling/pipelined.ts";
 import { assertWanted } from "./run-context.ts";
 import { pointerRequest, valuesByFormula } from "../filling/view-states.ts";
 

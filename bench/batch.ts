@@ -1,7 +1,7 @@
 /** `batch`: scan and compute of features, and pass 1 of a materialization, against polars by hand. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { overlap } from "../filling/overlap.ts";
+import { overlap } from "../filling/pipelined.ts";
 import type { Progress } from "../cli/progress.ts";
 import { type Catalogue, serviceNamed, viewNamed } from "../engine/catalogue.ts";
 import { type AggregateValues, compileBatch, type Frame } from "../engine/compile/batch.ts";

@@ -18,9 +18,9 @@ import {
   type TrainingSetInput,
   type TrainingSetResult,
 } from "../workflows/contract.ts";
-import { attributesOf } from "../workflows/attributes.ts";
+import { attributesOf } from "../workflows/search-attributes.ts";
 import type { backfill, materialize, trainingSet } from "../workflows/index.ts";
-import { hasPolled } from "./builds.ts";
+import { hasPolled } from "./worker-versions.ts";
 import { isUnroutable, translate, unavailable } from "./temporal-errors.ts";
 
 const connectTimeoutMs = 10_000;

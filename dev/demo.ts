@@ -122,8 +122,20 @@ async function start(options: DemoOptions) {
   const stopApplication = own(() => application.stop());
   const runs = await connectRuns(settings);
   return {
-    ...{ options, progress, timed, seconds, catalogue, absences, badges, todayMs },
-    ...{ folder, services, settings, application, stopApplication, runs },
+    options,
+    progress,
+    timed,
+    seconds,
+    catalogue,
+    absences,
+    badges,
+    todayMs,
+    folder,
+    services,
+    settings,
+    application,
+    stopApplication,
+    runs,
     workflowIds: [] as string[],
   };
 }

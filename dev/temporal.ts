@@ -8,7 +8,7 @@ import { msToTs } from "@temporalio/common/lib/time.js";
 import { openProgress, type Detail, type Progress } from "../cli/progress.ts";
 import { messageOf, OnceflowError, reasonOf } from "../engine/errors.ts";
 import { readSettings } from "../settings.ts";
-import { searchAttributeKeys } from "../workflows/attributes.ts";
+import { searchAttributeKeys } from "../workflows/search-attributes.ts";
 import { isStopping, type Release } from "./owned.ts";
 import { findOnPath, type OwnedProcess, retryPorts } from "./processes.ts";
 import { openServiceDirectory, type ServiceOptions } from "./service.ts";

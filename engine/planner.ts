@@ -9,7 +9,7 @@ import { outputNamed, serviceNamed } from "./catalogue.ts";
 import type { OnlineForm } from "./compile/online.ts";
 import { didYouMean, OnceflowError } from "./errors.ts";
 import { fingerprintOf, hash } from "./fingerprint.ts";
-import { type BoundPart, compileParts } from "./parts.ts";
+import { type BoundPart, compileParts } from "./plan-parts.ts";
 import {
   type Carried,
   type RequiredInput,

@@ -27,7 +27,7 @@ export interface RegisteredView {
   readonly entity: readonly string[];
   /** Features and stored columns, by name. */
   readonly columns: Readonly<Record<string, RegisteredColumn>>;
-  /** Views that come first. */
+  /** Upstream views. */
   readonly dependsOn: readonly string[];
 }
 

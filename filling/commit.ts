@@ -7,7 +7,7 @@ import type { SourceFile } from "../sources/files.ts";
 import type { CoverageFacts, CoveredFiles } from "../store/ledger.ts";
 import type { RunRef } from "../workflows/contract.ts";
 import type { CommittedView, CommittedViews } from "./committed-views.ts";
-import { sumRows } from "./parts.ts";
+import { sumRows } from "./offline-parts.ts";
 import { readPassOne } from "./pass-one.ts";
 import { intervalOfRun } from "./run-facts.ts";
 import type { Stores } from "./stores.ts";

@@ -11,9 +11,9 @@ import { decodeState, encodeState, mergeStates } from "../engine/snapshot.ts";
 import { readChunks } from "../sources/scan.ts";
 import { type RowsRead, type RunRef, type Slice, slicesOf } from "../workflows/contract.ts";
 import type { CommittedViews } from "./committed-views.ts";
-import { judge, sumViolations } from "./judge.ts";
-import { overlap } from "./overlap.ts";
-import { openParts, partsOf, readParts, sumRows } from "./parts.ts";
+import { judge, sumViolations } from "./expectation-outcome.ts";
+import { overlap } from "./pipelined.ts";
+import { openParts, partsOf, readParts, sumRows } from "./offline-parts.ts";
 import { rowColumnsOf } from "./rows.ts";
 import {
   factsOf,

@@ -8,7 +8,7 @@ import { chooseBuckets } from "../store/namespace.ts";
 import { isSameRun, readRunId } from "../store/redis/run-id.ts";
 import type { RowBatch } from "../store/rows/writer.ts";
 import type { OpenedStore, RowsWritten, RunRef, Slice } from "../workflows/contract.ts";
-import { type CountedPart, partsOf, readParts } from "./parts.ts";
+import { type CountedPart, partsOf, readParts } from "./offline-parts.ts";
 import { toRowBatch } from "./rows.ts";
 import { intervalOfRun, requireSlice } from "./run-facts.ts";
 import type { Stores } from "./stores.ts";

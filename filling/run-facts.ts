@@ -49,8 +49,8 @@ export function intervalOfRun(view: View, run: Pick<RunRef, "start" | "end">): I
 }
 
 /** An interval of the view's schedule, as the stores know it. */
-export function ledgerInterval(view: View, slot: Interval): Interval {
-  return view.rows.isFullRefresh ? { ...slot, startMs: parseInstant(fullRefreshStart) } : slot;
+export function ledgerInterval(view: View, own: Interval): Interval {
+  return view.rows.isFullRefresh ? { ...own, startMs: parseInstant(fullRefreshStart) } : own;
 }
 
 /** Where the offline rows of a run lie. */
@@ -66,7 +66,7 @@ export interface RunFacts {
   readonly files: readonly SourceFile[];
   readonly startedAtMs: number;
   readonly due: "rows" | "aggregates";
-  /** What the run rests on of the views that come first, by view: see `checkReadiness`. */
+  /** What the run rests on of upstream views, by view: see `checkReadiness`. */
   readonly upstream: Readonly<Record<string, string>>;
 }
 

@@ -51,7 +51,7 @@ export async function readInterval(
  * attempt has settled, whatever that has read of the files.
  *
  * @param covered - what is committed of the rows of its interval
- * @param upstream - what it rests on of the views that come first, by view
+ * @param upstream - what it rests on of upstream views, by view
  */
 export async function beginRun(
   { ledger, offline, sources }: Pick<Stores, "ledger" | "offline" | "sources">,

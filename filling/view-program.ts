@@ -156,13 +156,13 @@ function compileChecks(checks: readonly Check[]) {
 
 function checkScalars(checks: readonly Check[], values: AggregateValues): Violation[] {
   return checks.flatMap(({ feature, expectation, violated }) => {
-    const slots: Value[] = [];
+    const registers: Value[] = [];
     const program = compileOnline([feature.node, violated], (node) =>
       node.kind === "aggregate"
-        ? slots.push(values.get(fingerprintOf(node)) ?? null) - 1
+        ? registers.push(values.get(fingerprintOf(node)) ?? null) - 1
         : undefined,
     );
-    const [value = null, isViolated] = program(slots);
+    const [value = null, isViolated] = program(registers);
     return isViolated === true ? [violation(feature, expectation, 1, undefined, value)] : [];
   });
 }

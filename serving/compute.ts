@@ -2,13 +2,13 @@
 import type { View } from "../engine/catalogue.ts";
 import type { Int64, Value } from "../engine/language/dtypes.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
-import type { BoundOutput, RequestRead } from "../engine/parts.ts";
+import type { BoundOutput, RequestRead } from "../engine/plan-parts.ts";
 import { formatTimestamp } from "../engine/wire.ts";
 import { readEventTime, versionBytes } from "../store/rows/version.ts";
 import type { AnswerTable } from "./answer.ts";
 import { statusCode } from "./answer.ts";
 import type { Gathered } from "./gather.ts";
-import type { PartRead } from "./parts.ts";
+import type { PartRead } from "./ready-parts.ts";
 import type { MaxAge } from "./request.ts";
 import { pathOf, type RequestRow, type RowGroup } from "./rows.ts";
 import type { ShapedPart } from "./shapes.ts";

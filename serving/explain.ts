@@ -1,6 +1,6 @@
 /** Where each output comes from, as plain data. */
 import type { Dtype } from "../engine/language/dtypes.ts";
-import type { BoundOutput, BoundPart, StoreRead } from "../engine/parts.ts";
+import type { BoundOutput, BoundPart, StoreRead } from "../engine/plan-parts.ts";
 import type { Given } from "../engine/resolve.ts";
 
 /** One output, and all that its value rests on. */

@@ -3,7 +3,7 @@ import { type ErrorCode, OnceflowError } from "../engine/errors.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import type { ReadResult, RowRead } from "../store/rows/reader.ts";
 import type { LastRows } from "./last-rows.ts";
-import type { PartRead } from "./parts.ts";
+import type { PartRead } from "./ready-parts.ts";
 import type { Planned } from "./planned.ts";
 import { lostView, type PointerCache, type PointerSet } from "./pointers.ts";
 import type { RowGroup } from "./rows.ts";

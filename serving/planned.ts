@@ -6,7 +6,7 @@ import type { Dtype } from "../engine/language/dtypes.ts";
 import { createLru } from "../engine/lru.ts";
 import type { Asked, Plan } from "../engine/planner.ts";
 import { plan } from "../engine/planner.ts";
-import { createPartBinder } from "./parts.ts";
+import { createPartBinder } from "./ready-parts.ts";
 import { atPath } from "./request.ts";
 import { createShapes, type FindShape } from "./shapes.ts";
 

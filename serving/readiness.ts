@@ -1,4 +1,5 @@
 /** Whether a process may take traffic, and what it waits for: that the views of its build are filled. */
+import { countOf } from "../engine/words.ts";
 import type { View } from "../engine/catalogue.ts";
 import { messageOf } from "../engine/errors.ts";
 import { invocation } from "../engine/invocation.ts";
@@ -104,9 +105,7 @@ function createFilling(
     if (options.rule === "store" || filled.has(view)) return [];
     const { intervals, snapshot } = await readLacking(redis, options, view);
     const lacks = [
-      ...(intervals === 0
-        ? []
-        : [`${intervals} interval${intervals === 1 ? "" : "s"} that other definitions have`]),
+      ...(intervals === 0 ? [] : [`${countOf(intervals, "interval")} that other definitions have`]),
       ...(snapshot ? ["a snapshot of its aggregates, which other definitions have"] : []),
     ];
     if (lacks.length > 0)

@@ -77,8 +77,14 @@ export interface MaxAge {
 }
 
 const members: readonly string[] = [
-  ...["service", "features", "entities", "inputs"],
-  ...["snapshots", "fingerprint", "max_age", "form"],
+  "service",
+  "features",
+  "entities",
+  "inputs",
+  "snapshots",
+  "fingerprint",
+  "max_age",
+  "form",
 ];
 const anyAge: MaxAge = { all: Infinity, byView: new Map() };
 

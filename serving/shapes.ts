@@ -3,10 +3,10 @@
  * so that nothing of a row but its values is looked at.
  */
 import { didYouMean } from "../engine/errors.ts";
-import type { RequestRead } from "../engine/parts.ts";
+import type { RequestRead } from "../engine/plan-parts.ts";
 import type { Plan } from "../engine/planner.ts";
 import type { RequiredInput } from "../engine/resolve.ts";
-import type { BindParts, Part } from "./parts.ts";
+import type { BindParts, Part } from "./ready-parts.ts";
 import type { Members, RawRow } from "./request.ts";
 import { atPath, invalid, pathTo, requestLimits } from "./request.ts";
 

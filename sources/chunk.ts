@@ -5,7 +5,7 @@ import type { Source } from "../engine/language/definitions.ts";
 import type { Dtype } from "../engine/language/dtypes.ts";
 import { didYouMean, messageOf, OnceflowError } from "../engine/errors.ts";
 import { cut } from "../engine/words.ts";
-import type { PartBytes, SourcePart } from "./part.ts";
+import type { PartBytes, SourcePart } from "./raw-part.ts";
 
 /** What is being read; every error names both. */
 export interface Input {

@@ -7,7 +7,7 @@ import path from "node:path";
 import { isDated, type Source } from "../engine/language/definitions.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { formatInterval, type Interval } from "../engine/calendar/interval.ts";
-import type { PartBytes, PartState, SourcePart } from "./part.ts";
+import type { PartBytes, PartState, SourcePart } from "./raw-part.ts";
 
 /**
  * A file to read, as it was when it was listed: what runs and training sets keep of it, as JSON,
@@ -67,7 +67,7 @@ export async function listSourceFiles(
     throw outside(source, template, root);
 
   const files: SourceFile[] = [];
-  for (const slot of slotsOf(source, template, interval)) {
+  for (const slot of datedPaths(source, template, interval)) {
     const pattern = path.resolve(base, slot);
     const matches = await expand(pattern);
     if (matches.length === 0)
@@ -146,7 +146,7 @@ async function openFile(file: string): Promise<PartBytes> {
 }
 
 /** The template once for each day or hour of the interval, or once where it names neither. */
-function slotsOf(source: Source, template: string, interval: Interval): string[] {
+function datedPaths(source: Source, template: string, interval: Interval): string[] {
   const unit = template.includes("{hour}") ? "hour" : template.includes("{date}") ? "day" : null;
   if (unit === null) {
     // Only an override can lack what the source's own path has.

@@ -27,7 +27,7 @@ import {
   project,
   unparsable,
 } from "./chunk.ts";
-import type { PartBytes } from "./part.ts";
+import type { PartBytes } from "./raw-part.ts";
 
 const defaultBytes = 16 * 1024 * 1024;
 /** A chunk grows up to this where a record does not fit in it. */

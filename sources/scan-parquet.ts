@@ -38,7 +38,7 @@ import {
   project,
   unparsable,
 } from "./chunk.ts";
-import type { PartBytes } from "./part.ts";
+import type { PartBytes } from "./raw-part.ts";
 
 /** Many columns, and long lists, make the rows of a chunk fewer. */
 const defaultValues = 3 * 1024 * 1024;

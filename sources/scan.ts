@@ -14,7 +14,7 @@ import { timestampMax, timestampMin } from "../engine/operations/scalar.ts";
 import { countFrame } from "../engine/compile/frame-memory.ts";
 import { type Chunk, type ChunkSize, declared, fault, type Input, unparsable } from "./chunk.ts";
 import { partOf, type SourceFile } from "./files.ts";
-import { readByFormat } from "./formats.ts";
+import { readByFormat } from "./readers.ts";
 import { ordinalColumn, rowsPerFile } from "./ordinal.ts";
 
 /** What of a file is read, and in what chunks. */

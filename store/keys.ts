@@ -14,7 +14,7 @@ const defaultPrefix = "onceflow";
  * the aggregate or the set of aggregates that it is named after, any build of the view, or
  * `always`.
  */
-export type KeepRule = "storage" | "aggregate" | "aggregates" | "view" | "always";
+export type KeepRule = "storage" | "aggregate" | "aggregateSet" | "view" | "always";
 
 /** How a kind of entries is spelled, and what keeps one. */
 interface Kind {
@@ -42,7 +42,7 @@ const pointerKinds = {
   revision: { hasFingerprint: false, keptBy: "always" },
   namespace: { hasFingerprint: true, keptBy: "storage" },
   head: { hasFingerprint: true, keptBy: "storage" },
-  latest: { hasFingerprint: true, keptBy: "aggregates" },
+  latest: { hasFingerprint: true, keptBy: "aggregateSet" },
 } as const satisfies Readonly<Record<string, Kind>>;
 
 /** Kinds of tables of stored rows. */
@@ -51,8 +51,11 @@ const tableKinds = {
   rows: { keptBy: "storage" },
 } as const satisfies Readonly<Record<string, Pick<Kind, "keptBy">>>;
 
+/** A kind of key in the ledger of a view. */
 export type LedgerKind = keyof typeof ledgerKinds;
+/** A kind of field in the pointers of a view. */
 export type PointerKind = keyof typeof pointerKinds;
+/** A kind of table of stored rows. */
 export type TableKind = keyof typeof tableKinds;
 
 const everyTableKind = Object.keys(tableKinds) as readonly TableKind[];

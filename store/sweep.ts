@@ -125,7 +125,9 @@ async function readEntries(
 ): Promise<ViewEntries> {
   const pointers = names.pointers(view);
   const tables: string[] = [];
-  for (const glob of names.everyTableKey(view)) tables.push(...(await scan(redis, glob)));
+  for (const glob of names.everyTableKey(view))
+    // One by one: a call takes no more arguments than the stack has room for.
+    for (const key of await scan(redis, glob)) tables.push(key);
   const hash = (await redis.send(["readHashes", 2, pointers, pointers])) as RedisReply[];
   const fields = pairsOf(hash[1]).map(([field]) => field);
   const keys = await scan(redis, names.everyKey(view));
@@ -197,7 +199,7 @@ function isInUse({ keptBy, fingerprint }: Named<string>, inUse: InUse): boolean 
       return inUse.storage.has(fingerprint);
     case "aggregate":
       return inUse.isRecent || inUse.aggregates.has(fingerprint);
-    case "aggregates":
+    case "aggregateSet":
       return inUse.isRecent || inUse.sets.has(fingerprint);
     case "view":
       return inUse.isRecent || inUse.isViewKept;

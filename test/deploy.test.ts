@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { parse, parseAllDocuments } from "yaml";
 import { endWithinSeconds } from "../settings.ts";
-import { searchAttributeKeys } from "../workflows/attributes.ts";
+import { searchAttributeKeys } from "../workflows/search-attributes.ts";
 
 const root = new URL("../", import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), "utf8");

@@ -3,7 +3,7 @@ import pl from "nodejs-polars";
 import { type AggregateValues, compileBatch } from "../engine/compile/batch.ts";
 import { toColumns, toSeries, valueAt } from "../engine/compile/frame.ts";
 import type { Value } from "../engine/language/dtypes.ts";
-import type { Parts } from "./parts.ts";
+import type { Parts } from "./feature-inputs.ts";
 
 /** Runs features over rows of the parts' columns; values of the features by row. */
 export async function runBatch(

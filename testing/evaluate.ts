@@ -13,7 +13,7 @@ import { fingerprintOf } from "../engine/fingerprint.ts";
 import type { ColumnNode, Shape } from "../engine/language/node.ts";
 import { columnsBySource } from "../engine/rests-on.ts";
 import { fromJson, type Json, toJson } from "../engine/wire.ts";
-import { type Parts, partsOf } from "./parts.ts";
+import { type Parts, partsOf } from "./feature-inputs.ts";
 
 /** Features by any name. */
 export type Features = Readonly<Record<string, Expr<Dtype, Shape>>>;

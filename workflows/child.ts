@@ -2,7 +2,7 @@
 import { WorkflowExecutionAlreadyStartedError } from "@temporalio/common";
 import { startChild, workflowInfo } from "@temporalio/workflow";
 import { activities } from "./activities.ts";
-import { attributesOf } from "./attributes.ts";
+import { attributesOf } from "./search-attributes.ts";
 import { idsOf, type MaterializeInput, type MaterializeResult } from "./contract.ts";
 
 /** The id of an interval's run in this deployment: the queue's name is its base. */

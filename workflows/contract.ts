@@ -14,13 +14,6 @@ export function queuesOf(base: string) {
   };
 }
 
-/** Search attributes that runs carry, all Keywords. */
-export const searchAttributes = {
-  view: "OnceflowView",
-  interval: "OnceflowInterval",
-  kind: "OnceflowKind",
-} as const;
-
 /** What `OnceflowKind` says of a workflow. */
 export type RunKind = "materialize" | "schedule" | "backfill" | "training_set" | "pool";
 
@@ -278,9 +271,9 @@ export interface RunRef {
 /** Why a run cannot begin yet: one of the two lists holds something. */
 export interface Waiting {
   readonly due: "waiting";
-  /** Intervals of views that come first and are not committed, in words. */
+  /** Upstream intervals that are not committed, in words. */
   readonly upstream: readonly string[];
-  /** Sensors to wait for, once nothing comes first any more. */
+  /** Sensors to wait for, once nothing upstream is missing any more. */
   readonly sensors: readonly SensorRef[];
 }
 
@@ -299,7 +292,7 @@ export type ReadyRequest = Omit<RunRef, "generation"> & {
   readonly sensed: boolean;
 };
 
-/** The signal to a run that waits: an interval that comes first has ended, one way or the other. */
+/** The signal to a run that waits: an upstream interval has ended, one way or the other. */
 export const upstreamEndedSignal = "upstreamEnded";
 
 /** What a task of activities/tasks is given: the interval that it works for. */

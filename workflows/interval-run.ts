@@ -31,7 +31,7 @@ export interface IntervalRun {
   generation: number | null;
   /** Whether its sensors have been waited for. */
   sensed: boolean;
-  /** Whether something that comes first has ended since the run last asked. */
+  /** Whether something upstream has ended since the run last asked. */
   told: boolean;
   /** To be called once it has committed: it is not late any more. */
   readonly committed: () => void;
@@ -64,7 +64,7 @@ export async function recorded<T>(
         return await work(run);
       } catch (error) {
         const outcome = await recordEnd(run, error);
-        // What comes first may have been mended while this was being recorded and told of.
+        // What is upstream may have been mended while this was being recorded and told of.
         if (outcome !== "blocked" || !(await mayGoOn(run))) throw error;
       }
     }

@@ -6,7 +6,7 @@ import {
   workflowInfo,
 } from "@temporalio/workflow";
 import { activities } from "./activities.ts";
-import { attributesOf } from "./attributes.ts";
+import { attributesOf } from "./search-attributes.ts";
 import { runInterval } from "./child.ts";
 import type { MaterializeResult, ScheduledInput, ScheduledResult } from "./contract.ts";
 import { causeOf } from "./failure.ts";

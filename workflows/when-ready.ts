@@ -1,4 +1,4 @@
-/** Holds a run back until what comes first is committed and what it waits for is there. */
+/** Holds a run back until what is upstream is committed and what it waits for is there. */
 import { ActivityFailure, ApplicationFailure, condition } from "@temporalio/workflow";
 import { activities } from "./activities.ts";
 import type { Ready, SensorRef, Waiting } from "./contract.ts";
@@ -9,7 +9,7 @@ const secondLookMs = 10 * 60_000;
 const longestWaitMs = 24 * 3_600_000;
 
 /**
- * Asks until the answer is another than "waiting". The runs of the views that come first tell when
+ * Asks until the answer is another than "waiting". The runs of upstream views tell when
  * they end, so nothing is polled.
  *
  * @throws UPSTREAM_MISSING after a day; SENSOR_TIMEOUT

@@ -12,7 +12,7 @@ import { invocation } from "../../engine/invocation.ts";
 import { newestInterval } from "../../engine/calendar/slots.ts";
 import type { Settings } from "../../settings.ts";
 import { assertApplied, readRegistry, writeRegistry } from "../../store/registry.ts";
-import type { BuildChange } from "../builds.ts";
+import type { BuildChange } from "../worker-versions.ts";
 import {
   type Context,
   exitCodes,
@@ -23,9 +23,9 @@ import {
   usageError,
   withRedis,
 } from "../context.ts";
-import { startFill } from "../fill.ts";
+import { startFill } from "../start-fill.ts";
 import { followRun } from "../follow.ts";
-import type { ScheduleChange } from "../schedules.ts";
+import type { ScheduleChange } from "../temporal-schedules.ts";
 import { clean } from "../table.ts";
 import type { Run, Runs } from "../temporal.ts";
 import type { Paint } from "../terminal.ts";
@@ -138,8 +138,8 @@ async function makePlan(
   settings: Settings,
 ): Promise<Plan> {
   const [{ planBuild }, { planSchedules }] = await Promise.all([
-    import("../builds.ts"),
-    import("../schedules.ts"),
+    import("../worker-versions.ts"),
+    import("../temporal-schedules.ts"),
   ]);
   const before = await readRegistry(redis, settings);
   return {
@@ -162,8 +162,8 @@ async function apply(
   { allowBreaking = false }: { readonly allowBreaking?: boolean },
 ): Promise<Reply> {
   const [{ applyBuild, assertBuild }, { applySchedule }] = await Promise.all([
-    import("../builds.ts"),
-    import("../schedules.ts"),
+    import("../worker-versions.ts"),
+    import("../temporal-schedules.ts"),
   ]);
   const plan = await makePlan(runs, redis, catalogue, settings);
   if (!allowBreaking) assertNothingBreaks(plan);

@@ -234,10 +234,15 @@ function newRecord(
   const { id, key, digest } = mintApiKey();
   const nowMs = Date.now();
   const kept: ApiKeyRecord = {
-    ...{ id, name, scopes, digest },
+    id,
+    name,
+    scopes,
+    digest,
     created_at: new Date(nowMs).toISOString(),
     expires_at: lifeMs === null ? null : new Date(nowMs + lifeMs).toISOString(),
-    ...{ revoked_at: null, replaces, replaced_by: null },
+    revoked_at: null,
+    replaces,
+    replaced_by: null,
   };
   return { key, kept };
 }

@@ -1,7 +1,7 @@
 /** `materialize`: starts or joins the run of a view and interval. */
 import { type Command, Option } from "commander";
 import { scheduleOf } from "../../filling/backfill-range.ts";
-import { termsOf } from "../../filling/terms.ts";
+import { termsOf } from "../../filling/run-terms.ts";
 import { type View, viewNamed } from "../../engine/catalogue.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import {

@@ -3,11 +3,12 @@ import type { Client, WorkflowExecutionInfo } from "@temporalio/client";
 import { type Command, Option } from "commander";
 import { viewNamed } from "../../engine/catalogue.ts";
 import type { RunLine } from "../../status/under-way.ts";
-import { type RunKind, searchAttributes } from "../../workflows/contract.ts";
+import { type RunKind } from "../../workflows/contract.ts";
 import { type Context, finishCommand, type JsonOption, openRuns, usageError } from "../context.ts";
 import { retriedFailure } from "../follow.ts";
 import { clean, table } from "../table.ts";
 import { formatSpan } from "../../engine/calendar/duration.ts";
+import { searchAttributes } from "../../workflows/search-attributes.ts";
 
 const kinds: readonly RunKind[] = ["materialize", "schedule", "backfill", "training_set"];
 const statuses = ["Running", "Completed", "Failed", "Canceled", "Terminated", "TimedOut"] as const;
@@ -55,7 +56,12 @@ export function addRuns(program: Command, context: Context): void {
               ? "no runs"
               : table(
                   [
-                    ...["started", "kind", "view", "interval", "status", "took"],
+                    "started",
+                    "kind",
+                    "view",
+                    "interval",
+                    "status",
+                    "took",
                     ...(hasBuilds ? ["build"] : []),
                     "workflow",
                   ],

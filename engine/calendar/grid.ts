@@ -12,8 +12,8 @@ export interface Outcome {
 }
 
 /**
- * `done`: committed, and its last run did not fail. `stale`: the same, but a view that comes first
- * has been computed again since. `failed`, `blocked` (by a view that comes first): how its last run
+ * `done`: committed, and its last run did not fail. `stale`: the same, but an upstream view
+ * has been computed again since. `failed`, `blocked` (by an upstream view): how its last run
  * ended, also where an earlier one had committed. `cancelled`: the same, where none had, since what
  * is committed is as it was. `missing`: none of these.
  */

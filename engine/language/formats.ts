@@ -1,5 +1,5 @@
 /**
- * The formats of source files, by the ending of a file's name. sources/formats.ts has a reader for
+ * The formats of source files, by the ending of a file's name. sources/readers.ts has a reader for
  * each.
  */
 import type { Dtype } from "./dtypes.ts";

@@ -7,8 +7,16 @@ import { type Grants, grantsOf } from "./scopes.ts";
 
 /** Signatures that tokens may have: asymmetric ones alone, so that no public key is a secret. */
 export const tokenAlgorithms = [
-  ...["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
-  ...["ES256", "ES384", "ES512", "EdDSA"],
+  "RS256",
+  "RS384",
+  "RS512",
+  "PS256",
+  "PS384",
+  "PS512",
+  "ES256",
+  "ES384",
+  "ES512",
+  "EdDSA",
 ] as const;
 
 /** What a token must be. */
@@ -62,7 +70,10 @@ export function createTokens(settings: TokenSettings, options: PublicKeysOptions
     if (!compact.test(text)) return { ok: false, why: "malformed" };
     try {
       const { payload } = await jwtVerify(text, publicKeys.find, {
-        ...{ issuer, audience, algorithms: [...algorithms], clockTolerance: toleranceSeconds },
+        issuer,
+        audience,
+        algorithms: [...algorithms],
+        clockTolerance: toleranceSeconds,
         requiredClaims: ["exp", "sub"],
       });
       const { exp = 0, sub } = payload;

@@ -53,7 +53,9 @@ nav ul { columns: 2; padding-left: 1.2rem; }
 const pagePolicy = [
   "default-src 'none'",
   `style-src 'sha256-${createHash("sha256").update(style).digest("base64")}'`,
-  ...["base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"],
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
 ].join("; ");
 
 /** A host name or address, with a port or without: nothing else of what a client says goes in. */

@@ -96,7 +96,10 @@ export function describeApi(
 function describeRoute(route: Route, catalogue: Catalogue): Schema {
   const { id, path, summary, description, method } = route;
   const parameters = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => ({
-    ...{ name, in: "path", required: true, schema: { type: "string", minLength: 1 } },
+    name,
+    in: "path",
+    required: true,
+    schema: { type: "string", minLength: 1 },
   }));
   return {
     operationId: id,

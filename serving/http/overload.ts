@@ -4,7 +4,7 @@
  * deadline, and one whose caller has gone is given up.
  */
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
-import { createDeadlines } from "../../engine/deadlines.ts";
+import { createDeadlines } from "../../engine/shared-timer.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import { cancelled, type IsUnwanted } from "../cancellation.ts";
 

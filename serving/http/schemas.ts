@@ -120,7 +120,9 @@ function requestSchema(services: readonly Service[]): Schema {
         features: {
           description: "Names of features, or of columns as <view>.<column>.",
           ...listOf(name),
-          ...{ minItems: 1, maxItems: features, uniqueItems: true },
+          minItems: 1,
+          maxItems: features,
+          uniqueItems: true,
         },
         entities: {
           description: `Key columns, one object for each row; a key has at most ${keyBytes} bytes of UTF-8.`,
@@ -238,17 +240,32 @@ function descriptionSchemas(): Schemas {
   const service = { name: text, description, fingerprint: text };
   const services = listOf(objectOf({ ...service, features: listOf(text) }));
   const view = {
-    ...{ name: text, description, source: text, entity: text, entity_keys: listOf(text) },
-    ...{ event_time: orNull(text), ttl_seconds: orNull({ type: "number" }) },
-    ...{ fingerprint: text, aggregates_fingerprint: text },
+    name: text,
+    description,
+    source: text,
+    entity: text,
+    entity_keys: listOf(text),
+    event_time: orNull(text),
+    ttl_seconds: orNull({ type: "number" }),
+    fingerprint: text,
+    aggregates_fingerprint: text,
     stores: listOf(objectOf({ name: text, dtype })),
   };
   const feature = {
-    ...{ name: text, view: text, module: text, dtype, fingerprint: text, ...notes },
+    name: text,
+    view: text,
+    module: text,
+    dtype,
+    fingerprint: text,
+    ...notes,
     kind: { enum: ["aggregate", "stored", "computed", null] },
   };
   const input = {
-    ...{ name: text, id: text, dtype, nullable: { type: "boolean" }, features: listOf(text) },
+    name: text,
+    id: text,
+    dtype,
+    nullable: { type: "boolean" },
+    features: listOf(text),
     from: {
       description:
         "Where it comes from in a row that names its entity. request: it must be sent; store: " +

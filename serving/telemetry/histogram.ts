@@ -38,7 +38,10 @@ export function createHistogram(
   const aggregator = "sum";
   const type = "histogram";
   const metric = {
-    ...{ name, help, type, aggregator },
+    name,
+    help,
+    type,
+    aggregator,
     get: () => Promise.resolve({ name, help, type, aggregator, values: all.flatMap(samplesOf) }),
     reset: () => void all.splice(0),
   };

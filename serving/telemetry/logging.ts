@@ -26,7 +26,9 @@ export interface LogOptions {
 /** Members that are never shown, at the top of a line or one or two objects below. */
 const secretMembers = [
   ..."authorization cookie password passwd secret token apiKey api_key key_hash".split(" "),
-  ...["set-cookie", "x-api-key", "proxy-authorization"],
+  "set-cookie",
+  "x-api-key",
+  "proxy-authorization",
 ];
 const redact = secretMembers.flatMap((name) => ["", "*.", "*.*."].map((at) => pathOf(at, name)));
 

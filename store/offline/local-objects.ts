@@ -52,9 +52,10 @@ export function localObjects(folder: string): ObjectStore {
 }
 
 async function readRange(file: string, { start, end }: ByteRange): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafe(end - start);
   const handle = await fs.open(file, "r");
   try {
+    const { size } = await handle.stat();
+    const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(end, size) - start));
     let length = 0;
     while (length < bytes.length) {
       const { bytesRead } = await handle.read(bytes, length, bytes.length - length, start + length);
@@ -95,14 +96,18 @@ function putInPlace<T>(
   });
 }
 
-/** A link is refused where there is a file, as a rename is not. */
+/**
+ * A link is refused where there is a file, as a rename is not. A server of files that lost its
+ * answer is asked again and then refuses its own link: the links of the file say who made it.
+ */
 async function linkIfAbsent(temporary: string, file: string): Promise<boolean> {
   const isFirst = await unlessCode(
     "EEXIST",
     fs.link(temporary, file).then(() => true),
   );
-  await fs.rm(temporary);
-  return isFirst ?? false;
+  const isOurs = isFirst ?? (await unlessGone(fs.stat(temporary)))?.nlink === 2;
+  await fs.rm(temporary, { force: true });
+  return isOurs;
 }
 
 /** Opens a new file; its folder is made where it is not there, which is seldom. */

@@ -1,6 +1,7 @@
 /**
- * What the offline store needs of the place that keeps its files: five calls, so that the bucket of
- * an object store can stand behind it as well as a local folder.
+ * What the offline store needs of the place that keeps its files: five calls (list, stat, read, put,
+ * put if absent), so that the bucket of an object store can stand behind it as well as a local
+ * folder. Beside them are `remove`, for housekeeping, and `locate`, for people.
  */
 import { messageOf, OnceflowError } from "../../engine/errors.ts";
 

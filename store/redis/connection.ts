@@ -18,8 +18,6 @@ import type {
 } from "./types.ts";
 import { parseRedisUrl } from "./url.ts";
 
-export type { RedisConnection, RedisReply } from "./types.ts";
-
 const longestSkewMs = 30_000;
 
 const deadlines: Readonly<Record<RedisRole, RedisDeadlines>> = {

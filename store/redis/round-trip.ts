@@ -5,7 +5,7 @@
  * docs/adr/0010-redis-cluster-client.md.
  */
 import { Command, type Redis } from "ioredis";
-import { createDeadlines } from "../../engine/deadlines.ts";
+import { createDeadlines } from "../../engine/shared-timer.ts";
 import { asError } from "../../engine/errors.ts";
 import { scriptKeys } from "./scripts.ts";
 import type { RedisCommand, RedisReply } from "./types.ts";

@@ -20,7 +20,10 @@ export interface RedisDeadlines {
   /** From sending a command to its reply. */
   readonly commandTimeoutMs: number;
   readonly connectTimeoutMs: number;
-  /** Without a byte for this long while replies are due, the connection is given up. */
+  /**
+   * Without a byte for this long while replies are due, the connection is given up: by the time
+   * that it is noticed, up to half as long again.
+   */
   readonly socketTimeoutMs: number;
 }
 

@@ -44,8 +44,13 @@ const events = source("events", {
   entity: entity("thing", { key: "id" }),
   eventTime: "at",
   columns: {
-    ...{ id: string, at: timestamp, flag: nullable(bool), n: nullable(int64) },
-    ...{ x: nullable(float64), note: nullable(string), seen: nullable(timestamp) },
+    id: string,
+    at: timestamp,
+    flag: nullable(bool),
+    n: nullable(int64),
+    x: nullable(float64),
+    note: nullable(string),
+    seen: nullable(timestamp),
   },
 });
 /** The same with a column that CSV cannot hold. */
@@ -59,7 +64,11 @@ const { at, n, x } = events.columns;
 const catalogue = buildCatalogue({
   events: {
     events,
-    ...{ rows: count(at), n_max: max(n), n_min: min(n), x_mean: mean(x), x_std: std(x) },
+    rows: count(at),
+    n_max: max(n),
+    n_min: min(n),
+    x_mean: mean(x),
+    x_std: std(x),
     events_view: featureView("events", { source: events, stores: valueColumns(events) }),
   },
   vectors: {
@@ -178,7 +187,8 @@ describe("The activities of materialize converge", function () {
     mkdirSync(dataDir);
     for (const [i, rows] of files.entries()) {
       const columns = typesOf(view).map(([name, { dtype }], column) => ({
-        ...{ name, dtype },
+        name,
+        dtype,
         values: rows.map((row) => row[column] ?? null),
       }));
       const path = join(dataDir, `${view}-${i}`);

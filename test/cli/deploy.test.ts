@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { hasPolled } from "../../cli/builds.ts";
+import { hasPolled } from "../../cli/worker-versions.ts";
 import { withRedis } from "../../cli/context.ts";
 import { runCli } from "../../cli/program.ts";
 import { toEnvironment } from "../../dev/application.ts";

@@ -52,7 +52,9 @@ describe("status beside the offline store", () => {
   /** What a run leaves in the offline store; without a manifest it did not commit. */
   async function write(view: View, start: string, end: string, manifest = true) {
     const ref = {
-      ...{ view: view.name, fingerprint: view.fingerprint, generation: 1 },
+      view: view.name,
+      fingerprint: view.fingerprint,
+      generation: 1,
       interval: { startMs: ms(start), endMs: ms(end) },
     };
     const name = manifest ? "_manifest.json" : "_run.json";

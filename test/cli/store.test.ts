@@ -333,14 +333,24 @@ describe("status", () => {
     ] as const;
     for (const [runId, finishedAtMs] of ended)
       await stores.ledger.logRun("badges", {
-        ...{ runId, fingerprint: badges.fingerprint, outcome: "committed" },
+        runId,
+        fingerprint: badges.fingerprint,
+        outcome: "committed",
         interval: "2026-01-01T00:00:00.000Z/2026-01-02T00:00:00.000Z",
-        ...{ startedAtMs: finishedAtMs - 1, finishedAtMs },
+        startedAtMs: finishedAtMs - 1,
+        finishedAtMs,
       });
     const listed = ["reads", ...ended.map(([runId]) => runId)].map((runId) => ({
-      ...{ kind: "materialize", view: "badges", interval: null, status: "running" },
-      ...{ started_at: "2026-01-04T00:00:00.000Z", seconds: 1, workflow_id: runId, run_id: runId },
-      ...{ build: null, retrying: null },
+      kind: "materialize",
+      view: "badges",
+      interval: null,
+      status: "running",
+      started_at: "2026-01-04T00:00:00.000Z",
+      seconds: 1,
+      workflow_id: runId,
+      run_id: runId,
+      build: null,
+      retrying: null,
     }));
     const { under_way } = await inspectView(badges, stores, listed, nowMs);
     assert.deepEqual(

@@ -16,7 +16,7 @@ import { formatElapsed, openProgress, silentProgress } from "../../cli/progress.
 import { startRedis } from "../../dev/redis.ts";
 import { startServices, type Services } from "../../dev/services.ts";
 import { startTemporal, supportsStandaloneActivities } from "../../dev/temporal.ts";
-import { searchAttributeKeys } from "../../workflows/attributes.ts";
+import { searchAttributeKeys } from "../../workflows/search-attributes.ts";
 import { childOf, childrenOf } from "../support/child-of.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { until } from "../support/until.ts";

@@ -15,7 +15,7 @@ import {
   string,
   timestamp,
 } from "../../engine/index.ts";
-import type { BoundPart } from "../../engine/parts.ts";
+import type { BoundPart } from "../../engine/plan-parts.ts";
 import { plan } from "../../engine/planner.ts";
 import * as example from "../../features/index.ts";
 import { deepSharing } from "../support/engine/deep-sharing.ts";
@@ -332,7 +332,9 @@ describe("a plan over two sources", () => {
     const wanted = {
       code: sku.lower(),
       hour: at.hour(),
-      ...{ doubled, more: kept.add(spare).default(0), most: spare.add(1).default(0) },
+      doubled,
+      more: kept.add(spare).default(0),
+      most: spare.add(1).default(0),
       sum: sent.add(kept),
     };
     const shop = buildCatalogue({
@@ -342,8 +344,12 @@ describe("a plan over two sources", () => {
     assert.deepEqual(
       Object.fromEntries([...inputOrigins()].map(([{ column }, from]) => [column, from])),
       {
-        ...{ sku: "entity", at: "store", kept: "store", base: "store" },
-        ...{ spare: "default", sent: "request" },
+        sku: "entity",
+        at: "store",
+        kept: "store",
+        base: "store",
+        spare: "default",
+        sent: "request",
       },
     );
   });

@@ -92,7 +92,9 @@ describe("lookup over the example", () => {
     assert.equal(trips, 1);
   });
   const modelX = [
-    ...["is_summer", "has_pet", "has_children"],
+    "is_summer",
+    "has_pet",
+    "has_children",
     ...[2, 3, 4, 5, 6].map((day) => `day_of_the_week_${day}`),
     "age_zero_mean_unit_variance",
   ];
@@ -376,7 +378,11 @@ describe("lookup over the example", () => {
     ]);
     assert.deepEqual(
       binding.outputs.map(({ name, how, request, stored, aggregates }) => ({
-        ...{ name, how, request, stored, aggregates },
+        name,
+        how,
+        request,
+        stored,
+        aggregates,
       })),
       [
         {
@@ -423,8 +429,10 @@ describe("lookup after a newer snapshot", () => {
     example = await fillExampleStore();
     const { catalogue, serving, redis } = example;
     lookup = createLookup({
-      ...{ catalogue, redis: counted(serving, () => trips++) },
-      ...{ prefix: redis.prefix, refreshMs: 1e9 },
+      catalogue,
+      redis: counted(serving, () => trips++),
+      prefix: redis.prefix,
+      refreshMs: 1e9,
     });
     await lookup.refresh();
     newer = await fillView(example.writing, example.absences, {

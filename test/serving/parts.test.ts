@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { buildCatalogue } from "../../engine/catalogue.ts";
 import { plan } from "../../engine/planner.ts";
 import * as example from "../../features/index.ts";
-import { createPartBinder } from "../../serving/parts.ts";
+import { createPartBinder } from "../../serving/ready-parts.ts";
 
 const catalogue = buildCatalogue(example);
 const ids = (...columns: string[]) => new Set(columns.map((column) => `absences.${column}`));

@@ -16,15 +16,24 @@ describe("what is current in the store", () => {
     const { catalogue, badges, serving, writing, redis } = example;
     const { prefix } = redis;
     const counters: RefreshCounters = {
-      ...{ refreshes: 0, failedRefreshes: 0, lastRefreshError: null, refreshedMs: null },
+      refreshes: 0,
+      failedRefreshes: 0,
+      lastRefreshError: null,
+      refreshedMs: null,
     };
     const pointers = createPointerCache({
-      ...{ catalogue, redis: serving, ledger: createLedger(serving, { prefix }) },
-      ...{ refreshMs: 1e9, counters },
+      catalogue,
+      redis: serving,
+      ledger: createLedger(serving, { prefix }),
+      refreshMs: 1e9,
+      counters,
     });
     const early = pointers.refresh();
     const committed = fillView(writing, badges, {
-      ...{ prefix, start: "2026-03-03", end: "2026-03-04", rows: [] },
+      prefix,
+      start: "2026-03-03",
+      end: "2026-03-04",
+      rows: [],
     });
     await committed;
     await early;

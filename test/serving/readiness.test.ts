@@ -55,7 +55,9 @@ describe("readiness of a build", () => {
   async function commit(view: View, day: number, atMs = day): Promise<void> {
     const [start, end] = [day, day + 1].map((each) => `2026-03-${String(each).padStart(2, "0")}`);
     await fillView(writing, view, {
-      ...{ prefix, start: start ?? "", end: end ?? "" },
+      prefix,
+      start: start ?? "",
+      end: end ?? "",
       rows: [{ key: ["11"], values: { age: 33 } }],
       aggregates: aggregateValues(view, { mean: 36.5, std: 7 }),
     });
@@ -72,7 +74,10 @@ describe("readiness of a build", () => {
   /** A process of this build that starts now. */
   function start(readyRule?: ReadyRule, connection = serving): Lookup {
     const lookup = createLookup({
-      ...{ catalogue, redis: connection, prefix, refreshMs: 1e9 },
+      catalogue,
+      redis: connection,
+      prefix,
+      refreshMs: 1e9,
       ...(readyRule === undefined ? {} : { readyRule }),
     });
     lookups.push(lookup);

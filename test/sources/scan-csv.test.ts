@@ -215,8 +215,20 @@ describe("scan of CSV", () => {
     );
     const rows = await read(from, `id,x\n${values.map((value) => `a,${value}\n`).join("")}`);
     assert.deepStrictEqual(rows.x, [
-      ...[0.1, 5e-324, 0, Infinity, -Infinity, NaN, NaN, Infinity, -Infinity, -0],
-      ...[0.5, 1, 1e22, 36.45],
+      0.1,
+      5e-324,
+      0,
+      Infinity,
+      -Infinity,
+      NaN,
+      NaN,
+      Infinity,
+      -Infinity,
+      -0,
+      0.5,
+      1,
+      1e22,
+      36.45,
     ]);
   });
 

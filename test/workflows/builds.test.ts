@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { fileURLToPath } from "node:url";
-import { applyBuild } from "../../cli/builds.ts";
+import { applyBuild } from "../../cli/worker-versions.ts";
 import type { Settings } from "../../settings.ts";
 import { type BackfillInput, type BackfillResult, poolMessages } from "../../workflows/contract.ts";
 import {

@@ -117,7 +117,9 @@ describe("access over HTTP", () => {
     const access = openAccess(settings, { redis: serving, prefix: redis.prefix, refreshMs: 50 });
     await access.refresh();
     const made = buildApp({
-      ...{ catalogue, lookup, access },
+      catalogue,
+      lookup,
+      access,
       logStream: { write: (line) => void log.push(line) },
     });
     opened.push({ app: made, access });
@@ -259,8 +261,17 @@ describe("access over HTTP", () => {
     for (const authorization of [`Bearer ${key}`, `bearer ${key}`, `BEARER   ${key}`])
       assert.equal(await status({ authorization }), 200);
     for (const authorization of [
-      ...["", "Bearer", "Bearer ", key, `Basic ${key}`, `Token ${key}`, `Bearer ${key},`],
-      ...[`Bearer ${key} x`, `Bearer x, Bearer ${key}`, `Bearer "${key}"`, `Bearer=${key}`],
+      "",
+      "Bearer",
+      "Bearer ",
+      key,
+      `Basic ${key}`,
+      `Token ${key}`,
+      `Bearer ${key},`,
+      `Bearer ${key} x`,
+      `Bearer x, Bearer ${key}`,
+      `Bearer "${key}"`,
+      `Bearer=${key}`,
     ])
       assert.equal(await status({ authorization }), 401, authorization);
     assert.equal(await status({}, `?access_token=${key}&key=${key}`), 401);
@@ -384,7 +395,9 @@ describe("access over HTTP", () => {
         lines().map(({ audit, code, caller, route }) => [audit, code, caller, route]),
         [
           [
-            ...["refused", "FORBIDDEN", `key ${keyOf.get("this service")?.split("_")[1]}`],
+            "refused",
+            "FORBIDDEN",
+            `key ${keyOf.get("this service")?.split("_")[1]}`,
             "/v1/features",
           ],
         ],

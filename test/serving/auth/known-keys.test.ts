@@ -23,7 +23,9 @@ describe("keys that a server knows", () => {
     serving = connectRedis(server.url, "serving");
     warnings.splice(0);
     keys = createKnownKeys({
-      ...{ redis: serving, prefix, refreshMs: 50 },
+      redis: serving,
+      prefix,
+      refreshMs: 50,
       warn: (message) => void warnings.push(message),
     });
     await keys.refresh();
@@ -56,9 +58,17 @@ describe("keys that a server knows", () => {
   it("are refused where part of their record is missing, and all others are heeded", async () => {
     const records = `${prefix}:{api-keys}:records`;
     const changes = [
-      ...[{ expires_at: undefined }, { expires_at: "soon" }, { revoked_at: undefined }],
-      ...[{ scopes: null }, { scopes: [1] }, { digest: "ab" }, { digest: undefined }],
-      ...[{ id: "0".repeat(16) }, { name: undefined }, { created_at: 0 }, { replaces: 1 }],
+      { expires_at: undefined },
+      { expires_at: "soon" },
+      { revoked_at: undefined },
+      { scopes: null },
+      { scopes: [1] },
+      { digest: "ab" },
+      { digest: undefined },
+      { id: "0".repeat(16) },
+      { name: undefined },
+      { created_at: 0 },
+      { replaces: 1 },
     ];
     const made = await Promise.all(
       [...changes, "{", "null"].map(() => addKey(writing, prefix, ["admin"])),
@@ -70,7 +80,8 @@ describe("keys that a server knows", () => {
       ...changes.map((change, i) =>
         JSON.stringify({ ...known?.get(made[i]?.id ?? ""), ...change }),
       ),
-      ...["{", "null"],
+      "{",
+      "null",
     ];
     await writing.pipeline(made.map(({ id }, i) => ["hset", records, id, texts[i] ?? ""] as const));
     await revoke(live.id);

@@ -23,8 +23,19 @@ function read(env: NodeJS.ProcessEnv, insecure = false): AccessSettings | string
 describe("settings of access", () => {
   const loopback = [undefined, "127.0.0.1", "127.9.9.9", "::1", "localhost"];
   const others = [
-    ...["0.0.0.0", "::", "10.0.0.5", "192.168.1.1", "example.com", "127.0.0.1.example.com"],
-    ...["::ffff:127.0.0.1", "0", "127.1", "2130706433", "localhost.", "[::1]", " 127.0.0.1"],
+    "0.0.0.0",
+    "::",
+    "10.0.0.5",
+    "192.168.1.1",
+    "example.com",
+    "127.0.0.1.example.com",
+    "::ffff:127.0.0.1",
+    "0",
+    "127.1",
+    "2130706433",
+    "localhost.",
+    "[::1]",
+    " 127.0.0.1",
   ];
   const auths: readonly (readonly [name: string, env: NodeJS.ProcessEnv, asks: boolean])[] = [
     ["nothing", {}, false],
@@ -59,11 +70,15 @@ describe("settings of access", () => {
 
   it("have safe defaults", () => {
     assert.deepEqual(read(jwt), {
-      ...{ host: "127.0.0.1", keys: false },
+      host: "127.0.0.1",
+      keys: false,
       tokens: {
         keys: { url: "https://issuer.example/jwks.json" },
-        ...{ issuer: "https://issuer.example/", audience: "onceflow" },
-        ...{ algorithms: ["RS256", "ES256"], toleranceSeconds: 5, scopeClaim: "scope" },
+        issuer: "https://issuer.example/",
+        audience: "onceflow",
+        algorithms: ["RS256", "ES256"],
+        toleranceSeconds: 5,
+        scopeClaim: "scope",
       },
       callerRate: { perSecond: 1000, burst: 2000 },
       addressRate: undefined,
@@ -89,8 +104,12 @@ describe("settings of access", () => {
         [{ ...jwt, ONCEFLOW_JWT_TOLERANCE }, /^ONCEFLOW_JWT_TOLERANCE is .* from 0 to 60/] as const,
     ),
     ...[
-      ...["http://issuer.example/jwks", "http://127.0.0.1.example/", "ftp://issuer.example/jwks"],
-      ...["file:///etc/keys", "https://user:secret@issuer.example/jwks", "http://10.0.0.1/jwks"],
+      "http://issuer.example/jwks",
+      "http://127.0.0.1.example/",
+      "ftp://issuer.example/jwks",
+      "file:///etc/keys",
+      "https://user:secret@issuer.example/jwks",
+      "http://10.0.0.1/jwks",
     ].map(
       (ONCEFLOW_JWT_KEYS) =>
         [{ ...jwt, ONCEFLOW_JWT_KEYS }, /^ONCEFLOW_JWT_KEYS is .* give an https:\/\/ URL/] as const,

@@ -54,13 +54,11 @@ describe("tokens", () => {
   const log: string[] = [];
   const settings = (others: Partial<TokenSettings> = {}): TokenSettings => ({
     keys: { url: server.url },
-    ...{
-      issuer,
-      audience,
-      algorithms: ["RS256", "ES256"],
-      toleranceSeconds: 5,
-      scopeClaim: "scope",
-    },
+    issuer,
+    audience,
+    algorithms: ["RS256", "ES256"],
+    toleranceSeconds: 5,
+    scopeClaim: "scope",
     ...others,
   });
   before(async () => {
@@ -70,11 +68,14 @@ describe("tokens", () => {
     const { catalogue, serving, redis } = example;
     lookup = createLookup({ catalogue, redis: serving, prefix: redis.prefix });
     access = openAccess(accessSettings({ tokens: settings() }), {
-      ...{ redis: serving, prefix: redis.prefix },
+      redis: serving,
+      prefix: redis.prefix,
     });
     await access.refresh();
     app = buildApp({
-      ...{ catalogue, lookup, access },
+      catalogue,
+      lookup,
+      access,
       logStream: { write: (line) => void log.push(line) },
     });
   });
@@ -88,7 +89,9 @@ describe("tokens", () => {
   const ask = (text: string, url = "/v1/services") => app.inject({ url, headers: bearer(text) });
   const features = (text: string, service: string) =>
     app.inject({
-      ...{ method: "POST", url: "/v1/features", headers: bearer(text) },
+      method: "POST",
+      url: "/v1/features",
+      headers: bearer(text),
       payload: { service, entities: [{ id: "11" }] },
     });
 

@@ -34,7 +34,9 @@ describe("HTTP application", () => {
       clock: () => badgeTimeUs / 1000,
     });
     app = buildApp({
-      ...{ catalogue, lookup, log: "warn" },
+      catalogue,
+      lookup,
+      log: "warn",
       logStream: { write: (line) => void log.push(line) },
       deadlines: { requestMs: 300, headersMs: 200, checkMs: 50, idleMs: 2_000 },
     });
@@ -225,7 +227,8 @@ describe("HTTP application", () => {
       prefix: `${example.redis.prefix}-empty`,
     });
     const other = buildApp({
-      ...{ catalogue: example.catalogue, lookup: empty },
+      catalogue: example.catalogue,
+      lookup: empty,
       logStream: { write: (line) => void log.push(line) },
     });
     const response = await other.inject(post('{"features":["age_mean"]}'));
@@ -253,29 +256,50 @@ describe("HTTP application", () => {
       fingerprint: example.catalogue.services.get("presence")?.fingerprint,
       features: [
         {
-          ...{ name: "long_stay", view: "badges", dtype: "int64" },
+          name: "long_stay",
+          view: "badges",
+          dtype: "int64",
           description: "1 where the last stay was longer than the average, else 0",
-          ...{ tags: {}, expectations: [], default: null },
+          tags: {},
+          expectations: [],
+          default: null,
         },
         {
-          ...{ name: "left_late", view: "badges", dtype: "int64" },
+          name: "left_late",
+          view: "badges",
+          dtype: "int64",
           description: "1 where the employee last left at 20:00 UTC or later, else 0",
-          ...{ tags: {}, expectations: [], default: null },
+          tags: {},
+          expectations: [],
+          default: null,
         },
         {
-          ...{ name: "minutes_inside", view: "badges", dtype: "float64", description: null },
-          ...{ tags: {}, expectations: [], default: null },
+          name: "minutes_inside",
+          view: "badges",
+          dtype: "float64",
+          description: null,
+          tags: {},
+          expectations: [],
+          default: null,
         },
       ],
       entity_keys: ["id"],
       inputs: [
         {
-          ...{ name: "minutes_inside", id: "badges.minutes_inside", dtype: "float64" },
-          ...{ nullable: false, from: "store", features: ["long_stay", "minutes_inside"] },
+          name: "minutes_inside",
+          id: "badges.minutes_inside",
+          dtype: "float64",
+          nullable: false,
+          from: "store",
+          features: ["long_stay", "minutes_inside"],
         },
         {
-          ...{ name: "left_at", id: "badges.left_at", dtype: "timestamp" },
-          ...{ nullable: false, from: "store", features: ["left_late"] },
+          name: "left_at",
+          id: "badges.left_at",
+          dtype: "timestamp",
+          nullable: false,
+          from: "store",
+          features: ["left_late"],
         },
       ],
       examples: [

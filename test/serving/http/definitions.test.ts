@@ -75,8 +75,15 @@ const trip = featureService("trip", [seats_doubled, density, note_class, people]
 
 const catalogue = buildCatalogue({
   flights: {
-    ...{ seats_max, seats_doubled, note_length, is_late, left_hour, is_own, seats_below_max },
-    ...{ note_class, flights_view },
+    seats_max,
+    seats_doubled,
+    note_length,
+    is_late,
+    left_hour,
+    is_own,
+    seats_below_max,
+    note_class,
+    flights_view,
   },
   cities: { density, cities_view, trip },
 });
@@ -98,7 +105,9 @@ describe("lookup over awkward definitions", () => {
     ) =>
       fillView(connection, view, {
         prefix: redis.prefix,
-        ...{ start: "2026-03-01", end, rows },
+        start: "2026-03-01",
+        end,
+        rows,
         aggregates: aggregateValues(view, aggregates ?? {}),
       });
     await fill(
@@ -107,7 +116,11 @@ describe("lookup over awkward definitions", () => {
         {
           key: ["ow", "1"],
           values: {
-            ...{ seats: 2n ** 53n + 1n, load: -0, late: true, note: null, embedding: [1.5, NaN] },
+            seats: 2n ** 53n + 1n,
+            load: -0,
+            late: true,
+            note: null,
+            embedding: [1.5, NaN],
             left_at: -1,
           },
         },
@@ -117,7 +130,9 @@ describe("lookup over awkward definitions", () => {
     );
     await fill(viewNamed(catalogue, "cities"), [{ key: ["Ulm"], values: { people: 120 } }]);
     lookup = createLookup({
-      ...{ catalogue, redis: connection, prefix: redis.prefix },
+      catalogue,
+      redis: connection,
+      prefix: redis.prefix,
       observe: { failed: (facts) => failures.push(facts) },
     });
   });
@@ -318,7 +333,8 @@ describe("lookup over awkward definitions", () => {
     );
     assert.deepEqual(
       bindings[0]?.outputs.map(({ name, how, request, stored, opaque }) => [
-        ...[name, how],
+        name,
+        how,
         { request, stored, opaque },
       ]),
       [

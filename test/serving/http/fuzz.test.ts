@@ -28,7 +28,10 @@ describe("mutated requests", () => {
     await access.refresh();
     app = buildApp({
       // A machine that pauses is no failure of the service.
-      ...{ catalogue, lookup, access, load: { deadlineMs: 60_000 } },
+      catalogue,
+      lookup,
+      access,
+      load: { deadlineMs: 60_000 },
       logStream: { write: (line) => void log.push(line) },
     });
   });

@@ -23,7 +23,9 @@ describe("hostile input over HTTP", () => {
     lookup = createLookup({ catalogue, redis: serving, prefix: redis.prefix });
     app = buildApp({
       // As many rows as may be take their time on a machine that does much else.
-      ...{ catalogue, lookup, load: { deadlineMs: 60_000 } },
+      catalogue,
+      lookup,
+      load: { deadlineMs: 60_000 },
       logStream: { write: (line) => void log.push(line) },
       deadlines: { requestMs: 1_000, headersMs: 800, checkMs: 50, idleMs: 1_500, replyMs: 1_000 },
     });
@@ -39,7 +41,9 @@ describe("hostile input over HTTP", () => {
 
   const post = (payload: object | string | Buffer, headers: Record<string, string> = {}) =>
     app.inject({
-      ...{ method: "POST", url: "/v1/features", payload },
+      method: "POST",
+      url: "/v1/features",
+      payload,
       headers: { "content-type": "application/json", ...headers },
     });
   const outcome = async (payload: object | string | Buffer, headers?: Record<string, string>) => {
@@ -184,11 +188,22 @@ describe("hostile input over HTTP", () => {
       assert.equal(await outcome(body, { "content-type": `application/json${type}` }), "200", type);
     assert.equal(await outcome(body, { "content-encoding": "identity" }), "200");
     for (const type of [
-      ...["application/json; charset=latin1", "application/json;charset=utf-16"],
-      ...['application/json; charset="utf-7"', "application/json; x=y; charset=utf-8x"],
-      ...["application/json5", "text/json", "application/jsonp", "json", "application/*", "*/*"],
-      ...["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"],
-      ...["application/json, text/plain", "application/problem+json", "application/xml"],
+      "application/json; charset=latin1",
+      "application/json;charset=utf-16",
+      'application/json; charset="utf-7"',
+      "application/json; x=y; charset=utf-8x",
+      "application/json5",
+      "text/json",
+      "application/jsonp",
+      "json",
+      "application/*",
+      "*/*",
+      "application/x-www-form-urlencoded",
+      "multipart/form-data; boundary=x",
+      "text/plain",
+      "application/json, text/plain",
+      "application/problem+json",
+      "application/xml",
     ])
       assert.match(await outcome(body, { "content-type": type }), /^415 MEDIA_TYPE/, type);
   });
@@ -317,7 +332,8 @@ describe("hostile input over HTTP", () => {
     try {
       await until("all slow connections are closed", async () => {
         const { status } = await fetch(`http://127.0.0.1:${port}/v1/features`, {
-          ...{ method: "POST", body: ok },
+          method: "POST",
+          body: ok,
           headers: { "content-type": "application/json" },
         });
         assert.equal(status, 200);

@@ -72,7 +72,9 @@ describe("the OpenAPI document", () => {
   }
   const post = (payload: NonNullable<InjectOptions["payload"]>) =>
     app.inject({
-      ...{ method: "POST", url: "/v1/features", payload },
+      method: "POST",
+      url: "/v1/features",
+      payload,
       headers: { "content-type": "application/json" },
     });
 
@@ -169,7 +171,9 @@ describe("the OpenAPI document", () => {
       isDescribed("/v1/features", "post", response);
     }
     const xml = await app.inject({
-      ...{ method: "POST", url: "/v1/features", payload: "<a/>" },
+      method: "POST",
+      url: "/v1/features",
+      payload: "<a/>",
       headers: { "content-type": "text/xml" },
     });
     assert.equal(xml.statusCode, 415);
@@ -186,7 +190,9 @@ describe("the OpenAPI document", () => {
 
   it("describes what is refused before there is a request", async () => {
     const early = buildApp({
-      ...{ catalogue: example.catalogue, lookup, log: "silent" },
+      catalogue: example.catalogue,
+      lookup,
+      log: "silent",
       // The other requests are read in that time on any machine.
       deadlines: { requestMs: 2_000, headersMs: 1_500, checkMs: 50 },
     });
@@ -220,7 +226,9 @@ describe("the OpenAPI document", () => {
     isDescribed("/openapi.json", "get", described);
     const ask = (service: string, headers: object) =>
       guarded.inject({
-        ...{ method: "POST", url: "/v1/features", payload: { service, entities: [] } },
+        method: "POST",
+        url: "/v1/features",
+        payload: { service, entities: [] },
         headers: { ...headers },
       });
     for (const [response, status] of [

@@ -97,7 +97,11 @@ describe("logs", () => {
     assert.deepEqual(rest, {
       level: "info",
       request_id: response.headers["x-request-id"],
-      ...{ route: "/v1/features", method: "POST", status: 200, rows: 2, msg: "request" },
+      route: "/v1/features",
+      method: "POST",
+      status: 200,
+      rows: 2,
+      msg: "request",
     });
     assert.match(String(time), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
     assert.equal(pid, process.pid);

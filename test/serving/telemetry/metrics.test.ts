@@ -36,7 +36,9 @@ describe("metrics", () => {
     const { catalogue, serving, redis } = example;
     metrics = createMetrics(catalogue);
     lookup = createLookup({
-      ...{ catalogue, redis: serving, prefix: redis.prefix },
+      catalogue,
+      redis: serving,
+      prefix: redis.prefix,
       observe: metrics.observer,
     });
     metrics.watch(lookup);
@@ -111,7 +113,10 @@ describe("metrics", () => {
     const { catalogue } = example;
     const own = createMetrics(catalogue);
     const slow = buildApp({
-      ...{ catalogue, metrics: own, log: "silent", load: { concurrency: 1, deadlineMs: 60_000 } },
+      catalogue,
+      metrics: own,
+      log: "silent",
+      load: { concurrency: 1, deadlineMs: 60_000 },
       lookup: { ...lookup, answerJson: () => answered },
     });
     const asked = [1, 2].map(() => slow.inject({ method: "POST", url: "/v1/features" }));

@@ -51,7 +51,9 @@ describe("dashboard, alerts and the page about them", () => {
     const { catalogue, serving, redis } = example;
     const metrics = createMetrics(catalogue);
     const lookup = createLookup({
-      ...{ catalogue, redis: serving, prefix: redis.prefix },
+      catalogue,
+      redis: serving,
+      prefix: redis.prefix,
       observe: metrics.observer,
     });
     metrics.watch(lookup);

@@ -54,9 +54,12 @@ describe("traces", function () {
   }
   function start(endpoint: string): RunningServer {
     const server = startServer({
-      ...{ REDIS_URL: example.redis.url, ONCEFLOW_PREFIX: example.redis.prefix },
-      ...{ ONCEFLOW_DRAIN_SECONDS: "0", OTEL_EXPORTER_OTLP_ENDPOINT: endpoint },
-      ...{ OTEL_BSP_SCHEDULE_DELAY: "20", OTEL_EXPORTER_OTLP_TIMEOUT: "500" },
+      REDIS_URL: example.redis.url,
+      ONCEFLOW_PREFIX: example.redis.prefix,
+      ONCEFLOW_DRAIN_SECONDS: "0",
+      OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+      OTEL_BSP_SCHEDULE_DELAY: "20",
+      OTEL_EXPORTER_OTLP_TIMEOUT: "500",
     });
     servers.push(server);
     return server;
@@ -127,7 +130,8 @@ describe("traces", function () {
     settings = { ...settings, temporalAddress: temporal.address };
     const args = ["worker.ts", "--queue", "online"];
     worker = await startProgram("traced worker", args, settings, folder, /worker polls/, {
-      ...{ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url, OTEL_BSP_SCHEDULE_DELAY: "20" },
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_BSP_SCHEDULE_DELAY: "20",
       ONCEFLOW_METRICS_PORT: "0",
     });
     const connection = await Connection.connect({ address: temporal.address });

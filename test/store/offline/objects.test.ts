@@ -137,8 +137,13 @@ describe("files of the offline store", () => {
       console.log(JSON.stringify((await Promise.all(puts)).flat()));`;
     const start = (first: number) =>
       run(process.execPath, [
-        ...["--import", "tsx", "--input-type=module", "-e", program],
-        ...[folder, String(first)],
+        "--import",
+        "tsx",
+        "--input-type=module",
+        "-e",
+        program,
+        folder,
+        String(first),
       ]);
     const ended = await Promise.all([start(1), start(101)]);
     const winners = ended.flatMap(({ stdout }) => JSON.parse(stdout) as number[]);

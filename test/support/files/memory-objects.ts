@@ -17,8 +17,9 @@ export function memoryObjects(uploads: string): ObjectStore {
   return {
     locate,
     list: async (key) => {
-      const below = [...objects.keys()].filter((each) => each.startsWith(`${key}/`));
-      return [...new Set(below.map((each) => each.slice(key.length + 1).split("/")[0] ?? ""))];
+      const start = key === "" ? "" : `${key}/`;
+      const below = [...objects.keys()].filter((each) => each.startsWith(start));
+      return [...new Set(below.map((each) => each.slice(start.length).split("/")[0] ?? ""))];
     },
     stat: async (key) => {
       const bytes = objects.get(key);

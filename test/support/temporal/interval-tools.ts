@@ -1,7 +1,7 @@
 /** Runs of single intervals, with definitions of the test's own. */
 import { join } from "node:path";
 import type { Task } from "../../../activities/tasks/task.ts";
-import { termsOf } from "../../../filling/terms.ts";
+import { termsOf } from "../../../filling/run-terms.ts";
 import { withRedis } from "../../../cli/context.ts";
 import { type Catalogue, viewNamed } from "../../../engine/catalogue.ts";
 import type { CellState } from "../../../engine/calendar/grid.ts";

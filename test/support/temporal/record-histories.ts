@@ -15,7 +15,7 @@ import { releaseAll } from "../../../dev/owned.ts";
 import { writeAbsences, writeBadges } from "../../../dev/example-data.ts";
 import type { OwnedProcess } from "../../../dev/processes.ts";
 import { type Catalogue, loadCatalogue, viewNamed } from "../../../engine/catalogue.ts";
-import { termsOf } from "../../../filling/terms.ts";
+import { termsOf } from "../../../filling/run-terms.ts";
 import {
   type BackfillInput,
   idsOf,

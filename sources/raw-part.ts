@@ -1,6 +1,7 @@
 /**
  * A part of a source's raw rows, as readers see it: an id, a version and bytes. files.ts makes it
- * of a local file; an object of a bucket can stand behind it as well.
+ * of a local file. Readers know nothing else, so an object of a bucket can stand behind it once files
+ * are listed and compared by it as well.
  */
 
 /** What tells whether a part is still as it was. */

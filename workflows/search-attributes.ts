@@ -1,6 +1,13 @@
 /** The search attributes that a run is found by, for all who start one. */
 import { defineSearchAttributeKey, type SearchAttributePair } from "@temporalio/common";
-import { type RunKind, searchAttributes } from "./contract.ts";
+import type { RunKind } from "./contract.ts";
+
+/** Search attributes that runs carry, all Keywords. */
+export const searchAttributes = {
+  view: "OnceflowView",
+  interval: "OnceflowInterval",
+  kind: "OnceflowKind",
+} as const;
 
 /** Every search attribute, with its type: a namespace of Temporal must know them. */
 export const searchAttributeKeys = Object.values(searchAttributes).map((name) =>

@@ -3,8 +3,8 @@ import pl from "nodejs-polars";
 import { entity, source } from "../../engine/language/definitions.ts";
 import { float64, string } from "../../engine/language/dtypes.ts";
 import { type Ending, fileFormats } from "../../engine/language/formats.ts";
-import { readByFormat } from "../../sources/formats.ts";
-import type { SourcePart } from "../../sources/part.ts";
+import { readByFormat } from "../../sources/readers.ts";
+import type { SourcePart } from "../../sources/raw-part.ts";
 import { failureOf } from "../support/fails-with.ts";
 import { valuesOf } from "../support/files/source-files.ts";
 

@@ -1,5 +1,5 @@
 /**
- * The gate: whether the run of an interval may begin, since what comes first is committed and what
+ * The gate: whether the run of an interval may begin, since what is upstream is committed and what
  * it waits for is there.
  */
 import type { View } from "../engine/catalogue.ts";
@@ -11,7 +11,7 @@ import type { ReadyRequest, Waiting } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./dependencies.ts";
 import { inputOf, runUnderWay } from "./interval-runs.ts";
 
-/** A run may begin, and what it then rests on of the views that come first, by view. */
+/** A run may begin, and what it then rests on of upstream views, by view. */
 export interface MayBegin {
   readonly due: "ready";
   readonly upstream: Readonly<Record<string, string>>;
@@ -20,7 +20,7 @@ export interface MayBegin {
 /**
  * What keeps a run from beginning; or the tokens of what it rests on.
  *
- * @throws UPSTREAM_FAILED where something that comes first ended without a commit
+ * @throws UPSTREAM_FAILED where something upstream ended without a commit
  */
 export async function checkReadiness(
   { catalogue, ledger }: Pick<OfflineDependencies, "catalogue" | "ledger">,
@@ -43,7 +43,7 @@ export async function checkReadiness(
   return { due: "ready", upstream: upstreamKeys(upstream, own) };
 }
 
-/** Intervals of a view that come first and are still to be committed, in words. */
+/** Upstream intervals that are still to be committed, in words. */
 async function missingOf(first: Upstream, view: View, own: Interval): Promise<string[]> {
   const missing = first.missing(own);
   const outcomes = missing.length === 0 ? new Map<string, Outcome>() : await first.outcomes();

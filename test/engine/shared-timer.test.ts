@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { createDeadlines } from "../../engine/deadlines.ts";
+import { createDeadlines } from "../../engine/shared-timer.ts";
 import { until } from "../support/until.ts";
 
 describe("deadlines", () => {
@@ -33,7 +33,7 @@ describe("deadlines", () => {
   });
 
   it("keep no process alive", async () => {
-    const url = new URL("../../engine/deadlines.ts", import.meta.url).href;
+    const url = new URL("../../engine/shared-timer.ts", import.meta.url).href;
     const program = `import { createDeadlines } from ${JSON.stringify(url)};
       createDeadlines(3_600_000, () => undefined).watch("an hour");`;
     const args = ["--import", "tsx", "--input-type=module", "-e", program];

@@ -5,7 +5,7 @@ import type { Catalogue, View } from "../engine/catalogue.ts";
 import { hash } from "../engine/fingerprint.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
 import type { Settings } from "../settings.ts";
-import { attributesOf } from "../workflows/attributes.ts";
+import { attributesOf } from "../workflows/search-attributes.ts";
 import { idsOf, queuesOf, type ScheduledInput } from "../workflows/contract.ts";
 
 /** One schedule that is to be made, changed or deleted. */

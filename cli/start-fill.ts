@@ -1,5 +1,5 @@
 /** `apply --fill`: runs what the definitions of this build lack; status/filled.ts says what that is. */
-import { termsOf } from "../filling/terms.ts";
+import { termsOf } from "../filling/run-terms.ts";
 import type { Unfilled } from "../status/filled.ts";
 import type { Run, Runs } from "./temporal.ts";
 

@@ -1,7 +1,7 @@
 /** The parts of bound plans, made ready to read stored rows, and kept. */
 import type { View } from "../engine/catalogue.ts";
 import { createLru } from "../engine/lru.ts";
-import type { BoundPart, StoreRead } from "../engine/parts.ts";
+import type { BoundPart, StoreRead } from "../engine/plan-parts.ts";
 import type { Plan } from "../engine/planner.ts";
 import type { RowCodec, RowDecoder } from "../store/rows/codec.ts";
 import { createRowCodec } from "../store/rows/codec.ts";
