@@ -45,8 +45,11 @@ export function groupRows(planned: Planned, request: ParsedRequest): RowGroup[] 
           `${path} carries yet another set of members; the rows of one request may carry ${requestLimits.mixtures} different sets. Split it.`,
           { path, limit: requestLimits.mixtures },
         );
-      const paths = () => ({ inputs: inputsPath(), row: rows.length > 1 ? path : undefined });
-      group = { shape: planned.shapeOf(row, paths), rows: [] };
+      const shape = planned.shapeOf(row, () => ({
+        inputs: inputsPath(),
+        row: rows.length > 1 ? path : undefined,
+      }));
+      group = { shape, rows: [] };
       groups.push(group);
     }
     const { shape } = group;
