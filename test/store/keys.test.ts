@@ -128,7 +128,7 @@ describe("key names", () => {
       { kind: "revision", keptBy: "always", fingerprint: "" },
       { kind: "namespace", keptBy: "storage", fingerprint: "ab" },
       { kind: "head", keptBy: "storage", fingerprint: "ab" },
-      { kind: "latest", keptBy: "aggregates", fingerprint: "cd" },
+      { kind: "latest", keptBy: "aggregateSet", fingerprint: "cd" },
     ]);
     const rows = { kind: "rows", keptBy: "storage", fingerprint: "ab" };
     const [shard, bucket] = [keys.shard("users", "ab", 3), keys.bucket("users", "ab", 3, 7)];
