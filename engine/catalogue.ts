@@ -2,6 +2,7 @@
  * The catalogue: every view, feature and service of a deployment, checked as a whole. All that
  * follows (planning, compiling, lineage, serving) reads definitions through it.
  */
+import { algebraVersion } from "./aggregates.ts";
 import { checkDefinitions } from "./checks.ts";
 import type { Definitions } from "./checks/definitions.ts";
 import { findCycle } from "./checks/features.ts";
@@ -279,7 +280,8 @@ function rowsOf({ name, types, entity, eventTime, files }: Source): Rows {
 export function aggregatesOf(source: Source, nodes: readonly Node[]): ViewAggregate[] {
   const found = new Map<string, ViewAggregate>();
   for (const node of below(nodes, "aggregate")) {
-    const fingerprint = hash(["aggregate", sourceIdentity(source), fingerprintOf(node)]);
+    const formula = fingerprintOf(node);
+    const fingerprint = hash(["aggregate", algebraVersion, sourceIdentity(source), formula]);
     found.set(fingerprint, Object.freeze({ fingerprint, node }));
   }
   return [...found.values()].sort((a, b) => (a.fingerprint < b.fingerprint ? -1 : 1));

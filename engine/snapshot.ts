@@ -2,7 +2,8 @@
  * Aggregate snapshots: the values of a view's aggregates as of a time, merged from the partial
  * states of committed intervals. States and snapshots travel as JSON text, exactly.
  */
-import { aggregateOf, type State } from "./aggregates.ts";
+import { aggregateOf, emptyState, type State } from "./aggregates.ts";
+import { decodeExact, encodeExact } from "./exact.ts";
 import type { ViewAggregate } from "./catalogue.ts";
 import type { Value } from "./language/dtypes.ts";
 import { hash } from "./fingerprint.ts";
@@ -29,22 +30,29 @@ export interface Snapshot {
 
 /** The JSON text of a state. */
 export function encodeState({ node }: ViewAggregate, state: State): string {
-  const dtypes = aggregateOf(node.aggregate).parts(node.input.dtype);
-  return JSON.stringify(dtypes.map((dtype, part) => toJson(dtype, state[part] ?? null)));
+  const kinds = aggregateOf(node.aggregate).parts(node.input.dtype);
+  return JSON.stringify(
+    kinds.map((kind, part) =>
+      kind === "exact" ? encodeExact(state[part] as bigint) : toJson(kind, state[part] ?? null),
+    ),
+  );
 }
 
 /** Reads what `encodeState` wrote. */
 export function decodeState({ node }: ViewAggregate, text: string): State {
   const parts = JSON.parse(text) as readonly Json[];
-  const dtypes = aggregateOf(node.aggregate).parts(node.input.dtype);
-  return dtypes.map((dtype, part) => fromJson(dtype, parts[part] ?? null, "an aggregate state"));
+  const kinds = aggregateOf(node.aggregate).parts(node.input.dtype);
+  return kinds.map((kind, part) =>
+    kind === "exact"
+      ? decodeExact(parts[part] ?? null)
+      : fromJson(kind, parts[part] ?? null, "an aggregate state"),
+  );
 }
 
-/** Merges states in the order given. */
+/** Merges states; their order makes no difference. */
 export function mergeStates({ node }: ViewAggregate, states: readonly State[]): State {
-  const row = aggregateOf(node.aggregate);
-  const { dtype } = node.input;
-  return states.reduce<State>((merged, state) => row.merge(merged, state, dtype), row.empty(dtype));
+  const { merge } = aggregateOf(node.aggregate);
+  return states.reduce<State>(merge, emptyState(node.aggregate, node.input.dtype));
 }
 
 /** The states of one interval, by aggregate fingerprint; those of newer aggregates may lack. */
@@ -119,8 +127,7 @@ export function createSnapshotMerge(aggregates: readonly ViewAggregate[], fullRe
       const sum = before.states[i] ?? [];
       const own = states.get(fingerprint);
       if (own === undefined) return sum;
-      const { dtype } = node.input;
-      return aggregateOf(node.aggregate).merge(sum, decodeState(aggregate, own.state), dtype);
+      return aggregateOf(node.aggregate).merge(sum, decodeState(aggregate, own.state));
     });
     const facts = aggregates.map(({ fingerprint }) => {
       const own = states.get(fingerprint);

@@ -3,7 +3,8 @@
  * rows, its expectations, and the states of its aggregates.
  */
 import type { AggregateValues, BatchProgram, Frame } from "../engine/compile/batch.ts";
-import { compileBatch, compileStates } from "../engine/compile/batch.ts";
+import { compileBatch } from "../engine/compile/batch.ts";
+import { compileStates } from "../engine/compile/states.ts";
 import { columnNamed, heightOf, toColumns, valueAt } from "../engine/compile/frame.ts";
 import { compileOnline } from "../engine/compile/online.ts";
 import type { State } from "../engine/aggregates.ts";

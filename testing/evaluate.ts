@@ -3,7 +3,7 @@
  * would and as a materialization would.
  */
 import type { State } from "../engine/aggregates.ts";
-import { aggregateOf } from "../engine/aggregates.ts";
+import { aggregateOf, emptyState, singleState } from "../engine/aggregates.ts";
 import { compileOnline } from "../engine/compile/online.ts";
 import { sourceColumns } from "../engine/language/definitions.ts";
 import type { Dtype, Value } from "../engine/language/dtypes.ts";
@@ -127,12 +127,12 @@ function aggregateValues(parts: Parts, rows: readonly Value[][]): ReadonlyMap<st
   return new Map(
     parts.aggregates.map((node) => {
       const { dtype } = node.input;
-      const { single, empty, merge, value } = aggregateOf(node.aggregate);
+      const { merge, value } = aggregateOf(node.aggregate);
       const input = compileOnline([node.input], (each) => places.get(fingerprintOf(each)));
-      let state: State = empty(dtype);
+      let state: State = emptyState(node.aggregate, dtype);
       for (const row of rows) {
         const [own = null] = input(row);
-        if (own !== null) state = merge(state, single(own, dtype), dtype);
+        if (own !== null) state = merge(state, singleState(node.aggregate, own, dtype));
       }
       return [fingerprintOf(node), value(state, dtype)];
     }),

@@ -6,10 +6,8 @@
  * node, running a prebuilt program far less.
  */
 import pl from "nodejs-polars";
-import { type AggregateName, aggregateOf, type State } from "../aggregates.ts";
 import type { Dtype, Value } from "../language/dtypes.ts";
 import { fingerprintOf } from "../fingerprint.ts";
-import { toInt64 } from "../language/int64.ts";
 import type { MapNode, Node } from "../language/node.ts";
 import { operationOf, type PolarsExpr } from "../operations/table.ts";
 import {
@@ -167,67 +165,4 @@ export function typedLiteral(dtype: Dtype, value: Value): PolarsExpr {
     case "list_float64":
       throw new Error("a list has no literal");
   }
-}
-
-/** An aggregate to take the state of. */
-export interface AggregateRequest {
-  readonly fingerprint: string;
-  readonly aggregate: AggregateName;
-  readonly input: Node;
-}
-
-/**
- * A value as a row of a frame gives it exactly: integers as text, since a number would round them.
- * One row is far cheaper to read than a column for each value.
- */
-function asScalar(part: PolarsExpr, dtype: Dtype): PolarsExpr {
-  const isInteger = dtype === "int64" || dtype === "timestamp";
-  return isInteger ? part.cast(pl.Int64).cast(pl.Utf8) : part;
-}
-
-function fromScalar(scalar: string | number | boolean | null, dtype: Dtype): Value {
-  if (dtype === "int64" || dtype === "timestamp")
-    return scalar === null ? null : toInt64(BigInt(scalar));
-  return scalar;
-}
-
-/** Computes the partial states of aggregates over a frame, keyed by their fingerprints. */
-export function compileStates(
-  requests: readonly AggregateRequest[],
-): (frame: Frame) => Promise<ReadonlyMap<string, State>> {
-  const inputs = compileBatch(
-    requests.map(({ input }, i) => ({ name: `__input_${i}`, node: input })),
-  );
-  const expressions = requests.map(({ aggregate, input }, i) => {
-    const parts = aggregateOf(aggregate).batch(pl, pl.col(`__input_${i}`), input.dtype);
-    const dtypes = aggregateOf(aggregate).parts(input.dtype);
-    return parts.map((part, place) =>
-      asScalar(part, dtypes[place] as Dtype).alias(`__${i}_${place}`),
-    );
-  });
-  return async (frame) => {
-    if (heightOf(frame) === 0)
-      return new Map(
-        requests.map(({ fingerprint, aggregate, input }) => [
-          fingerprint,
-          aggregateOf(aggregate).empty(input.dtype),
-        ]),
-      );
-    if (requests.length === 0) return new Map();
-    const computed = await inputs.run(frame, new Map());
-    const table = await computed.lazy().select(expressions.flat()).collect();
-    const scalars = table.row(0) as (string | number | boolean | null)[];
-    let next = 0;
-    return new Map(
-      requests.map(({ fingerprint, aggregate, input }) => {
-        const row = aggregateOf(aggregate);
-        // Over no values polars gives null where a state has its neutral part.
-        const empty = row.empty(input.dtype);
-        const state = row
-          .parts(input.dtype)
-          .map((dtype, part) => fromScalar(scalars[next++] ?? null, dtype) ?? empty[part] ?? null);
-        return [fingerprint, state] as const;
-      }),
-    );
-  };
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import pl from "nodejs-polars";
-import { compileBatch, compileStates } from "../../../engine/compile/batch.ts";
+import { compileBatch } from "../../../engine/compile/batch.ts";
+import { compileStates } from "../../../engine/compile/states.ts";
 import { toColumns, toSeries, valueAt } from "../../../engine/compile/frame.ts";
 import { fingerprintOf } from "../../../engine/fingerprint.ts";
 import { entity, float64, map, mean, source, string } from "../../../engine/index.ts";

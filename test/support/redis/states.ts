@@ -4,9 +4,11 @@ import {
   aggregateOf,
   type AggregateName,
   aggregates,
+  emptyState,
+  singleState,
   type State,
 } from "../../../engine/aggregates.ts";
-import { compileStates } from "../../../engine/compile/batch.ts";
+import { compileStates } from "../../../engine/compile/states.ts";
 import { toSeries } from "../../../engine/compile/frame.ts";
 import { type Dtype, dtypes, type Value } from "../../../engine/language/dtypes.ts";
 import { columnNode } from "../engine/parity.ts";
@@ -29,12 +31,12 @@ export const aggregateCases: readonly AggregateCase[] = aggregateNames.flatMap((
 
 /** The state folded in JavaScript, one value at a time. */
 export function foldState({ name, dtype }: AggregateCase, values: readonly Value[]): State {
-  const row = aggregateOf(name);
+  const { merge } = aggregateOf(name);
   return values
     .filter((value) => value !== null)
     .reduce<State>(
-      (state, value) => row.merge(state, row.single(value, dtype), dtype),
-      row.empty(dtype),
+      (state, value) => merge(state, singleState(name, value, dtype)),
+      emptyState(name, dtype),
     );
 }
 
