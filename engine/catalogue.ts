@@ -354,13 +354,27 @@ export function serviceNamed(catalogue: Catalogue, name: string): Service {
 export function outputNamed(catalogue: Catalogue, name: string): Output {
   const feature = catalogue.features.get(name);
   if (feature !== undefined) return outputOf(feature, catalogue);
-  const [viewName = "", column = ""] = name.split(".");
-  const view = catalogue.views.get(viewName);
-  if (view !== undefined && Object.hasOwn(view.rows.columns, column)) {
+  const found = columnNamed(catalogue, name);
+  if (found !== undefined) {
+    const { view, column } = found;
     const { node } = view.source.columns[column] as Expr;
     return Object.freeze({ name, node, view, notes: undefined });
   }
   throw unknown("UNKNOWN_FEATURE", "feature", name, catalogue.features.keys());
+}
+
+/** The column that `<view>.<column>` names, and no other spelling: names are labels of metrics. */
+export function columnNamed(
+  catalogue: Catalogue,
+  name: string,
+): { readonly view: View; readonly column: string } | undefined {
+  const dot = name.indexOf(".");
+  if (dot < 0) return undefined;
+  const view = catalogue.views.get(name.slice(0, dot));
+  const column = name.slice(dot + 1);
+  return view !== undefined && Object.hasOwn(view.rows.columns, column)
+    ? { view, column }
+    : undefined;
 }
 
 function unknown(

@@ -84,6 +84,11 @@ export const errorRegistry = {
     retryable: false,
     summary: "The headers of a request are too large or too many.",
   },
+  UNKNOWN_HOST: {
+    http: 421,
+    retryable: false,
+    summary: "The request names a host that this service does not go by.",
+  },
   // Who asks.
   UNAUTHENTICATED: {
     http: 401,

@@ -10,7 +10,7 @@
  * Scopes add up, and nothing takes away. What a request may name beside these (views, in pins) is
  * limited to the views that it reads anyway.
  */
-import type { Catalogue } from "../../engine/catalogue.ts";
+import { type Catalogue, columnNamed } from "../../engine/catalogue.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import { parseRequest } from "../request.ts";
 
@@ -85,9 +85,7 @@ export function createReadCheck(
     if (typeof name !== "string") return undefined;
     const feature = catalogue.features.get(name);
     if (feature !== undefined) return feature.view;
-    const [view = "", column = ""] = name.split(".");
-    const types = catalogue.views.get(view)?.rows.columns;
-    return types !== undefined && Object.hasOwn(types, column) ? view : undefined;
+    return columnNamed(catalogue, name)?.view.name;
   }
 
   /** The views that a request reads, if it may. */

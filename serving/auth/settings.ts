@@ -2,9 +2,10 @@
  * Who may ask the HTTP service, as the environment and the command line say: the address to listen
  * on, how callers are told apart, and how much each may ask. Pure functions; `server.ts` calls them.
  */
-import { isIP, isIPv4 } from "node:net";
+import { isIP } from "node:net";
 import { invocation } from "../../engine/invocation.ts";
 import { type Environment, environmentOf } from "../../environment.ts";
+import { hostName, isLoopback } from "./addresses.ts";
 import type { Rate } from "./rate-limit.ts";
 import { tokenAlgorithms, type TokenSettings } from "./tokens.ts";
 
@@ -22,6 +23,11 @@ export interface AccessSettings {
   readonly addressRate: Rate | undefined;
   /** Addresses of proxies whose X-Forwarded-For is believed. */
   readonly trustProxy: readonly string[];
+  /**
+   * Names under which callers may ask, beside addresses and localhost; undefined where any name will
+   * do, since callers are asked who they are or may be anybody.
+   */
+  readonly hosts: readonly string[] | undefined;
 }
 
 /** Lines for `--help`, aligned as those of server.ts. */
@@ -30,7 +36,9 @@ export const accessHelp = `  HOST             127.0.0.1; another than loopback n
   ONCEFLOW_JWT_KEYS, _ISSUER, _AUDIENCE, _ALGORITHMS, _TOLERANCE, _SCOPES: see docs/security.md
   ONCEFLOW_CALLER_RATE   1000:2000; requests a second for each key or token, and at once; or none
   ONCEFLOW_ADDRESS_RATE  none; the same for each client address
-  ONCEFLOW_TRUST_PROXY   none; addresses or networks (10.0.0.0/8) whose X-Forwarded-For is believed`;
+  ONCEFLOW_TRUST_PROXY   none; addresses or networks (10.0.0.0/8) whose X-Forwarded-For is believed
+  ONCEFLOW_HOSTS         names that callers may ask under, with commas between, or any; on loopback
+                         without ONCEFLOW_AUTH addresses and localhost alone, else any`;
 
 /** The option that lets anybody ask who can reach the address. */
 export const insecureFlag = "--insecure";
@@ -74,15 +82,23 @@ export function readAccess(
       isProxy,
       "list the addresses of your proxies, or their networks such as 10.0.0.0/8, with commas between",
     ),
+    hosts: readHosts(environment, isLoopback(host) && auth.length === 0),
   };
 }
 
 const isMethod = (word: string): word is (typeof methods)[number] =>
   (methods as readonly string[]).includes(word);
 
-/** Whether only this machine can reach an address. */
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+function readHosts({ text, list }: Environment, isGuarded: boolean): readonly string[] | undefined {
+  const names = text("ONCEFLOW_HOSTS", undefined);
+  if (names === undefined) return isGuarded ? [] : undefined;
+  if (names === "any") return undefined;
+  return list(
+    "ONCEFLOW_HOSTS",
+    "",
+    (word): word is string => hostName.test(word),
+    'list names of hosts without ports, with commas between, or "any"',
+  );
 }
 
 function readTokens({ text, whole, list, refuse }: Environment): TokenSettings {

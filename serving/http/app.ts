@@ -13,6 +13,7 @@ import { fastify, LogController } from "fastify";
 import type { Catalogue } from "../../engine/catalogue.ts";
 import { type ErrorCode, OnceflowError } from "../../engine/errors.ts";
 import { type Access, asksWho } from "../auth/access.ts";
+import { addressesIn } from "../auth/addresses.ts";
 import { describeCatalogue, describeService, describeServices } from "../describe.ts";
 import type { Lookup } from "../lookup.ts";
 import {
@@ -120,7 +121,8 @@ export function buildApp(options: AppOptions): FastifyInstance {
       connectionsCheckingInterval: limits.checkMs,
       maxHeaderSize: headerLimits.bytes,
     },
-    trustProxy: proxies.length > 0 && [...proxies],
+    // A function of ours, since proxies also write ports and other spellings of their addresses.
+    trustProxy: proxies.length > 0 && addressesIn(proxies),
     requestIdHeader: false,
     // While the process drains, what still arrives is answered; see `isClosing`.
     return503OnClosing: false,

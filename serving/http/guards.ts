@@ -12,7 +12,8 @@ import type {
 import type { Catalogue } from "../../engine/catalogue.ts";
 import { type ErrorCode, errorCodeOf, OnceflowError } from "../../engine/errors.ts";
 import { type Access, asksWho, type Caller, type Unrecognized } from "../auth/access.ts";
-import { callerOfAddress, createRateLimit, type RateLimit } from "../auth/rate-limit.ts";
+import { callerOfAddress, hostsNamed } from "../auth/addresses.ts";
+import { createRateLimit, type RateLimit } from "../auth/rate-limit.ts";
 import { type Action, createReadCheck, forbidden } from "../auth/scopes.ts";
 import { routes, urlOf } from "./routes.ts";
 
@@ -51,12 +52,14 @@ export function registerGuards(app: FastifyInstance, options: GuardOptions): voi
   app.decorateRequest("caller", null);
   const settings = access?.settings;
   const addressRate = settings?.addressRate && createRateLimit(settings.addressRate);
+  const isOurs = settings?.hosts && hostsNamed(settings.hosts);
   const report = createReport(app);
   const admit = access && asksWho(access.settings) ? createAdmission(access, report) : undefined;
 
   app.addHook("onRequest", (request, reply, done) => {
     try {
       checkHead(request.raw);
+      if (isOurs) checkHost(request.raw, isOurs);
       if (addressRate) spend(addressRate, callerOfAddress(request.ip), reply);
       const admitted = admit?.(request, reply);
       if (admitted === undefined) done();
@@ -211,6 +214,23 @@ function checkHead({ headers, rawHeaders, httpVersionMajor }: IncomingMessage): 
       "MEDIA_TYPE_UNSUPPORTED",
       "the content-type names another charset than UTF-8; send the body in UTF-8.",
     );
+}
+
+/** Browsers always send the header; who sends none is no page of the web. */
+function checkHost(
+  { headers: { host } }: IncomingMessage,
+  isOurs: (host: string) => boolean,
+): void {
+  if (host !== undefined && !isOurs(host)) throw unknownHost(host);
+}
+
+/** Of a request under a name that may be anybody's. */
+export function unknownHost(host: string): OnceflowError {
+  const shown = JSON.stringify(host.slice(0, 64));
+  return new OnceflowError(
+    "UNKNOWN_HOST",
+    `the header host is ${shown}; ask under an address or localhost. To serve under another name, list it in ONCEFLOW_HOSTS.`,
+  );
 }
 
 /** Replies of this many characters may not fit into the buffers of the kernel. */

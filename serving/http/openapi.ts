@@ -19,7 +19,7 @@ import {
 /** Problems that any request may end in. */
 const commonCodes: readonly ErrorCode[] = [
   ...(["REQUEST_INVALID", "MEDIA_TYPE_UNSUPPORTED", "HEADERS_TOO_LARGE"] as const),
-  ...(["RATE_LIMITED", "INTERNAL"] as const),
+  ...(["UNKNOWN_HOST", "RATE_LIMITED", "INTERNAL"] as const),
 ];
 
 /** Problems of the paths that are not open to all, where callers are asked who they are. */

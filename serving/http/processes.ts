@@ -6,6 +6,7 @@ import type { Worker } from "node:cluster";
 import cluster from "node:cluster";
 import { setTimeout as pause } from "node:timers/promises";
 import { OnceflowError } from "../../engine/errors.ts";
+import { closeUntaken } from "./handovers.ts";
 
 /** How processes that die are started again. */
 export interface RestartLimits {
@@ -79,6 +80,7 @@ export function startProcesses(options: ProcessesOptions): Processes {
 
   const start = (): void => {
     const worker = cluster.fork(address === undefined ? {} : { [laterVariable]: "true" });
+    closeUntaken(worker);
     alive.add(worker);
     worker.on("message", (message: Message) => {
       if (message.onceflow !== "listening") return;

@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { AggregatorRegistry, type PrometheusContentType, type Registry } from "prom-client";
 import { messageOf, OnceflowError } from "../../engine/errors.ts";
+import { hostsNamed, isLoopback } from "../auth/addresses.ts";
 
 /** What an endpoint answers from: a registry, or `clusterMetrics`. */
 export interface MetricsSource {
@@ -35,13 +36,15 @@ export async function startMetrics({
   readonly port: number;
   readonly host: string;
 }): Promise<MetricsEndpoint> {
+  const isOurs = isLoopback(host) ? hostsNamed([]) : () => true;
   const server = createServer({ requestTimeout: 5_000, headersTimeout: 5_000 });
-  server.on("request", ({ method = "", url = "" }, response) => {
+  server.on("request", ({ method = "", url = "", headers }, response) => {
     const answer = (status: number, text: string, type = "text/plain; charset=utf-8") =>
       response
         .writeHead(status, { "content-type": type, "cache-control": "no-store" })
         .end(method === "HEAD" ? undefined : text);
-    if (url.split("?")[0] !== "/metrics") answer(404, "Metrics are at /metrics.\n");
+    if (!isOurs(headers.host ?? "localhost")) answer(421, "Ask under an address or localhost.\n");
+    else if (url.split("?")[0] !== "/metrics") answer(404, "Metrics are at /metrics.\n");
     else if (method !== "GET" && method !== "HEAD") answer(405, "Ask by GET.\n");
     else
       void registry.metrics().then(

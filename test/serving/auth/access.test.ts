@@ -359,6 +359,68 @@ describe("access over HTTP", () => {
     });
   });
 
+  it("takes an address for the same however a proxy spells it, its own among them", async () => {
+    const own = await open({
+      addressRate: { perSecond: 0.1, burst: 1 },
+      trustProxy: ["10.0.0.0/24", "2001:db8::/64"],
+    });
+    const from = async (forwarded: string) => {
+      const headers = { ...bearer(keyOf.get("describe") ?? ""), "x-forwarded-for": forwarded };
+      const request = { url: "/v1/services", remoteAddress: "10.0.0.1", headers };
+      return (await own.inject(request)).statusCode;
+    };
+    for (const [first, ...same] of [
+      ["192.0.2.1", "192.0.2.1:5678", "::ffff:192.0.2.1", "[::ffff:c000:201]:80"],
+      ["2001:db8:1::1", "[2001:DB8:1:0::2]:443", "2001:0db8:0001:0000:ffff::9"],
+      // Behind another proxy, which writes the ports of those before it.
+      ["192.0.2.7, 10.0.0.2:99", "192.0.2.7:1, [2001:db8::5]:9", "192.0.2.7, ::ffff:10.0.0.3"],
+      ["unknown", "_hidden", "1.2.3.4.5"],
+    ]) {
+      assert.equal(await from(first ?? ""), 200, first);
+      for (const forwarded of same) assert.equal(await from(forwarded), 429, forwarded);
+    }
+  });
+
+  it("answers under addresses and localhost alone where it is so set, and under the names given", async () => {
+    const nobody = { keys: false, tokens: undefined };
+    const status = async (own: FastifyInstance, host: string, url: string) =>
+      (await own.inject({ url, headers: { host } })).statusCode;
+    const guarded = await open({ ...nobody, hosts: [] });
+    const named = await open({ ...nobody, hosts: ["Features.example"] });
+    const anyHost = await open(nobody);
+    const ours = ["127.0.0.1", "127.0.0.1:8080", "[::1]:8080", "10.1.2.3:1", "localhost:8080"];
+    const others = [
+      "evil.example",
+      "evil.example:8080",
+      "127.0.0.1.evil.example",
+      "localhost.evil",
+    ];
+    for (const { url = "/v1/catalogue", method } of [
+      ...Object.entries(routes).map(([route, { request }]) => {
+        const [method = "", url = ""] = route.split(" ");
+        return { method, url, ...request };
+      }),
+      { url: "/none", method: "GET" },
+    ]) {
+      if (method !== "GET") continue;
+      for (const host of others)
+        assert.equal(await status(guarded, host, url as string), 421, url as string);
+    }
+    for (const host of [...ours, "LOCALHOST", "a.localhost", "localhost."])
+      assert.equal(await status(guarded, host, "/v1/services"), 200, host);
+    for (const host of others) assert.equal(await status(anyHost, host, "/v1/services"), 200, host);
+    for (const host of [...ours, "features.example", "FEATURES.EXAMPLE:443", "features.example."])
+      assert.equal(await status(named, host, "/v1/services"), 200, host);
+    assert.equal(await status(named, "x.features.example", "/v1/services"), 421);
+    const refused = await guarded.inject({
+      method: "POST",
+      url: "/v1/features",
+      headers: { host: "evil.example" },
+      payload: { service: "model_x", entities: [{ id: "11" }] },
+    });
+    assert.equal(refused.json<{ code: string }>().code, "UNKNOWN_HOST");
+  });
+
   describe("in the log", () => {
     const lines = () => log.map((line) => JSON.parse(line) as Record<string, unknown>);
 

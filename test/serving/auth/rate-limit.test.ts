@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { callerOfAddress, createRateLimit } from "../../../serving/auth/rate-limit.ts";
+import { callerOfAddress } from "../../../serving/auth/addresses.ts";
+import { createRateLimit } from "../../../serving/auth/rate-limit.ts";
 
 describe("rate limits", () => {
   /** How many of the requests that come every `everyMs` for `seconds` get through. */
@@ -62,6 +63,19 @@ describe("rate limits", () => {
       ["10.1.2.3", "10.1.2.3"],
       ["::ffff:10.1.2.3", "10.1.2.3"],
       ["::FFFF:10.1.2.3", "10.1.2.3"],
+      ["::ffff:0a01:0203", "10.1.2.3"],
+      ["0:0:0:0:0:FFFF:a01:203", "10.1.2.3"],
+      ["[::ffff:10.1.2.3]:443", "10.1.2.3"],
+      ["10.1.2.3:5678", "10.1.2.3"],
+      ['"10.1.2.3:5678"', "10.1.2.3"],
+      ["[2001:db8:1:2:3:4:5:6]:443", "2001:db8:1:2::/64"],
+      ["[2001:DB8:1:2::]", "2001:db8:1:2::/64"],
+      ["2001:db8:1:2:3:4:10.1.2.3", "2001:db8:1:2::/64"],
+      ["::1:10.1.2.3", "0:0:0:0::/64"],
+      ["64:ff9b::10.1.2.3", "64:ff9b:0:0::/64"],
+      ["unknown", "no address"],
+      ["_x:1", "no address"],
+      ["", "no address"],
       ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
       ["2001:0db8:0001:0002::1", "2001:db8:1:2::/64"],
       ["2001:db8::1", "2001:db8:0:0::/64"],

@@ -83,7 +83,23 @@ describe("settings of access", () => {
       callerRate: { perSecond: 1000, burst: 2000 },
       addressRate: undefined,
       trustProxy: [],
+      hosts: undefined,
     });
+  });
+
+  it("let callers ask under addresses and localhost alone where nobody is asked who they are", () => {
+    const hosts = (env: NodeJS.ProcessEnv, insecure = false) => {
+      const settings = read(env, insecure);
+      return typeof settings === "string" ? settings : settings.hosts;
+    };
+    for (const HOST of loopback) assert.deepEqual(hosts({ HOST }), [], HOST);
+    for (const env of [jwt, { ONCEFLOW_AUTH: "keys" }]) assert.equal(hosts(env), undefined);
+    assert.equal(hosts({ HOST: "0.0.0.0" }, true), undefined);
+    assert.equal(hosts({ ONCEFLOW_HOSTS: "any" }), undefined);
+    for (const env of [{}, jwt])
+      assert.deepEqual(hosts({ ...env, ONCEFLOW_HOSTS: "a.example, b" }), ["a.example", "b"]);
+    for (const ONCEFLOW_HOSTS of ["a:80", "https://a", "*", "a,,b", "a b", "-a", "a..b", "any,b/"])
+      assert.match(String(hosts({ ONCEFLOW_HOSTS })), /^ONCEFLOW_HOSTS is .*; list names of hosts/);
   });
 
   const refused: readonly (readonly [env: NodeJS.ProcessEnv, message: RegExp])[] = [

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { connect, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import type { ExampleStore } from "../../support/http/example-store.ts";
@@ -71,6 +72,29 @@ describe("server processes", function () {
     );
     server.child.kill("SIGTERM");
     assert.equal(await server.exit, 0);
+  });
+
+  it("closes a connection that a process is killed with while it is handed over", async function () {
+    if (!hasProc) this.skip();
+    const server = start({}, several);
+    const port = Number(new URL(await server.listening()).port);
+    const [stopped = 0] = server.workers();
+    process.kill(stopped, "SIGSTOP");
+    const waiting = new Set<Socket>();
+    let answered = 0;
+    // The one that stands still is handed one connection, and no more until it has taken it.
+    for (let i = 0; i < 6; i++) {
+      const socket = connect(port, "127.0.0.1");
+      waiting.add(socket);
+      socket.on("error", () => undefined);
+      socket.on("data", () => (waiting.delete(socket) ? answered++ : undefined));
+      socket.on("close", () => waiting.delete(socket));
+      socket.write("GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
+    }
+    await until("all others are answered", () => waiting.size === 1);
+    process.kill(stopped, "SIGKILL");
+    await until("the last is closed", () => waiting.size === 0, 5_000);
+    assert.equal(answered, 5);
   });
 
   it("ends its processes when it is killed itself", async function () {

@@ -270,6 +270,36 @@ describe("metrics", () => {
     assert.notEqual(catalogueFingerprint({ ...example.catalogue, features }), fingerprint);
   });
 
+  it("have no series of what a caller made up: a column has one name, a method and a route as well", async () => {
+    const ok = { features: ["absences.age"], entities: [{ id: 11 }] };
+    assert.equal((await ask(ok)).statusCode, 200);
+    await ask({ features: ["canary"], entities: [{ id: 11 }] });
+    const before = (await scrape()).samples.length;
+    for (const name of [
+      ...["absences.age.canary", "absences.age.", "absences..age", ".absences.age"],
+      ...["absences.age.age", "absences.age\u0000canary", " absences.age", "Absences.age"],
+    ]) {
+      const answer = await ask({ features: ["absences.age", name], entities: [{ id: 11 }] });
+      assert.equal(answer.json<{ code: string }>().code, "UNKNOWN_FEATURE", name);
+    }
+    for (const members of [
+      { inputs: { canary: 1 }, ...ok },
+      { max_age: { canary: 1 }, ...ok },
+      { snapshots: { canary: "canary" }, ...ok },
+    ])
+      await ask(members);
+    const after = await scrape();
+    assert.ok(after.samples.every(({ labels }) => !/canary/.test(Object.values(labels).join())));
+    // Further codes of problems, and statuses of the one route.
+    const known = (labels: object) => "code" in labels || "status" in labels;
+    assert.deepEqual(
+      after.samples.filter(({ name, labels }) => name.includes("feature_values") && known(labels))
+        .length,
+      7,
+    );
+    assert.ok(after.samples.length < before + 10);
+  });
+
   it("hold no id, and stay below 10 000 series with however many features", async () => {
     const canary = "canary-4711";
     await ask({ service: "model_x", entities: [{ id: canary }] });

@@ -290,10 +290,27 @@ describe("CSV of a frame", () => {
 
   it("puts a ' before text that a spreadsheet would run", () => {
     const texts = ["=cmd|' /C calc'!A0", "+1", "-1", "@x", "\tx", "a=b", " =x", null, ""];
-    const shown = ["'=cmd|' /C calc'!A0", "'+1", "'-1", "'@x", "'\tx", "a=b", " =x", "", '""'];
+    const shown = ["'=cmd|' /C calc'!A0", "'+1", "'-1", "'@x", "'\tx", "a=b", " '=x", "", '""'];
     assert.deepEqual(column("string", texts), shown);
-    assert.deepEqual(column("string", ["\rx"]), ['"\'\rx"']);
+    assert.deepEqual(column("string", ["＝1", "2-1", "a-b", "x;"]), ["'＝1", "2-1", "a-b", "x;"]);
     assert.deepEqual(column("int64", [-1]), ["-1"]);
+    const whole = (text: string) => toCsv(frameOf([["v", "string", [text]]])).toString();
+    assert.equal(whole("\rx"), `v\n"'\rx"\n`);
+    assert.equal(whole("\n=1+1"), `v\n"'\n'=1+1"\n`);
+  });
+
+  it("puts a ' before what would begin a cell where another separator than the comma is read", () => {
+    const texts = ["a;=1+1", "a;;=1", "a; =1", "=a;+b;c", "a\t@x", "a|-1", "a,=1"];
+    const shown = ["a;'=1+1", "a;;'=1", "a; '=1", "'=a;'+b;c", "a\t'@x", "a|'-1", '"a,=1"'];
+    assert.deepEqual(column("string", texts), shown);
+    const csv = toCsv(frameOf([["v", "string", ["a\n=1+1"]]])).toString();
+    assert.equal(csv, `v\n"a\n'=1+1"\n`);
+  });
+
+  it("does the same to names of columns, and quotes them where it must", () => {
+    const names = ["=1+1", "a;=1", "\n=x", 'a,"b"', "plain", "'=1+1"];
+    const csv = toCsv(frameOf(names.map((name) => [name, "int64", [1]]))).toString();
+    assert.equal(csv, `'=1+1,a;'=1,"'\n'=x","a,""b""",plain,'=1+1\n1,1,1,1,1,1\n`);
   });
 
   it("reads back exactly as a source, null and empty text included", async () => {
