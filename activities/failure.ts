@@ -5,23 +5,25 @@ import {
   ApplicationFailureCategory,
   CancelledFailure,
 } from "@temporalio/common";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { type ErrorCode, messageOf, OnceflowError } from "../engine/errors.ts";
+import { isLost } from "../store/offline/objects.ts";
 
 /** Functions that a worker registers as activities, by name. */
 type Activities = Readonly<Record<string, (...args: never[]) => Promise<unknown>>>;
 
 /**
  * The failure of an error: type = code, details = [its details], and no retry where the registry
- * says that one cannot help. Anything but an `OnceflowError` (a cancellation, say) stays as it is.
+ * says that one cannot help, or this attempt must be the last. Anything but an `OnceflowError` (a
+ * cancellation, say) stays as it is.
  */
-export function toFailure(thrown: unknown): unknown {
+export function toFailure(thrown: unknown, isLast = false): unknown {
   if (!(thrown instanceof OnceflowError)) return thrown;
   const { code, message, details, retryable, cause } = thrown;
   const failure = ApplicationFailure.create({
     type: code,
     message,
     details: [details],
-    nonRetryable: !retryable,
+    nonRetryable: isLast || !retryable,
     ...(cause instanceof Error ? { cause } : {}),
     ...(code === "FINGERPRINT_UNKNOWN" ? askAgainSoon() : {}),
   });
@@ -40,6 +42,28 @@ function askAgainSoon() {
 }
 
 const longestHandOverMs = 5_000;
+
+/**
+ * What another attempt cannot help, though its code says that it may: the files of a run are settled
+ * by its plan, so the workflow plans again; whoever wants a training set is there to mend what it lacks.
+ */
+const lasting: Readonly<Record<string, readonly ErrorCode[]>> = {
+  readSlice: ["SOURCE_CHANGED", "SOURCE_MISSING"],
+  commitRun: ["SOURCE_CHANGED"],
+  buildTrainingSet: ["NO_SNAPSHOT"],
+};
+
+/** The steps of a run after its plan; files of it that are lost do not come back. */
+const planned = ["readSlice", "validateRun", "writeSlice", "commitRun", "publishRun"];
+
+/** Whether an attempt of an activity must be its last. */
+function isLasting(name: string, thrown: unknown): boolean {
+  if (!(thrown instanceof OnceflowError)) return false;
+  if (lasting[name]?.includes(thrown.code) === true) return true;
+  if (!planned.includes(name) || !isLost(thrown)) return false;
+  // A disk that is away for a moment looks the same.
+  return (asyncLocalStorage.getStore()?.info.attempt ?? 1) >= unforeseenAttempts;
+}
 
 /** Attempts of an activity that fails for a reason that nobody foresaw. */
 const unforeseenAttempts = 5;
@@ -71,7 +95,8 @@ export function withFailures<A extends Activities>(activities: A, by: "us" | "us
       try {
         return await activity(...args);
       } catch (error) {
-        throw by === "us" ? withLimit(toFailure(error)) : toFailure(error);
+        if (by === "users") throw toFailure(error);
+        throw withLimit(toFailure(error, isLasting(name, error)));
       }
     },
   ]);

@@ -96,10 +96,13 @@ export function createMaterialization(dependencies: OfflineDependencies) {
      * Records the run in the ledger and moves `latest`, fenced by the generation.
      *
      * @param store - as pass 2 found it; null where the run wrote no rows
-     * @throws STORE_RESTARTED where rows of pass 2 may be lost: write them again
+     * @throws STORE_RESTARTED where rows of pass 2 may be lost: write them again; STORE_EVICTS;
+     *   SOURCE_CHANGED where the run must plan again
      */
     async commitRun(run: RunRef, store: OpenedStore | null): Promise<{ snapshot: string | null }> {
       const view = viewOfRun(catalogue, run);
+      // The policy may have been changed since the run began, and rows be gone.
+      await redis.assertNoEviction();
       if (store !== null) await sealStore(dependencies, view, run, store);
       const snapshot = await commitRun(dependencies, committedViews, view, run, store !== null);
       return { snapshot: snapshot?.id ?? null };

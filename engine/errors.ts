@@ -266,7 +266,7 @@ export const errorRegistry = {
   CLOCK_SKEW: {
     http: 500,
     retryable: true,
-    summary: "The clock of a worker differs from that of Redis by more than 30 seconds.",
+    summary: "The clock of a machine differs from that of Redis by more than 30 seconds.",
   },
   BUILD_UNKNOWN: {
     http: 409,

@@ -2,8 +2,9 @@
 import type { View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { hash } from "../engine/fingerprint.ts";
+import { formatInterval } from "../engine/calendar/interval.ts";
 import { encodeSnapshot, type Snapshot } from "../engine/snapshot.ts";
-import type { SourceFile } from "../sources/files.ts";
+import { assertUnchanged, type SourceFile } from "../sources/files.ts";
 import type { CoverageFacts, CoveredFiles } from "../store/ledger.ts";
 import type { RunRef } from "../workflows/contract.ts";
 import type { CommittedView, CommittedViews } from "./committed-views.ts";
@@ -22,7 +23,8 @@ const commitAttempts = 20;
  *
  * @param writesRows - whether the run wrote rows; else it only fills aggregates
  * @returns the snapshot; undefined where an aggregate still lacks states, or there is none
- * @throws FENCED, INTERVAL_INVALID, STORE_LOST
+ * @throws FENCED, INTERVAL_INVALID, STORE_LOST, SOURCE_CHANGED where the states that are there may
+ *   be of newer files
  */
 export function commitRun(
   stores: Pick<Stores, "ledger" | "offline">,
@@ -36,6 +38,9 @@ export function commitRun(
     for (let attempt = 1; ; attempt++) {
       const committed = await committedViews.read(view);
       assertNoOverlap(view, committed.intervals, run);
+      // States are shared by all definitions of a view, whose runs do not fence each other. Asked
+      // after the revision, so that whoever commits what the files are now shows as a conflict.
+      if (hasOtherStates(view, committed, run, found)) await assertUnchanged(found.files);
       try {
         return await tryCommit(stores, view, run, committed, found);
       } catch (error) {
@@ -51,6 +56,21 @@ interface Findings {
   readonly coverage: CoverageFacts | undefined;
   /** Encoded states by aggregate fingerprint. */
   readonly states: Readonly<Record<string, string>>;
+  readonly files: readonly SourceFile[];
+}
+
+/** Whether the run's interval has states of other runs, by whatever definition of the view. */
+function hasOtherStates(
+  view: View,
+  committed: CommittedView,
+  run: RunRef,
+  { states }: Findings,
+): boolean {
+  const there = committed.states.get(formatInterval(intervalOfRun(view, run)));
+  return [...(there ?? [])].some(
+    ([aggregate, { generation, state }]) =>
+      generation !== run.generation || state !== states[aggregate],
+  );
 }
 
 async function findingsOf(
@@ -65,7 +85,7 @@ async function findingsOf(
     files: filesOf(files),
     ...(Object.keys(upstream).length > 0 ? { upstream } : {}),
   };
-  return { coverage: writesRows ? coverage : undefined, states };
+  return { coverage: writesRows ? coverage : undefined, states, files };
 }
 
 /** @throws LEDGER_CONFLICT where another run of the view has committed since */

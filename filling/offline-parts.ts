@@ -5,6 +5,7 @@ import { heightOf } from "../engine/compile/frame.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { assertUnchanged, type SourceFile } from "../sources/files.ts";
 import type { PartitionRef } from "../store/offline/offline-folders.ts";
+import { lostFiles } from "../store/offline/objects.ts";
 import type { OfflineStore, PartRef } from "../store/offline/offline-store.ts";
 import type { RunRef } from "../workflows/contract.ts";
 import { partitionOf, type SliceFacts } from "./run-facts.ts";
@@ -77,6 +78,7 @@ export async function* readParts(
       throw new OnceflowError(
         "OFFLINE_UNAVAILABLE",
         `view "${view.name}": part ${part.chunk} of file ${part.file} has ${heightOf(frame)} rows, and ${part.rows} were validated: another process has written it. Materialize its interval again.`,
+        { view: view.name, ...lostFiles },
       );
     yield frame;
   }

@@ -6,8 +6,10 @@ import type { State } from "../engine/aggregates.ts";
 import type { View } from "../engine/catalogue.ts";
 import type { Frame } from "../engine/compile/batch.ts";
 import { heightOf } from "../engine/compile/frame.ts";
+import { OnceflowError } from "../engine/errors.ts";
 import type { PolarsExpr } from "../engine/operations/table.ts";
 import { decodeState, encodeState, mergeStates } from "../engine/snapshot.ts";
+import { assertUnchanged, type SourceFile } from "../sources/files.ts";
 import { readChunks } from "../sources/scan.ts";
 import { type RowsRead, type RunRef, type Slice, slicesOf } from "../workflows/contract.ts";
 import type { CommittedViews } from "./committed-views.ts";
@@ -52,23 +54,36 @@ export async function readSlice(
   const rows: number[][] = [];
   const states = new Map<string, State>();
   for (const [i, file] of files.slice(slice.from, slice.to).entries()) {
-    const violations: Violation[] = [];
     const parts = openParts(offline, partitionOf(view, run), file, slice.from + i);
-    const chunks = readChunks(view.source, file, intervalOfRun(view, run));
-    for await (const computed of overlap(chunks, compute)) {
+    const read = async (): Promise<number[]> => {
+      const violations: Violation[] = [];
+      const chunks = readChunks(view.source, file, intervalOfRun(view, run));
+      for await (const computed of overlap(chunks, compute)) {
+        assertWanted();
+        violations.push(...computed.violations);
+        addStates(view, states, computed.states);
+        if (heightOf(computed.rows) > 0) await parts.write(computed.rows);
+      }
+      const counts = await parts.end();
       assertWanted();
-      violations.push(...computed.violations);
-      addStates(view, states, computed.states);
-      if (heightOf(computed.rows) > 0) await parts.write(computed.rows);
-    }
-    const counts = await parts.end();
-    assertWanted();
-    judge(view, sumViolations(violations), file.path, warnings);
-    rows.push(counts);
+      judge(view, sumViolations(violations), file.path, warnings);
+      return counts;
+    };
+    rows.push(await orChanged(file, read));
   }
   const facts = { rows, states: encodeStates(view, states) };
   await factsOf(offline, view, run).writeSlice(slice, facts);
   return { rows: sumRows(rows), warnings: warnings.slice(0, warningsLimit) };
+}
+
+/** What is wrong with a file that changed meanwhile is said of no file that there ever was. */
+async function orChanged<T>(file: SourceFile, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof OnceflowError) await assertUnchanged([file]);
+    throw error;
+  }
 }
 
 /**

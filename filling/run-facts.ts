@@ -4,6 +4,7 @@ import { OnceflowError } from "../engine/errors.ts";
 import { interval, type Interval, parseInstant } from "../engine/calendar/interval.ts";
 import type { OfflineFolders, PartitionRef } from "../store/offline/offline-folders.ts";
 import type { OfflineStore } from "../store/offline/offline-store.ts";
+import { lostFiles } from "../store/offline/objects.ts";
 import type { SourceFile } from "../sources/files.ts";
 import type { RunRef, Slice } from "../workflows/contract.ts";
 
@@ -61,7 +62,7 @@ export function partitionOf(view: View, run: Omit<RunRef, "runId">): PartitionRe
 
 /** What is settled at the beginning for all steps of a run; a file of the partition. */
 export interface RunFacts {
-  /** Whose they are: a ledger that was lost gives a generation out again. */
+  /** Of the plan whose they are: a ledger that was lost gives a generation out again. */
   readonly runId: string;
   readonly files: readonly SourceFile[];
   readonly startedAtMs: number;
@@ -116,12 +117,12 @@ export function readManifest(
   return offline.readJson<RunManifest>(partition, names.manifest);
 }
 
-/** The plan of a run that has begun. @throws FENCED, INTERNAL */
+/** The plan of a run that has begun. @throws FENCED, OFFLINE_UNAVAILABLE */
 export function requireRun(offline: OfflineStore, view: View, run: RunRef): Promise<RunFacts> {
   return required(factsOf(offline, view, run).readRun(), "plan", offline, view, run);
 }
 
-/** What pass 1 found in a slice that has been read. @throws FENCED, INTERNAL */
+/** What pass 1 found in a slice that has been read. @throws FENCED, OFFLINE_UNAVAILABLE */
 export function requireSlice(
   offline: OfflineStore,
   view: View,
@@ -135,7 +136,8 @@ export function requireSlice(
 /**
  * A fact that an earlier step of the run has written.
  *
- * @throws FENCED where a newer run of the interval has removed it, INTERNAL where it never was
+ * @throws FENCED where a newer run of the interval has removed it, OFFLINE_UNAVAILABLE where the
+ *   offline store has lost it or is not there
  */
 async function required<T>(
   reading: Promise<T | undefined>,
@@ -154,7 +156,8 @@ async function required<T>(
       { view: run.view, newest },
     );
   throw new OnceflowError(
-    "INTERNAL",
-    `the ${what} of run ${run.runId} of view "${run.view}" is not in the offline store. Workers must share one offline folder (ONCEFLOW_OFFLINE).`,
+    "OFFLINE_UNAVAILABLE",
+    `the ${what} of run ${run.runId} of view "${run.view}", generation ${run.generation}, is no longer in the offline store ${offline.root}. All workers need that one folder (ONCEFLOW_OFFLINE), and nobody else may remove files from it.`,
+    { view: run.view, path: offline.root, ...lostFiles },
   );
 }

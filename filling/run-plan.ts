@@ -4,7 +4,9 @@ import { formatInterval, type Interval } from "../engine/calendar/interval.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { listSourceFiles, type SourceFile } from "../sources/files.ts";
 import type { Coverage } from "../store/ledger.ts";
+import { readStoreTime } from "../store/store-time.ts";
 import type { CoveredRun, DueRun, ReadyRequest } from "../workflows/contract.ts";
+import { assertEnded, assertNoneAhead } from "./ahead.ts";
 import type { CommittedViews } from "./committed-views.ts";
 import { factsOf, intervalOfRun, partitionOf, type RunFacts } from "./run-facts.ts";
 import type { Stores } from "./stores.ts";
@@ -24,16 +26,18 @@ export interface CommittedInterval {
 /**
  * What is committed of the interval that a run would fill.
  *
- * @throws INTERVAL_INVALID where it cuts a committed one
+ * @throws INTERVAL_INVALID where it cuts a committed one, or lies ahead of the clock of Redis
  */
 export async function readInterval(
-  { ledger }: Pick<Stores, "ledger">,
+  { ledger, redis }: Pick<Stores, "ledger" | "redis">,
   committedViews: CommittedViews,
   view: View,
   request: ReadyRequest,
 ): Promise<CommittedInterval> {
-  const committed = await committedViews.read(view);
+  const [committed, nowMs] = await Promise.all([committedViews.read(view), readStoreTime(redis)]);
+  assertEnded(view, request, nowMs);
   assertNoOverlap(view, committed.intervals, request);
+  assertNoneAhead(view, committed.intervals, request, nowMs);
   const interval = formatInterval(intervalOfRun(view, request));
   const covered = committed.coverage.get(interval);
   const states = committed.states.get(interval);
@@ -68,19 +72,44 @@ export async function beginRun(
       : await factsOf(offline, view, { ...request, ...covered }).readManifest();
   // New aggregates may rest on the rows that are served only while the files are the same.
   const rowsStand = !request.reprocess && isSame(committed?.files, files);
-  const generation = await ledger.beginRun({ ...request, interval });
+  // Each plan is a run of its own to the ledger, so that zombies of an older one are fenced.
+  const runId = planId(request, request.plan ?? 0);
+  const generation = await ledger.beginRun({ ...request, runId, interval });
   const run = { ...request, generation };
   await offline.cleanPartition(partitionOf(view, run));
+  await removeOlderPlans(offline, view, request, generation);
   const facts = factsOf(offline, view, run);
   // A retry keeps the first start, so that the rows' known-at stays.
   const before = await facts.readRun();
-  if (before?.runId === request.runId)
-    return { due: before.due, generation, files: before.files.length };
+  if (before?.runId === runId) return { due: before.due, generation, files: before.files.length };
   if (before !== undefined) await offline.removePartition(partitionOf(view, run));
-  const { runId } = request;
   const due = rowsStand ? "aggregates" : "rows";
   await facts.writeRun({ runId, files, startedAtMs: Date.now(), due, upstream });
   return { due, generation, files: files.length };
+}
+
+/** How the ledger and the facts of a run name its plans. */
+function planId({ runId }: ReadyRequest, plan: number): string {
+  return plan === 0 ? runId : `${runId}+${plan}`;
+}
+
+/** Removes what the plans of the same run have staged that were given up. */
+async function removeOlderPlans(
+  offline: Stores["offline"],
+  view: View,
+  request: ReadyRequest,
+  generation: number,
+): Promise<void> {
+  const older = Array.from({ length: request.plan ?? 0 }, (_, plan) => planId(request, plan));
+  if (older.length === 0) return;
+  for (const each of await offline.listGenerations(partitionOf(view, { ...request, generation }))) {
+    if (each >= generation) continue;
+    const run = { ...request, generation: each };
+    // One whose facts are lost is removed with all older ones, at the commit.
+    const facts = await factsOf(offline, view, run).readRun();
+    if (facts !== undefined && older.includes(facts.runId))
+      await offline.removePartition(partitionOf(view, run));
+  }
 }
 
 async function listFiles(

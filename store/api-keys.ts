@@ -8,6 +8,7 @@ import { OnceflowError } from "../engine/errors.ts";
 import { createKeys } from "./keys.ts";
 import { textOf } from "./redis/connection.ts";
 import type { RedisConnection, RedisReply } from "./redis/types.ts";
+import { readStoreTime } from "./store-time.ts";
 import { pairsOf, wholeHash } from "./redis/pairs.ts";
 
 type Prefixed = { readonly prefix?: string | undefined };
@@ -36,7 +37,8 @@ export interface ApiKeyChange {
   readonly at: string;
   /** Who changed it, as the CLI knows: user and host. */
   readonly by: string;
-  readonly change: "create" | "rotate" | "revoke";
+  /** `remove` of a key that ended long ago is done on the way, by whoever changes another. */
+  readonly change: "create" | "rotate" | "revoke" | "remove";
   readonly id: string;
   readonly name: string;
   readonly scopes: readonly string[];
@@ -168,24 +170,33 @@ export interface ApiKeyEdit {
 }
 
 /**
- * Changes records by what they are now; keys that ended long ago are forgotten on the way.
+ * Changes records by what they are now; keys that ended long ago are removed on the way, each with
+ * a line in the log. All of it goes by the time of Redis.
  *
- * @param edit - called again where somebody else changed them meanwhile
- * @throws what `edit` throws, REQUEST_TOO_LARGE for too many keys, LEDGER_CONFLICT
+ * @param edit - called with the records and the time of Redis, in ms; again where somebody else
+ *   changed them meanwhile
+ * @throws what `edit` throws, REQUEST_TOO_LARGE for too many keys, LEDGER_CONFLICT, CLOCK_SKEW where
+ *   the clock of this machine is not that of Redis
  */
 export async function changeApiKeys<T extends ApiKeyEdit>(
   redis: RedisConnection,
-  edit: (records: ApiKeyRecords["records"]) => T,
+  edit: (records: ApiKeyRecords["records"], nowMs: number) => T,
   { prefix }: Prefixed = {},
 ): Promise<T> {
   const { apiKeys, apiKeyChanges } = createKeys(prefix);
+  await redis.assertClock();
   for (let attempt = 0; attempt < attempts; attempt++) {
-    const { revision, records } = (await readApiKeys(redis, { prefix })) as ApiKeyRecords;
-    const made = edit(records);
+    const [nowMs, read] = await Promise.all([readStoreTime(redis), readApiKeys(redis, { prefix })]);
+    const { revision, records } = read as ApiKeyRecords;
+    const made = edit(records, nowMs);
     const { put, change } = made;
-    const old = [...records.values()].filter((record) =>
-      isForgotten(record, Date.parse(change.at) - keptMs),
-    );
+    const old = [...records.values()].filter((record) => isForgotten(record, nowMs - keptMs));
+    const removals = old.map(({ id, name, scopes, replaces }): ApiKeyChange => {
+      const at = new Date(nowMs).toISOString();
+      return { at, by: change.by, change: "remove", id, name, scopes, replaces };
+    });
+    // The newest comes first in the log: what was asked for.
+    const changes = [...removals, change].slice(-changeLimit);
     if (records.size - old.length + put.length > apiKeyLimit)
       throw new OnceflowError(
         "REQUEST_TOO_LARGE",
@@ -199,8 +210,9 @@ export async function changeApiKeys<T extends ApiKeyEdit>(
       revision,
       // The count alone would come again after Redis was emptied.
       `${Number(revision.split(".")[0]) + 1}.${randomBytes(8).toString("hex")}`,
-      JSON.stringify(change),
       changeLimit,
+      changes.length,
+      ...changes.map((each) => JSON.stringify(each)),
       ...old.flatMap(({ id }) => [id, ""]),
       ...put.flatMap((record) => [record.id, JSON.stringify(record)]),
     ]);

@@ -290,6 +290,8 @@ export type ReadyRequest = Omit<RunRef, "generation"> & {
   readonly reprocess: boolean;
   /** Whether the sensors have been waited for. */
   readonly sensed: boolean;
+  /** How often the run was planned before, in vain; absent, never. Each plan has a generation. */
+  readonly plan?: number;
 };
 
 /** The signal to a run that waits: an upstream interval has ended, one way or the other. */

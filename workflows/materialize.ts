@@ -1,5 +1,5 @@
 /** `materialize`: one view, one interval, by the commit protocol. */
-import { ActivityFailure, ApplicationFailure } from "@temporalio/workflow";
+import { ActivityFailure, ApplicationFailure, sleep } from "@temporalio/workflow";
 import { mapConcurrently } from "./concurrency.ts";
 import {
   type CoveredRun,
@@ -7,11 +7,13 @@ import {
   type MaterializeInput,
   type MaterializeResult,
   type OpenedStore,
+  type RunCounts,
   type RunPlan,
   type RunRef,
   type Slice,
   slicesOf,
 } from "./contract.ts";
+import { causeOf } from "./failure.ts";
 import { type IntervalRun, recorded } from "./interval-run.ts";
 import { inPools } from "./pools.ts";
 import { mayBegin, whenReady } from "./when-ready.ts";
@@ -20,6 +22,10 @@ import { mayBegin, whenReady } from "./when-ready.ts";
 const slicesAtOnce = 4;
 /** Times that pass 2 is done where Redis restarts in the middle of it. */
 const writeAttempts = 5;
+/** Plans of one run, whose source files may be replaced while it works, and the pauses in between. */
+const mostPlans = 10;
+const [firstPauseMs, longestPauseMs] = [500, 60_000];
+const outdating: readonly string[] = ["SOURCE_CHANGED", "SOURCE_MISSING", "OFFLINE_UNAVAILABLE"];
 /** Warnings in a result, so that the payload stays small. */
 const warningsLimit = 50;
 
@@ -43,19 +49,43 @@ export async function materialize(input: MaterializeInput): Promise<MaterializeR
 
 /** The work of `materialize`, also as a step of a pipeline. */
 export async function commitInterval(run: IntervalRun): Promise<MaterializeResult> {
-  const { input, request, show, activities } = run;
-  const { reprocess = false } = input;
+  const { input, request, show } = run;
+  const plansLimit = Math.min(mostPlans, input.retry?.attempts ?? mostPlans);
   show("Asking the ledger whether anything is due.");
-  const plan = await whenReady(run, (sensed) =>
-    activities.planRun.executeWithOptions({ summary: "what is due" }, [
-      { ...request, reprocess, sensed },
+  for (let before = 0; ; before++) {
+    const plan = await planOf(run, before);
+    if (plan.due === "nothing") return coveredResult(run, plan);
+    run.generation = plan.generation;
+    const ref = { ...request, generation: plan.generation };
+    let found: Found;
+    try {
+      found = await computeAndCommit(run, ref, plan);
+    } catch (error) {
+      if (before + 1 >= plansLimit || !outdatesPlan(error)) throw error;
+      show(`Planning again, since the plan does not hold any more: ${causeOf(error).message}`);
+      await sleep(Math.min(firstPauseMs * 2 ** before, longestPauseMs));
+      continue;
+    }
+    const result = await publish(run, ref, plan, found);
+    run.committed();
+    return result;
+  }
+}
+
+/** Asks what is due, once more where earlier plans did not hold. */
+function planOf(run: IntervalRun, before: number): Promise<RunPlan> {
+  const { reprocess = false } = run.input;
+  return whenReady<RunPlan>(run, (sensed) =>
+    run.activities.planRun.executeWithOptions({ summary: "what is due" }, [
+      { ...run.request, reprocess, sensed, ...(before === 0 ? {} : { plan: before }) },
     ]),
   );
-  if (plan.due === "nothing") return coveredResult(run, plan);
-  run.generation = plan.generation;
-  const result = await execute(run, { ...request, generation: plan.generation }, plan);
-  run.committed();
-  return result;
+}
+
+/** Whether what a plan was made of is gone: source files, or what the run has staged. */
+function outdatesPlan(error: unknown): boolean {
+  const { type, isCancelled } = causeOf(error);
+  return !isCancelled && outdating.includes(type);
 }
 
 /** What a run says that found its interval committed. */
@@ -72,11 +102,14 @@ export function coveredResult({ input, show }: IntervalRun, plan: CoveredRun): M
   });
 }
 
-async function execute(
-  { input, show, activities }: IntervalRun,
+/** What a run has committed. */
+type Found = RunCounts & { readonly snapshot: string | null };
+
+async function computeAndCommit(
+  { show, activities }: IntervalRun,
   run: RunRef,
   plan: DueRun,
-): Promise<MaterializeResult> {
+): Promise<Found> {
   const slices = slicesOf(plan.files);
   const writesRows = plan.due === "rows";
   let done = 0;
@@ -105,9 +138,19 @@ async function execute(
         show,
       )
     : { ...(await commit(activities, run, null)), written: 0, superseded: 0 };
+  return { rows, written, superseded, warnings, snapshot };
+}
+
+async function publish(
+  { input, show, activities }: IntervalRun,
+  run: RunRef,
+  plan: DueRun,
+  { snapshot, ...counts }: Found,
+): Promise<MaterializeResult> {
+  const { rows, written, superseded, warnings } = counts;
   const { stale } = await activities.publishRun.executeWithOptions(
     { summary: "manifest and log" },
-    [run, writesRows, { rows, written, superseded, warnings }],
+    [run, plan.due === "rows", counts],
   );
   show(
     [

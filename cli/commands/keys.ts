@@ -15,6 +15,7 @@ import {
   readApiKeyChanges,
   readApiKeys,
 } from "../../store/api-keys.ts";
+import { readStoreTime } from "../../store/store-time.ts";
 import {
   type Context,
   finishCommand,
@@ -79,7 +80,7 @@ export function addKeys(program: Command, context: Context): void {
       .summary("list the keys")
       .description(
         "Lists the keys, the newest first; those that ended stay listed for 90 days. With --json " +
-          "also the last 1000 changes: who made which key, or revoked it, and when.",
+          "also the last 1000 changes: who made which key, revoked or removed it, and when.",
       )
       .action((options: JsonOption) => context.answer(options, () => list(context))),
     ["keys list", "keys list --json"],
@@ -123,27 +124,31 @@ async function create(
   const scopes = [...new Set(scope)];
   const catalogue = await context.catalogue();
   for (const each of scopes) checkScope(catalogue, each);
-  const record = newRecord(name, scopes, expires);
+  const lifeMs = lifeOfKey(expires);
   const settings = context.settings();
-  await withRedis(settings, "writing", (redis) =>
+  const { made, nowMs } = await withRedis(settings, "writing", (redis) =>
     changeApiKeys(
       redis,
-      () => ({ put: [record.kept], change: changeOf("create", record.kept) }),
+      (_, nowMs) => {
+        const made = newRecord(name, scopes, lifeMs, nowMs);
+        return { made, nowMs, put: [made.kept], change: changeOf("create", made.kept, nowMs) };
+      },
       settings,
     ),
   );
-  return shown(record);
+  return shown(made, nowMs);
 }
 
 async function list(context: Context): Promise<Reply> {
   const settings = context.settings();
-  const { records, changes } = await withRedis(settings, "writing", async (redis) => ({
+  const { records, changes, nowMs } = await withRedis(settings, "writing", async (redis) => ({
     records: (await readApiKeys(redis, settings))?.records ?? new Map<string, ApiKeyRecord>(),
     changes: await readApiKeyChanges(redis, settings),
+    nowMs: await readStoreTime(redis),
   }));
   const keys = [...records.values()]
     .sort((a, b) => (a.created_at < b.created_at ? 1 : -1))
-    .map(publicOf);
+    .map((record) => publicOf(record, nowMs));
   return {
     data: { keys, changes },
     text: () => (keys.length === 0 ? "There is no API key yet." : keyTable(keys, context.paint)),
@@ -156,39 +161,41 @@ async function rotate(
   { overlap, expires }: RotateOptions,
 ): Promise<Reply> {
   const overlapMs = lifeOf("--overlap", overlap, { leastMs: 0, or: "0" });
+  const lifeMs = lifeOfKey(expires);
   const settings = context.settings();
-  const { made } = await withRedis(settings, "writing", (redis) =>
+  const { made, nowMs } = await withRedis(settings, "writing", (redis) =>
     changeApiKeys(
       redis,
-      (records) => {
-        const old = liveKey(records, id);
-        const made = newRecord(old.name, old.scopes, expires, id);
-        const until = new Date(Date.parse(made.kept.created_at) + overlapMs).toISOString();
+      (records, nowMs) => {
+        const old = liveKey(records, id, nowMs);
+        const made = newRecord(old.name, old.scopes, lifeMs, nowMs, id);
+        const until = new Date(nowMs + overlapMs).toISOString();
         const ends = old.expires_at !== null && old.expires_at < until ? old.expires_at : until;
         const replaced = { ...old, expires_at: ends, replaced_by: made.kept.id };
-        return { made, put: [replaced, made.kept], change: changeOf("rotate", made.kept) };
+        const change = changeOf("rotate", made.kept, nowMs);
+        return { made, nowMs, put: [replaced, made.kept], change };
       },
       settings,
     ),
   );
-  return shown(made);
+  return shown(made, nowMs);
 }
 
 async function revoke(context: Context, id: string): Promise<Reply> {
   const settings = context.settings();
-  const { put } = await withRedis(settings, "writing", (redis) =>
+  const { put, nowMs } = await withRedis(settings, "writing", (redis) =>
     changeApiKeys(
       redis,
-      (records) => {
-        const old = liveKey(records, id);
-        const revoked = { ...old, revoked_at: new Date().toISOString() };
-        return { put: [revoked], change: changeOf("revoke", revoked) };
+      (records, nowMs) => {
+        const old = liveKey(records, id, nowMs);
+        const revoked = { ...old, revoked_at: new Date(nowMs).toISOString() };
+        return { nowMs, put: [revoked], change: changeOf("revoke", revoked, nowMs) };
       },
       settings,
     ),
   );
   return {
-    data: put.map(publicOf)[0],
+    data: put.map((record) => publicOf(record, nowMs))[0],
     text: () => `revoked ${id}; servers that reach Redis refuse it within five seconds`,
   };
 }
@@ -223,16 +230,19 @@ interface NewKey {
   readonly kept: ApiKeyRecord;
 }
 
+/** How long a new key works, in milliseconds; null for ever. */
+function lifeOfKey(expires: string): number | null {
+  return expires === "never" ? null : lifeOf("--expires", expires, { leastMs: 1, or: "never" });
+}
+
 function newRecord(
   name: string,
   scopes: readonly string[],
-  expires: string,
+  lifeMs: number | null,
+  nowMs: number,
   replaces: string | null = null,
 ): NewKey {
-  const lifeMs =
-    expires === "never" ? null : lifeOf("--expires", expires, { leastMs: 1, or: "never" });
   const { id, key, digest } = mintApiKey();
-  const nowMs = Date.now();
   const kept: ApiKeyRecord = {
     id,
     name,
@@ -248,7 +258,11 @@ function newRecord(
 }
 
 /** @throws UNKNOWN_KEY, REQUEST_INVALID for one that has ended */
-function liveKey(records: ReadonlyMap<string, ApiKeyRecord>, id: string): ApiKeyRecord {
+function liveKey(
+  records: ReadonlyMap<string, ApiKeyRecord>,
+  id: string,
+  nowMs: number,
+): ApiKeyRecord {
   const record = records.get(id);
   if (record === undefined)
     throw new OnceflowError(
@@ -256,16 +270,19 @@ function liveKey(records: ReadonlyMap<string, ApiKeyRecord>, id: string): ApiKey
       // It may be a whole key, which must not be shown.
       "there is no API key of that id; `keys list` shows those there are.",
     );
-  if (stateOf(record) === "revoked" || stateOf(record) === "expired")
-    throw new OnceflowError("REQUEST_INVALID", `the API key ${id} is ${stateOf(record)} already.`, {
-      id,
-    });
+  const state = stateOf(record, nowMs);
+  if (state === "revoked" || state === "expired")
+    throw new OnceflowError("REQUEST_INVALID", `the API key ${id} is ${state} already.`, { id });
   return record;
 }
 
-function changeOf(change: ApiKeyChange["change"], record: ApiKeyRecord): ApiKeyChange {
+function changeOf(
+  change: ApiKeyChange["change"],
+  record: ApiKeyRecord,
+  nowMs: number,
+): ApiKeyChange {
   const { id, name, scopes, replaces } = record;
-  const at = new Date().toISOString();
+  const at = new Date(nowMs).toISOString();
   return { at, by: `${userName()}@${hostname()}`, change, id, name, scopes, replaces };
 }
 
@@ -280,22 +297,22 @@ function userName(): string {
 
 type State = "active" | "replaced" | "expired" | "revoked";
 
-function stateOf(record: ApiKeyRecord): State {
-  if (!(Date.now() < endOf(record))) return record.revoked_at === null ? "expired" : "revoked";
+function stateOf(record: ApiKeyRecord, nowMs: number): State {
+  if (!(nowMs < endOf(record))) return record.revoked_at === null ? "expired" : "revoked";
   return record.replaced_by === null ? "active" : "replaced";
 }
 
 /** A record without its hash, which nobody needs. */
-function publicOf(record: ApiKeyRecord) {
-  return { ...record, digest: undefined, state: stateOf(record) };
+function publicOf(record: ApiKeyRecord, nowMs: number) {
+  return { ...record, digest: undefined, state: stateOf(record, nowMs) };
 }
 
-function shown({ key, kept }: NewKey): Reply {
+function shown({ key, kept }: NewKey, nowMs: number): Reply {
   const { id, name, scopes, expires_at, replaces } = kept;
   const until = expires_at === null ? "never expires" : `expires ${showTime(expires_at)}`;
   const instead = replaces === null ? "" : ` in place of ${replaces}`;
   return {
-    data: { key, ...publicOf(kept) },
+    data: { key, ...publicOf(kept, nowMs) },
     text: () =>
       `key ${id} of ${clean(name)}${instead}: ${scopes.map(clean).join(", ")}; ${until}\nIt is shown this once:\n\n${key}`,
   };

@@ -1,5 +1,6 @@
 /** `materialize`: starts or joins the run of a view and interval. */
 import { type Command, Option } from "commander";
+import { assertEnded } from "../../filling/ahead.ts";
 import { scheduleOf } from "../../filling/backfill-range.ts";
 import { termsOf } from "../../filling/run-terms.ts";
 import { type View, viewNamed } from "../../engine/catalogue.ts";
@@ -139,15 +140,22 @@ async function runSpan(
 }
 
 /**
- * The interval to materialize: as given, or the whole of a full refresh as of now.
+ * The interval to materialize: as given, or the whole of a full refresh as of now. Whether it has
+ * ended is asked here so that nothing is started, and by the run once more, of the clock of Redis.
  *
  * @throws INTERVAL_INVALID, and a usage error for the start of a full refresh
  */
 export function chooseSpan(
   view: View,
-  { start, end }: Pick<Options, "start" | "end">,
+  options: Pick<Options, "start" | "end">,
   nowMs: number,
 ): Span {
+  const span = spanOf(view, options, nowMs);
+  assertEnded(view, span, nowMs);
+  return span;
+}
+
+function spanOf(view: View, { start, end }: Pick<Options, "start" | "end">, nowMs: number): Span {
   if (view.rows.isFullRefresh) {
     if (start !== undefined)
       throw usageError(

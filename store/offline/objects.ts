@@ -3,7 +3,7 @@
  * put if absent), so that the bucket of an object store can stand behind it as well as a local
  * folder. Beside them are `remove`, for housekeeping, and `locate`, for people.
  */
-import { messageOf, OnceflowError } from "../../engine/errors.ts";
+import { type ErrorDetails, messageOf, OnceflowError } from "../../engine/errors.ts";
 
 /**
  * A place for whole files by key. A key is a path below its root with "/" between, such as
@@ -74,18 +74,27 @@ export async function unlessMissing<T>(reading: Promise<T>): Promise<T | undefin
   }
 }
 
+/** In the details of an error: it is of files that do not come back by themselves. */
+export const lostFiles = { lost: true } as const;
+
+/** Whether an error is of files of the offline store that are gone or damaged, not out of reach. */
+export function isLost({ code, details }: OnceflowError): boolean {
+  return code === "OFFLINE_UNAVAILABLE" && (details.lost === true || details.errno === "ENOENT");
+}
+
 /** The error for what cannot be done with the file or folder at a place. */
 export function unavailable(
   verb: string,
   place: string,
   cause: unknown,
   fix: string,
+  details: ErrorDetails = {},
 ): OnceflowError {
   const { code } = cause as NodeJS.ErrnoException;
   return new OnceflowError(
     "OFFLINE_UNAVAILABLE",
     `the offline store cannot ${verb} ${place}: ${messageOf(cause)}. ${fix}`,
-    { path: place, ...(code === undefined ? {} : { errno: code }) },
+    { path: place, ...(code === undefined ? {} : { errno: code }), ...details },
     cause,
   );
 }
@@ -95,6 +104,7 @@ export function decode<T>(objects: ObjectStore, key: string, run: () => T): T {
   try {
     return run();
   } catch (cause) {
-    throw unavailable("decode", objects.locate(key), cause, "Materialize its interval again.");
+    const fix = "Materialize its interval again.";
+    throw unavailable("decode", objects.locate(key), cause, fix, lostFiles);
   }
 }

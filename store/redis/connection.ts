@@ -4,6 +4,7 @@
  * Values travel as bulk strings and arrive as buffers; integer replies are small counts only.
  */
 import { OnceflowError } from "../../engine/errors.ts";
+import { longestSkewMs } from "../store-time.ts";
 import { connectCluster } from "./cluster.ts";
 import type { NodeOptions } from "./node.ts";
 import { execAll, openNode } from "./node.ts";
@@ -17,8 +18,6 @@ import type {
   TargetConnection,
 } from "./types.ts";
 import { parseRedisUrl } from "./url.ts";
-
-const longestSkewMs = 30_000;
 
 const deadlines: Readonly<Record<RedisRole, RedisDeadlines>> = {
   serving: { commandTimeoutMs: 500, connectTimeoutMs: 1_000, socketTimeoutMs: 1_000 },

@@ -198,6 +198,40 @@ describe("keys", () => {
     }
   });
 
+  it("changes nothing on a machine whose clock is not that of Redis", async () => {
+    const old = await run("keys create valid --scope describe --expires 30days");
+    const before = await all();
+    const { now } = Date;
+    for (const skewMs of [days(200), days(-200), 60_000])
+      for (const line of [
+        "keys create ahead --scope describe",
+        `keys rotate ${old.id}`,
+        `keys revoke ${old.id}`,
+      ])
+        try {
+          Date.now = () => now() + skewMs;
+          const { code, err } = await cli(line.split(" "), env);
+          assert.equal(code, 1, line);
+          assert.match(err, /^CLOCK_SKEW .* (ahead of|behind) that of Redis/, line);
+        } finally {
+          Date.now = now;
+        }
+    assert.deepEqual(await all(), before);
+    assert.ok(await works(old));
+  });
+
+  it("lists keys by the time of Redis", async () => {
+    const made = await run("keys create listed --scope describe --expires 30days");
+    const { now } = Date;
+    try {
+      Date.now = () => now() + days(200);
+      const { keys } = await all();
+      assert.equal(keys.find(({ id }) => id === made.id)?.state, "active");
+    } finally {
+      Date.now = now;
+    }
+  });
+
   it("logs each change: who, what, when", async () => {
     const before = (await all()).changes.length;
     const startMs = Date.now();

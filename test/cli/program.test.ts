@@ -128,6 +128,16 @@ describe("the CLI", () => {
     ["sweep --older-than soon", 2, /^REQUEST_INVALID --older-than is "soon"/],
     ["materialize badges", 1, /^INTERVAL_INVALID .*--start and --end/],
     ["materialize absences --end tomorrow", 1, /^INTERVAL_INVALID "tomorrow" is no time/],
+    [
+      "materialize absences --end 2100-01-01",
+      1,
+      /^INTERVAL_INVALID the interval .* of view "absences" ends .* ahead of the clock/,
+    ],
+    [
+      "materialize badges --start 2100-01-01 --end 2100-01-02",
+      1,
+      /^INTERVAL_INVALID .* of view "badges" ends .* ahead of the clock/,
+    ],
     ["materialize absences --end 1960-01-01", 1, /^INTERVAL_INVALID .* is empty/],
     ["training-set model_y", 1, /^UNKNOWN_SERVICE .* Did you mean "model_x"\?/],
     ["status absencs", 1, /^UNKNOWN_VIEW/],

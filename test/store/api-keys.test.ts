@@ -92,6 +92,39 @@ describe("records of API keys", () => {
     assert.ok(!records?.has(old.id) && !records?.has(expired.id));
   });
 
+  it("are removed with a line in the log, below that of the change", async () => {
+    const prefix = `${redis.prefix}:removed`;
+    const ended = new Date(Date.now() - 91 * 86_400_000).toISOString();
+    const old = await addKey(connection, prefix, ["describe"], { expires_at: ended });
+    const live = await addKey(connection, prefix, []);
+    const changes = await readApiKeyChanges(connection, { prefix });
+    assert.deepEqual(
+      changes.map(({ change, id, by }) => [change, id, by]),
+      [
+        ["create", live.id, "test"],
+        ["remove", old.id, "test"],
+        ["create", old.id, "test"],
+      ],
+    );
+    assert.deepEqual(changes[1]?.scopes, ["describe"]);
+  });
+
+  it("are judged by the time of Redis, whatever a change says of its own", async () => {
+    const prefix = `${redis.prefix}:clock`;
+    const soon = new Date(Date.now() + 86_400_000).toISOString();
+    const live = await addKey(connection, prefix, [], { expires_at: soon });
+    const at = new Date(Date.now() + 200 * 86_400_000).toISOString();
+    await changeApiKeys(
+      connection,
+      (_, nowMs) => {
+        assert.ok(Math.abs(nowMs - Date.now()) < 5_000, `${nowMs}`);
+        return { put: [], change: { ...change, at } };
+      },
+      { prefix },
+    );
+    assert.ok((await readApiKeys(connection, { prefix }))?.records.has(live.id));
+  });
+
   it("keep the last 1000 changes", async () => {
     const prefix = `${redis.prefix}:log`;
     const record = { ...blank, id: mintApiKey().id };
