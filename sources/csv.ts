@@ -21,11 +21,18 @@ export interface CsvRecord {
   readonly fieldCount: number;
   /** Line ends in it, its own included: more than one where a quoted field spans lines. */
   readonly lineCount: number;
+  /** Whether a field begins with a blank, which polars skips before numbers: alone it is no null. */
+  readonly hasBlank: boolean;
+  /** Whether polars would drop a carriage return, since it ends a field and no line. */
+  readonly hasLostReturn: boolean;
   /** Offsets of each field: start and end in turn, quotes included; filled where asked for. */
   readonly bounds: readonly number[];
   /** What is wrong with its quotes. */
   readonly problem?: string;
 }
+
+/** So that a pass that wants none allocates none. */
+const noBounds: number[] = [];
 
 /**
  * Reads the record that begins at `start`; undefined where it does not end within the bytes.
@@ -39,10 +46,12 @@ export function readRecord(
   isLast: boolean,
   wantBounds: boolean,
 ): CsvRecord | undefined {
-  const bounds: number[] = [];
+  const bounds = wantBounds ? [] : noBounds;
   const { length } = bytes;
   let fieldCount = 0;
   let lineCount = 0;
+  let hasBlank = false;
+  let hasLostReturn = false;
   let at = start;
   for (;;) {
     const fieldStart = at;
@@ -50,6 +59,7 @@ export function readRecord(
     let problem: string | undefined;
     if (bytes[at] === quote) {
       at++;
+      if (isBlank(bytes[at])) hasBlank = true;
       for (;;) {
         while (at < length && bytes[at] !== quote) if (bytes[at++] === lineFeed) lineCount++;
         if (at + 1 >= length && !isLast) return undefined;
@@ -67,24 +77,49 @@ export function readRecord(
       if (at < length && bytes[at] !== separator && bytes[at] !== lineFeed)
         problem = "has text after a closing quote";
     } else {
+      if (isBlank(bytes[at])) hasBlank = true;
       for (; at < length; at++) {
         const byte = bytes[at];
         if (byte === separator || byte === lineFeed) break;
         if (byte === quote) problem = "has a quote inside a field that does not begin with one";
       }
       if (at >= length && !isLast) return undefined;
-      fieldEnd = bytes[at] === lineFeed && bytes[at - 1] === carriageReturn ? at - 1 : at;
-      if (fieldEnd < fieldStart) fieldEnd = fieldStart;
+      fieldEnd = at;
+      if (at > fieldStart && bytes[at - 1] === carriageReturn) {
+        // At the end of the text it is half of a line end.
+        if (bytes[at] === lineFeed || at >= length) fieldEnd--;
+        else hasLostReturn = true;
+      }
     }
     fieldCount++;
     if (wantBounds) bounds.push(fieldStart, fieldEnd);
-    if (problem !== undefined) return { end: at, fieldCount, lineCount, bounds, problem };
+    if (problem !== undefined)
+      return { end: at, fieldCount, lineCount, hasBlank, hasLostReturn, bounds, problem };
     if (bytes[at] !== separator || at >= length) {
       if (at < length) lineCount++;
-      return { end: Math.min(at + 1, length), fieldCount, lineCount, bounds };
+      const end = Math.min(at + 1, length);
+      return { end, fieldCount, lineCount, hasBlank, hasLostReturn, bounds };
     }
     at++;
   }
+}
+
+/** What polars skips before a number. */
+function isBlank(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x09;
+}
+
+/** Whether a field between two bounds holds blanks alone, at least one. */
+export function isBlankField(bytes: Uint8Array, start: number, end: number): boolean {
+  const isQuoted = bytes[start] === quote;
+  const text = isQuoted ? bytes.subarray(start + 1, end - 1) : bytes.subarray(start, end);
+  return text.length > 0 && text.every(isBlank);
+}
+
+/** Whether polars would drop the carriage return at the end of a field between two bounds. */
+export function losesReturn(bytes: Uint8Array, start: number, end: number): boolean {
+  const isEnd = end >= bytes.length || bytes[end] === carriageReturn;
+  return end > start && bytes[end - 1] === carriageReturn && !isEnd;
 }
 
 /** The text of a field between two bounds, without its quotes; undefined where it is not UTF-8. */
@@ -119,6 +154,8 @@ export interface CsvRecords {
   readonly end: number;
   readonly rows: number;
   readonly lines: number;
+  readonly hasBlank: boolean;
+  readonly hasLostReturn: boolean;
   /** What is wrong with the record that begins at `end`. */
   readonly problem?: string;
 }
@@ -135,16 +172,20 @@ export function measureRecords(
   let end = start;
   let rows = 0;
   let lines = 0;
+  let hasBlank = false;
+  let hasLostReturn = false;
   while (end < bytes.length && rows < limit) {
     const record = readRecord(bytes, end, separator, isLast, false);
     if (record === undefined) break;
     const problem = record.problem ?? ragged(record, width);
-    if (problem !== undefined) return { end, rows, lines, problem };
+    if (problem !== undefined) return { end, rows, lines, hasBlank, hasLostReturn, problem };
+    if (record.hasBlank) hasBlank = true;
+    if (record.hasLostReturn) hasLostReturn = true;
     ({ end } = record);
     rows++;
     lines += record.lineCount;
   }
-  return { end, rows, lines };
+  return { end, rows, lines, hasBlank, hasLostReturn };
 }
 
 function ragged({ fieldCount }: CsvRecord, width: number): string | undefined {
@@ -161,33 +202,36 @@ export function normaliseName(header: string): string {
   return header.trim().replaceAll("/", "_per_").replaceAll(/\s+/g, "_").toLowerCase();
 }
 
-const decimal = /^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
-const special = /^\s*[+-]?(?:nan|inf|infinity)$/i;
+const decimal = /^[ \t]*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
+const special = /^[ \t]*[+-]?(?:nan|inf|infinity)$/i;
 
 /**
- * Whether a cell's text is a value of the dtype: the language that polars reads, written down.
+ * Whether a cell's text is a value of the dtype: the language that polars reads, written down, but
+ * for numbers beyond a double's range, which polars takes for infinity.
  *
  * | dtype     | text                                                                          |
  * | --------- | ----------------------------------------------------------------------------- |
  * | bool      | true or false, in any case                                                    |
  * | int64     | decimal digits with an optional sign, within 64 bits                          |
- * | float64   | a decimal number, or nan, inf or infinity in any case; too large is infinite  |
+ * | float64   | a decimal number, to the nearest double, or nan, inf or infinity in any case   |
  * | string    | any UTF-8                                                                     |
  * | timestamp | ISO 8601 with at most 6 decimals, years 1 to 9999; UTC unless it has an offset |
  *
- * Numbers may have blanks before them and none behind. An empty cell is a null of every dtype, of
- * string only without quotes: `""` is the empty string.
+ * Numbers may have spaces and tabs before them and none behind. An empty cell is a null of every
+ * dtype, of string only without quotes: `""` is the empty string. A cell of blanks is text, and no
+ * value of any other dtype.
  */
 export function isReadable(dtype: Dtype, text: string): boolean {
   switch (dtype) {
     case "bool":
       return /^(?:true|false)$/i.test(text);
     case "int64": {
-      const digits = /^\s*(?:\+|(-))?0*(\d+)$/.exec(text);
+      const digits = /^[ \t]*(?:\+|(-))?0*(\d+)$/.exec(text);
       return digits !== null && parseInt64(`${digits[1] ?? ""}${digits[2]}`) !== null;
     }
     case "float64":
-      return decimal.test(text) || special.test(text);
+      // Number("1.") and Number(" .5") are what polars reads; a word alone may say infinity.
+      return decimal.test(text) ? Number.isFinite(Number(text)) : special.test(text);
     case "string":
       return true;
     case "timestamp": {

@@ -8,12 +8,15 @@ import {
   readInteger,
   readList,
   readStruct,
+  readText,
   type ThriftStruct,
   type ThriftValue,
   writeInteger,
   writeList,
   writeStruct,
 } from "./thrift.ts";
+import { arrowSchemaKey, readArrowTypes } from "./arrow-schema.ts";
+import { type ParquetSchema, readSchema, writeSchema } from "./parquet-schema.ts";
 
 /** What begins and ends a file. */
 const magic = Buffer.from("PAR1");
@@ -22,8 +25,7 @@ const magic = Buffer.from("PAR1");
 export const trailerBytes = 8;
 
 /** Ids of the fields that are looked into, by struct. */
-const fileField = { schema: 2, rows: 3, rowGroups: 4 } as const;
-const schemaField = { name: 4, children: 5 } as const;
+const fileField = { version: 1, schema: 2, rows: 3, rowGroups: 4, keyValues: 5 } as const;
 const groupField = { chunks: 1, bytes: 2, rows: 3 } as const;
 const chunkField = { path: 1, offset: 2, metadata: 3, encryption: 8 } as const;
 const metadataField = {
@@ -39,28 +41,23 @@ const keptMetadata = [1, 2, 3, 4, 5, 6, 7];
 /** What a footer says of its file. */
 export interface ParquetFooter {
   readonly fields: ThriftStruct;
-  /** The top-level column that each column chunk of a row group is of, in their order. */
-  readonly columns: readonly string[];
+  readonly schema: ParquetSchema;
   readonly rows: number;
   readonly rowGroups: readonly ThriftValue[];
   /** Where the data ends and the footer begins. */
   readonly dataEnd: number;
 }
 
-/** A row group and the column chunks in it that are wanted. */
+/** A row group and the column chunks in it that are wanted, in the order of the schema. */
 export interface RowGroup {
   readonly rows: number;
   readonly fields: ThriftStruct;
-  /** As the footer has them, one for each leaf of the schema. */
-  readonly allChunks: readonly ThriftValue[];
   readonly chunks: readonly ColumnChunk[];
 }
 
 /** One leaf column of a row group. */
 export interface ColumnChunk {
   readonly column: string;
-  /** Its place among the row group's chunks. */
-  readonly index: number;
   readonly start: number;
   readonly bytes: number;
   /** Elements of lists count, nulls too. */
@@ -100,32 +97,31 @@ export function readFooter(bytes: Buffer, dataEnd: number): ParquetFooter {
   const fields = readStruct(bytes);
   const rowGroups = readList(fields.get(fileField.rowGroups));
   const rows = readCount(fields.get(fileField.rows));
-  return { fields, columns: columnsOf(fields), rows, rowGroups, dataEnd };
+  return { fields, schema: readSchema(fields.get(fileField.schema)), rows, rowGroups, dataEnd };
 }
 
-/** The schema is a tree in preorder: the leaves below each child of its root are that column's. */
-function columnsOf(fields: ThriftStruct): string[] {
-  const [root, ...elements] = readList(fields.get(fileField.schema)).map(({ bytes }) =>
-    readStruct(bytes),
-  );
-  const columns: string[] = [];
-  let name = "";
-  // Elements that the current column still has to come.
-  let pending = 0;
-  for (const element of elements) {
-    if (pending === 0) {
-      const text = element.get(schemaField.name)?.bytes ?? Buffer.of();
-      // The length before it ends at the first byte below 128.
-      name = text.subarray(text.findIndex((byte) => byte < 128) + 1).toString();
-      pending = 1;
-    }
-    const children = element.get(schemaField.children);
-    const count = children === undefined ? 0 : readCount(children);
-    pending += count - 1;
-    if (count === 0) columns.push(name);
+/** The metadata that a footer has beside what the format says of a file. */
+export function keyValuesOf({ fields }: ParquetFooter): ThriftValue | undefined {
+  return fields.get(fileField.keyValues);
+}
+
+/**
+ * What writers of Arrow say of columns beside what the format can, by name.
+ *
+ * @throws Error where it is damaged
+ */
+export function arrowTypesOf(
+  footer: ParquetFooter,
+  wanted: ReadonlySet<string>,
+): ReadonlyMap<string, string> {
+  const pairs = keyValuesOf(footer);
+  for (const { bytes } of pairs === undefined ? [] : readList(pairs)) {
+    const pair = readStruct(bytes);
+    const value = readText(pair.get(2));
+    if (readText(pair.get(1)) === arrowSchemaKey && value !== undefined)
+      return readArrowTypes(value, wanted);
   }
-  if (root === undefined || pending !== 0) throw new Error("its schema is no tree");
-  return columns;
+  return new Map();
 }
 
 /**
@@ -134,18 +130,20 @@ function columnsOf(fields: ThriftStruct): string[] {
  * @throws Error where it is damaged, or points at what is no data of the file
  */
 export function readRowGroup(
-  { columns, rowGroups, dataEnd }: ParquetFooter,
+  { schema, rowGroups, dataEnd }: ParquetFooter,
   index: number,
   wanted: ReadonlySet<string>,
 ): RowGroup {
   const fields = readStruct(rowGroups[index]?.bytes ?? Buffer.of());
   const allChunks = readList(fields.get(groupField.chunks));
-  if (allChunks.length !== columns.length)
-    throw new Error(`row group ${index + 1} has ${allChunks.length} of ${columns.length} columns`);
+  if (allChunks.length !== schema.leafCount)
+    throw new Error(
+      `row group ${index + 1} has ${allChunks.length} of ${schema.leafCount} columns`,
+    );
   const rows = readCount(fields.get(groupField.rows));
   // What a row group without rows says of its chunks differs by writer.
-  const chunks = columns.flatMap((column, leaf) =>
-    wanted.has(column) && rows > 0 ? [readChunk(allChunks[leaf], column, leaf)] : [],
+  const chunks = schema.columns.flatMap(({ name, leaves }) =>
+    wanted.has(name) && rows > 0 ? leaves.map((leaf) => readChunk(allChunks[leaf], name)) : [],
   );
   let end = magic.length;
   for (const { column, start, bytes, values } of [...chunks].sort((a, b) => a.start - b.start)) {
@@ -156,10 +154,10 @@ export function readRowGroup(
     if (values < rows) throw new Error(`${place}: has ${values} values for ${rows} rows`);
     end = start + bytes;
   }
-  return { rows, fields, allChunks, chunks };
+  return { rows, fields, chunks };
 }
 
-function readChunk(chunk: ThriftValue | undefined, column: string, index: number): ColumnChunk {
+function readChunk(chunk: ThriftValue | undefined, column: string): ColumnChunk {
   const fields = readStruct(chunk?.bytes ?? Buffer.of());
   if (fields.has(chunkField.encryption)) throw new Error(`column "${column}" is encrypted`);
   if (fields.has(chunkField.path)) throw new Error(`column "${column}" is in another file`);
@@ -168,7 +166,6 @@ function readChunk(chunk: ThriftValue | undefined, column: string, index: number
   const dictionary = readDictionaryOffset(metadata, data);
   return {
     column,
-    index,
     start: dictionary ?? data,
     bytes: readCount(metadata.get(metadataField.bytes)),
     values: readCount(metadata.get(metadataField.values)),
@@ -193,13 +190,16 @@ function readCount(value: ThriftValue | undefined): number {
 /**
  * Lays out a file of some row groups and, of their chunks, those of the columns that are named.
  *
- * The schema stays whole, and the other columns' chunks stay described as they were, at places
- * that mean nothing here: only the named columns can be decoded.
+ * Nothing is left of the other columns, nor of what is said of the file as a whole, so that a
+ * decoder meets no type, order or metadata that it does not know.
+ *
+ * @param keyValues - metadata of the file, for a decoder that heeds it
  */
 export function layOut(
   footer: ParquetFooter,
   groups: readonly RowGroup[],
   columns: ReadonlySet<string>,
+  keyValues?: ThriftValue,
 ): PartialFile {
   const chosen = groups.map(({ chunks }) => chunks.filter(({ column }) => columns.has(column)));
   const inOrder = chosen.flat().sort((a, b) => a.start - b.start);
@@ -216,11 +216,13 @@ export function layOut(
   }
   const rowGroups = groups.map((group, i) => writeGroup(group, chosen[i] ?? [], placed));
   const rows = groups.reduce((sum, group) => sum + group.rows, 0);
-  const { bytes: tail } = writeStruct(
-    new Map(footer.fields)
-      .set(fileField.rows, writeInteger(rows))
-      .set(fileField.rowGroups, writeList(rowGroups)),
-  );
+  const kept = footer.schema.columns.filter(({ name }) => columns.has(name));
+  const fields = pick(footer.fields, [fileField.version])
+    .set(fileField.schema, writeList(writeSchema(footer.schema, kept)))
+    .set(fileField.rows, writeInteger(rows))
+    .set(fileField.rowGroups, writeList(rowGroups));
+  if (keyValues !== undefined) fields.set(fileField.keyValues, keyValues);
+  const { bytes: tail } = writeStruct(fields);
   const bytes = Buffer.allocUnsafe(at + tail.length + trailerBytes);
   magic.copy(bytes);
   tail.copy(bytes, at);
@@ -234,12 +236,11 @@ export function layOut(
 }
 
 function writeGroup(
-  { fields, allChunks }: RowGroup,
+  { fields }: RowGroup,
   chosen: readonly ColumnChunk[],
   placed: ReadonlyMap<ColumnChunk, number>,
 ): ThriftValue {
-  const chunks = [...allChunks];
-  for (const chunk of chosen) chunks[chunk.index] = writeChunk(chunk, placed.get(chunk) ?? 0);
+  const chunks = chosen.map((chunk) => writeChunk(chunk, placed.get(chunk) ?? 0));
   // Not which columns are said to be sorted: nobody has checked it.
   const kept = pick(fields, [groupField.bytes, groupField.rows]);
   return writeStruct(kept.set(groupField.chunks, writeList(chunks)));

