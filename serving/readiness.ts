@@ -3,7 +3,7 @@ import { countOf } from "../engine/words.ts";
 import type { View } from "../engine/catalogue.ts";
 import { messageOf } from "../engine/errors.ts";
 import { invocation } from "../engine/invocation.ts";
-import { readLacking } from "../status/filled.ts";
+import { readAwaited } from "../status/filled.ts";
 import type { LookupCounters } from "./counters.ts";
 import { lostView, type PointerCache, type PointerSet, type ViewPointers } from "./pointers.ts";
 import type { RedisConnection } from "../store/redis/types.ts";
@@ -103,7 +103,7 @@ function createFilling(
 
   async function lacksOf(view: View, { head }: ViewPointers): Promise<readonly string[]> {
     if (options.rule === "store" || filled.has(view)) return [];
-    const { intervals, snapshot } = await readLacking(redis, options, view);
+    const { intervals, snapshot } = await readAwaited(redis, options, view);
     const lacks = [
       ...(intervals === 0 ? [] : [`${countOf(intervals, "interval")} that other definitions have`]),
       ...(snapshot ? ["a snapshot of its aggregates, which other definitions have"] : []),

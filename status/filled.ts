@@ -1,22 +1,20 @@
 /**
  * Whether a build is filled: whether its definitions of a view have what others of the same view
- * have committed. Two ask that, and each has a rule of its own:
+ * have committed. One rule, which `/readyz`, `plan` and `apply --fill` ask:
  *
- * |                        | /readyz: `readLacking`          | plan, apply --fill: `readUnfilled`   |
- * | ---------------------- | ------------------------------- | ------------------------------------ |
- * | others are definitions | with a head                     | with a namespace                     |
- * | where these are those  | nothing lacks                   | it is asked all the same             |
- * | that were applied      |                                 |                                      |
- * | asked for is           | each interval as others have it | each of this build that meets one of |
- * |                        |                                 | these; of a full refresh the newest  |
- * | not asked for is       | what they committed after the   | what lies in no interval of the      |
- * |                        | last commit under these         | schedule: it is `unplaced`           |
- * | there is               | what any intervals cover        | the interval with all its states, or |
- * |                        |                                 | what other intervals cover           |
- * | newer files of others  | do not matter                   | make an interval lacking             |
- * | aggregates lack        | where others have a snapshot    | where the interval has no state      |
+ * - Others are the storage fingerprints with a head, and the other sets of aggregates.
+ * - Asked for is each complete interval of this build's schedule that meets what is committed;
+ *   without a schedule each interval as others have it; of a full refresh the newest.
+ * - It is there where it is committed with the states of all aggregates, or where other intervals
+ *   cover it, and no other has committed it of newer files. Where all are and only the snapshot is
+ *   missing, the newest is computed again.
+ * - What lies in no interval of the schedule is `unplaced`: it cannot be filled, so nobody waits.
+ *
+ * A process waits for less than `apply --fill` runs, so that the one always ends the other: what is
+ * outdated does not matter to it, nor what others commit after the last commit under these, since
+ * they go on until the schedule moves over; and of definitions that were applied it awaits nothing,
+ * since others are then history.
  */
-import { backfillIntervals } from "../filling/backfill-range.ts";
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import {
   contains,
@@ -28,40 +26,40 @@ import {
   parseInterval,
   type Span,
 } from "../engine/calendar/interval.ts";
+import type { Schedule } from "../engine/calendar/schedule.ts";
+import { intervalsBetween, newestInterval, nextSlotAfter } from "../engine/calendar/slots.ts";
 import type { Registry } from "../engine/registry.ts";
+import { ledgerInterval } from "../filling/run-facts.ts";
+import { aggregateFingerprints } from "../filling/view-states.ts";
 import { createKeys, parsePointerField, type PointerKind } from "../store/keys.ts";
 import { type CoveredFiles, createLedger, type Ledger } from "../store/ledger.ts";
-import { createOnlineStore } from "../store/online-store.ts";
 import { textOf } from "../store/redis/connection.ts";
-import { readRegistry } from "../store/registry.ts";
-import { readGrid } from "./read-grid.ts";
 import type { RedisConnection, RedisReply } from "../store/redis/types.ts";
-import { ledgerInterval } from "../filling/run-facts.ts";
-
-/** The definitions of a view in a build. */
-type Definitions = Pick<View, "name" | "fingerprint" | "aggregatesFingerprint" | "aggregates">;
+import { readRegistry } from "../store/registry.ts";
 
 interface Prefixed {
   readonly prefix?: string | undefined;
 }
 
-/** What a view lacks of what other definitions of it have, by the rule of /readyz. */
-export interface Lacking {
-  /** Committed under other definitions before the last commit under these, which do not have them. */
+/** What a process of a build waits for before it takes traffic; `apply --fill` runs all of it. */
+export interface Awaited {
+  /** Intervals whose rows others had before the last commit under these definitions. */
   readonly intervals: number;
   /** Whether other sets of aggregates have a snapshot, and this one has none. */
   readonly snapshot: boolean;
 }
 
-/** What a view lacks by the rule of `apply --fill`, as ranges of whole intervals, oldest first. */
+/** What a view lacks, as ranges of whole intervals, oldest first. */
 export interface Unfilled {
   readonly view: View;
   readonly intervals: number;
   readonly ranges: readonly Span[];
-  /** Of the intervals, those that are committed here too, of files that have changed since. */
+  /** Of the intervals, those that are committed here too and have to be computed again. */
   readonly outdated: number;
   /** Committed under other definitions, and in no interval of this build's schedule. */
   readonly unplaced: readonly Span[];
+  /** Were these definitions not applied yet. */
+  readonly awaited: Awaited;
 }
 
 /** An interval as some definitions have committed it. */
@@ -74,7 +72,81 @@ interface Committed {
   readonly atMs: number;
 }
 
-/** What is committed under a definition of a view: the one reading of it, for both rules. */
+/** What is committed of a view, under its own definitions and under others. */
+interface Facts {
+  readonly own: readonly Committed[];
+  readonly others: readonly Committed[];
+  /** Of the own, by the ledger's spelling, those with the states of all aggregates. */
+  readonly whole: ReadonlySet<string>;
+  /** Whether this set of aggregates has a snapshot, and whether another has one. */
+  readonly hasSnapshot: boolean;
+  readonly othersHaveSnapshot: boolean;
+}
+
+/** Every view of a build that is not filled. */
+export async function readUnfilled(
+  redis: RedisConnection,
+  catalogue: Catalogue,
+  options: Prefixed,
+): Promise<Unfilled[]> {
+  const unfilled: Unfilled[] = [];
+  for (const view of catalogue.views.values())
+    unfilled.push(judge(view, await readFacts(redis, view, options), Date.now()));
+  return unfilled.filter(({ intervals, unplaced }) => intervals + unplaced.length > 0);
+}
+
+/**
+ * What a process of a build waits for of a view. Cost: a round trip for definitions that were
+ * applied; else O(intervals committed) to read, and three round trips.
+ */
+export async function readAwaited(
+  redis: RedisConnection,
+  options: Prefixed,
+  view: View,
+): Promise<Awaited> {
+  if (isApplied(await readRegistry(redis, options), view)) return { intervals: 0, snapshot: false };
+  return judge(view, await readFacts(redis, view, options), Date.now()).awaited;
+}
+
+function isApplied({ views }: Registry, view: View): boolean {
+  const applied = views[view.name];
+  return (
+    applied?.fingerprint === view.fingerprint &&
+    applied.aggregatesFingerprint === view.aggregatesFingerprint
+  );
+}
+
+/** Calls no script, so that a server whose user may only read can ask. */
+async function readFacts(redis: RedisConnection, view: View, { prefix }: Prefixed): Promise<Facts> {
+  const { name, fingerprint, aggregatesFingerprint } = view;
+  const keys = createKeys(prefix);
+  const ledger = createLedger(redis, { prefix });
+  const namesOf = async (key: string) =>
+    ((await redis.send(["hkeys", key])) as readonly RedisReply[]).map((each) => textOf(each) ?? "");
+  const pointers = (await namesOf(keys.pointers(name))).map(parsePointerField);
+  const named = (wanted: PointerKind) =>
+    pointers.flatMap((each) => (each?.kind === wanted ? each.fingerprint : []));
+  const states = await Promise.all(
+    aggregateFingerprints(view).map(
+      async (each) => new Set(await namesOf(keys.states(name, each))),
+    ),
+  );
+  const own = await committedUnder(ledger, name, fingerprint);
+  const others: Committed[] = [];
+  for (const other of named("head"))
+    if (other !== fingerprint) others.push(...(await committedUnder(ledger, name, other)));
+  const sets = named("latest");
+  return {
+    own,
+    others,
+    whole: new Set(
+      own.flatMap(({ key }) => (states.every((intervals) => intervals.has(key)) ? key : [])),
+    ),
+    hasSnapshot: sets.includes(aggregatesFingerprint),
+    othersHaveSnapshot: sets.some((set) => set !== aggregatesFingerprint),
+  };
+}
+
 async function committedUnder(
   ledger: Ledger,
   view: string,
@@ -90,145 +162,97 @@ async function committedUnder(
   });
 }
 
-/** Tells whether all the time of an interval is committed, in intervals of whatever grid. */
-function coverOf(committed: readonly Committed[]): (interval: Interval) => boolean {
-  const covered = joinIntervals(committed.map(({ interval }) => interval));
-  return (interval) => covered.some((each) => contains(each, interval));
-}
-
-/**
- * The rule of /readyz: what the definitions of a build lack; nothing of a view that was applied in
- * them, since others are then history. What others commit after the last commit under these does
- * not count: they go on until the schedule moves over. Cost: a round trip, and two for each other
- * fingerprint; calls no script.
- */
-export async function readLacking(
-  redis: RedisConnection,
-  { prefix }: Prefixed,
-  view: Definitions,
-): Promise<Lacking> {
-  const keys = createKeys(prefix);
-  const [reply, registry] = await Promise.all([
-    redis.send(["hkeys", keys.pointers(view.name)]),
-    readRegistry(redis, { prefix }),
-  ]);
-  if (isApplied(registry, view)) return { intervals: 0, snapshot: false };
-  const fields = ((reply ?? []) as readonly RedisReply[]).map((field) => textOf(field) ?? "");
-  const named = (wanted: PointerKind) =>
-    fields
-      .map(parsePointerField)
-      .flatMap((each) => (each?.kind === wanted ? each.fingerprint : []));
-  const sets = named("latest");
-  return {
-    snapshot:
-      view.aggregates.length > 0 && sets.length > 0 && !sets.includes(view.aggregatesFingerprint),
-    intervals: await lackingIntervals(
-      createLedger(redis, { prefix }),
-      view,
-      named("head").filter((fingerprint) => fingerprint !== view.fingerprint),
-    ),
-  };
-}
-
-function isApplied({ views }: Registry, view: Definitions): boolean {
-  const applied = views[view.name];
-  return (
-    applied?.fingerprint === view.fingerprint &&
-    applied.aggregatesFingerprint === view.aggregatesFingerprint
-  );
-}
-
-async function lackingIntervals(
-  ledger: Ledger,
-  { name, fingerprint }: Definitions,
-  others: readonly string[],
-): Promise<number> {
-  if (others.length === 0) return 0;
-  const own = await committedUnder(ledger, name, fingerprint);
-  const isCovered = coverOf(own);
-  const lastMs = own.reduce((last, { atMs }) => Math.max(last, atMs), -Infinity);
-  const found = new Set<string>();
-  for (const other of others)
-    for (const { key, interval, atMs } of await committedUnder(ledger, name, other)) {
-      const isLater = own.length > 0 && atMs > lastMs;
-      if (!isLater && !isCovered(interval)) found.add(key);
-    }
-  return found.size;
-}
-
-/** Every view of a build that `apply --fill` finds unfilled. */
-export async function readUnfilled(
-  redis: RedisConnection,
-  catalogue: Catalogue,
-  options: Prefixed,
-): Promise<Unfilled[]> {
-  const unfilled: Unfilled[] = [];
-  for (const view of catalogue.views.values())
-    unfilled.push(await unfilledOf(redis, catalogue, view, options));
-  return unfilled.filter(({ intervals, unplaced }) => intervals + unplaced.length > 0);
-}
-
-/**
- * The rule of `apply --fill`: compares what is committed under every definition of a view that the
- * store still has with what is committed whole under this build's: an interval is missing, or was
- * computed from newer files there. Of a full refresh only the newest counts.
- */
-async function unfilledOf(
-  redis: RedisConnection,
-  catalogue: Catalogue,
-  view: View,
-  { prefix }: Prefixed,
-): Promise<Unfilled> {
-  const ledger = createLedger(redis, { prefix });
-  const own = await committedUnder(ledger, view.name, view.fingerprint);
-  const others = await committedByOthers(redis, view, { prefix });
-  const wanted = wantedIntervals(view, [...own, ...others]);
-  const cells = await readGrid(ledger, catalogue, view, wanted);
+/** The rule. */
+function judge(view: View, facts: Facts, nowMs: number): Unfilled {
+  const { own, others, whole, hasSnapshot, othersHaveSnapshot } = facts;
+  const wanted = wantedIntervals(view, [...own, ...others], nowMs);
   const ownByKey = new Map(own.map((each) => [each.key, each]));
-  const outdated = outdatedEnds(ownByKey, others);
-  const isCovered = coverOf(own);
-  const lacking = cells
-    .filter(({ interval, rows }) =>
-      rows === null
-        ? // Another grid of this build covers it.
-          ownByKey.has(formatInterval(ledgerInterval(view, interval))) || !isCovered(interval)
-        : outdated.has(interval.endMs),
-    )
-    .map(({ interval }) => interval);
+  const outdatedAt = outdatedEnds(ownByKey, others);
+  const covered = joinIntervals(own.map(({ interval }) => interval));
+  const isCovered = (interval: Interval) => covered.some((each) => contains(each, interval));
+  const keyOf = (interval: Interval) => formatInterval(ledgerInterval(view, interval));
+  const withoutRows: Interval[] = [];
+  const again: Interval[] = [];
+  const lacking = wanted.filter((interval) => {
+    const key = keyOf(interval);
+    if (!ownByKey.has(key)) {
+      // Another grid of this build may cover it.
+      if (isCovered(interval)) return false;
+      withoutRows.push(interval);
+      return true;
+    }
+    if (!whole.has(key)) return true;
+    if (!outdatedAt.has(interval.endMs)) return false;
+    again.push(interval);
+    return true;
+  });
+  const lacksSnapshot = view.aggregates.length > 0 && othersHaveSnapshot && !hasSnapshot;
+  if (lacksSnapshot && lacking.length === 0) {
+    // Every state is there, and a run merges them.
+    const newest = wanted.filter((interval) => ownByKey.has(keyOf(interval))).slice(-1);
+    lacking.push(...newest);
+    again.push(...newest);
+  }
   return {
     view,
     intervals: lacking.length,
     // Without a schedule nothing but the intervals themselves says where they end.
     ranges: view.schedule === undefined ? lacking.map(endsOf) : joinIntervals(lacking).map(endsOf),
-    outdated: lacking.filter(({ endMs }) => outdated.has(endMs)).length,
-    unplaced: view.rows.isFullRefresh ? [] : unplacedOf(others, wanted, isCovered),
+    outdated: again.length,
+    unplaced: unplacedOf(view, facts, wanted, nowMs),
+    awaited: {
+      intervals: awaitedOf(withoutRows, own, others),
+      snapshot: lacksSnapshot && lacking.length > 0,
+    },
   };
 }
 
-async function committedByOthers(
-  redis: RedisConnection,
-  view: View,
-  { prefix }: Prefixed,
-): Promise<Committed[]> {
-  const ledger = createLedger(redis, { prefix });
-  const namespaces = await createOnlineStore(redis, { prefix }).listNamespaces(view.name);
-  const others: Committed[] = [];
-  for (const { fingerprint } of namespaces)
-    if (fingerprint !== view.fingerprint)
-      others.push(...(await committedUnder(ledger, view.name, fingerprint)));
-  return others;
+/** How many of what has no rows others had before the last commit under these definitions. */
+function awaitedOf(
+  withoutRows: readonly Interval[],
+  own: readonly Committed[],
+  others: readonly Committed[],
+): number {
+  const lastMs = own.reduce((last, { atMs }) => Math.max(last, atMs), -Infinity);
+  const before = joinIntervals(
+    others.filter(({ atMs }) => own.length === 0 || atMs <= lastMs).map(({ interval }) => interval),
+  );
+  return withoutRows.filter((interval) => before.some((each) => overlaps(each, interval))).length;
 }
 
-/** The intervals of this build that hold what is committed, oldest first. */
-function wantedIntervals(view: View, committed: readonly Committed[]): Interval[] {
-  const intervals = committed.map(({ interval }) => interval).sort((a, b) => a.endMs - b.endMs);
+/** The intervals of this build that meet what is committed, oldest first. */
+function wantedIntervals(view: View, committed: readonly Committed[], nowMs: number): Interval[] {
+  const byKey = new Map(committed.map(({ key, interval }) => [key, interval]));
+  const intervals = [...byKey.values()].sort((a, b) => a.endMs - b.endMs);
   const newest = intervals.at(-1);
   if (newest === undefined) return [];
-  if (view.schedule === undefined) return view.rows.isFullRefresh ? [newest] : intervals;
-  const from = Math.min(...intervals.map(({ startMs }) => startMs));
-  const range = { from: new Date(from).toISOString(), to: new Date(newest.endMs).toISOString() };
-  const complete = backfillIntervals(view, range, Date.now());
-  return complete.filter((own) => intervals.some((each) => overlaps(each, own)));
+  const { schedule } = view;
+  if (schedule === undefined) return view.rows.isFullRefresh ? [newest] : intervals;
+  if (view.rows.isFullRefresh) {
+    const whole = newestInterval(schedule, Math.min(newest.endMs + schedule.offsetMs, nowMs));
+    return whole === null ? [] : [whole];
+  }
+  const byEnd = new Map<number, Interval>();
+  for (const each of joinIntervals(intervals))
+    for (const own of intervalsMeeting(schedule, each, nowMs)) byEnd.set(own.endMs, own);
+  return [...byEnd.values()];
+}
+
+/** The intervals of a schedule, complete now, that have time in common with another. */
+function intervalsMeeting(schedule: Schedule, other: Interval, nowMs: number): Interval[] {
+  const { offsetMs } = schedule;
+  const before = newestInterval(schedule, other.startMs + offsetMs);
+  const after = nextSlotAfter(schedule, other.endMs - 1 + offsetMs);
+  const completeMs = completeUntil(schedule, nowMs);
+  const toMs = Math.min(after === undefined ? other.endMs : after - offsetMs, completeMs);
+  return intervalsBetween(schedule, before?.endMs ?? schedule.startMs, toMs).filter((own) =>
+    overlaps(own, other),
+  );
+}
+
+/** Where what is complete of a schedule ends. */
+function completeUntil(schedule: Schedule, nowMs: number): number {
+  return newestInterval(schedule, nowMs)?.endMs ?? schedule.startMs;
 }
 
 /** Ends of the intervals that others have committed of newer files. */
@@ -251,14 +275,42 @@ function isNewer(one: Committed, other: Committed): boolean {
   return asOf === otherAsOf ? one.atMs > other.atMs : asOf > otherAsOf;
 }
 
-/** What others have committed and neither an interval of this build nor what it has holds. */
+/** What is committed elsewhere, was to come to be filled here, and is in no interval of this build. */
 function unplacedOf(
-  others: readonly Committed[],
+  view: View,
+  { own, others, whole }: Facts,
   wanted: readonly Interval[],
-  isCovered: (interval: Interval) => boolean,
+  nowMs: number,
 ): Span[] {
-  const placed = joinIntervals(wanted);
-  return joinIntervals(others.map(({ interval }) => interval))
-    .filter((each) => !placed.some((wider) => contains(wider, each)) && !isCovered(each))
-    .map(endsOf);
+  const { schedule } = view;
+  if (schedule === undefined) return [];
+  const covered = own.map(({ interval }) => interval);
+  if (view.rows.isFullRefresh) {
+    const newest = others
+      .map(({ interval }) => interval)
+      .sort((a, b) => a.endMs - b.endMs)
+      .at(-1);
+    const isThere = newest === undefined || covered.some(({ endMs }) => endMs >= newest.endMs);
+    return isThere || wanted.length > 0 ? [] : [endsOf(newest)];
+  }
+  const withoutStates = own.filter(({ key }) => !whole.has(key));
+  // The intervals that are not complete yet come by themselves.
+  const toCome = { startMs: completeUntil(schedule, nowMs), endMs: Infinity };
+  return [
+    ...without(others, [...wanted, ...covered, toCome]),
+    ...without(withoutStates, [...wanted, toCome]),
+  ].map(endsOf);
+}
+
+/** The time of what is committed, less that of some intervals. */
+function without(committed: readonly Committed[], less: readonly Interval[]): Interval[] {
+  let left = joinIntervals(committed.map(({ interval }) => interval));
+  for (const { startMs, endMs } of joinIntervals(less))
+    left = left.flatMap((each) =>
+      [
+        { startMs: each.startMs, endMs: Math.min(each.endMs, startMs) },
+        { startMs: Math.max(each.startMs, endMs), endMs: each.endMs },
+      ].filter((part) => part.startMs < part.endMs),
+    );
+  return left;
 }

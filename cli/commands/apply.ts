@@ -295,7 +295,7 @@ async function fillAll(
 function dataOf({ changes, unfilled }: Plan) {
   return {
     changes,
-    unfilled: unfilled.map(({ view, ...what }) => ({
+    unfilled: unfilled.map(({ view, awaited: _, ...what }) => ({
       view: view.name,
       fingerprint: view.fingerprint,
       ...what,

@@ -27,6 +27,8 @@ export interface FillOptions {
   readonly rows: readonly FillRow[];
   /** Values by aggregate fingerprint; none commits no snapshot. */
   readonly aggregates?: ReadonlyMap<string, Value>;
+  /** Commits a state of each aggregate too, of no meaning. */
+  readonly hasStates?: boolean;
   /** Leaves the run uncommitted, as a run that is under way. */
   readonly commit?: boolean;
 }
@@ -38,7 +40,7 @@ export interface FillOptions {
 export async function fillView(
   redis: RedisConnection,
   view: View,
-  { prefix, start, end, rows, aggregates, commit = true }: FillOptions,
+  { prefix, start, end, rows, aggregates, hasStates = false, commit = true }: FillOptions,
 ): Promise<string> {
   const store = createOnlineStore(redis, { prefix });
   const ledger = createLedger(redis, { prefix });
@@ -77,7 +79,9 @@ export async function fillView(
     generation,
     expectedRevision: revision,
     coverage: { rows: rows.length },
-    states: {},
+    states: hasStates
+      ? Object.fromEntries(view.aggregates.map((aggregate) => [aggregate.fingerprint, "state"]))
+      : {},
     snapshot: snapshot && {
       id: snapshot.id,
       asOfMs: snapshot.asOfMs,
