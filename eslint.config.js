@@ -36,7 +36,7 @@ function boundary(folder, sees) {
               regex: folder.includes("/")
                 ? "^\\.\\./"
                 : // Of the workflows, the names of the contract are open to activities.
-                  `^(\\.\\./)+(?!workflows/(contract|attributes)\\.ts$)(${names.join("|")})`,
+                  `^(\\.\\./)+(?!workflows/(contract|search-attributes)\\.ts$)(${names.join("|")})`,
               allowTypeImports: typesOnly.includes(folder),
               message: `${folder}/ may import only: ${sees.join(", ") || "nothing of the project"}.`,
             },
