@@ -71,6 +71,8 @@ export interface ColumnChunk {
 export interface PartialFile {
   readonly bytes: Buffer;
   readonly reads: readonly { readonly start: number; readonly into: Buffer }[];
+  /** Where the column chunks are in it, once they are read. */
+  readonly placed: ReadonlyMap<ColumnChunk, number>;
 }
 
 /**
@@ -232,7 +234,7 @@ export function layOut(
     start: run.start,
     into: bytes.subarray(run.at, run.at + run.length),
   }));
-  return { bytes, reads };
+  return { bytes, reads, placed };
 }
 
 function writeGroup(

@@ -6,6 +6,7 @@ import {
   describeType,
   dtypesOf,
   heightOf,
+  isRectangular,
   sideBySide,
   sliceOf,
   toColumns,
@@ -23,6 +24,7 @@ import {
   type RowGroup,
   trailerBytes,
 } from "./parquet-footer.ts";
+import { assertPages } from "./parquet-pages.ts";
 import { describeColumn, int96 } from "./parquet-schema.ts";
 import { assertTypes, isExactly, readInt96, widen } from "./parquet-types.ts";
 import type { ThriftValue } from "./thrift.ts";
@@ -228,12 +230,18 @@ async function readColumns(
   columns: string[],
   keyValues?: ThriftValue,
 ): Promise<pl.DataFrame> {
-  const { bytes, reads } = decode(input, () => layOut(footer, groups, new Set(columns), keyValues));
+  const { bytes, reads, placed } = decode(input, () =>
+    layOut(footer, groups, new Set(columns), keyValues),
+  );
   for (const { start, into } of reads) await read(input, part, start, into);
-  const frame = decode(input, () => pl.readParquet(bytes, { columns }));
+  const frame = decode(input, () => {
+    for (const [chunk, at] of placed) assertPages(bytes, at, at + chunk.bytes, chunk.values);
+    return pl.readParquet(bytes, { columns });
+  });
   const height = heightOf(frame);
   const rows = sum(groups, (group) => group.rows);
   if (height !== rows) throw damaged(input, `${height} of ${rows} rows are in a row group`);
+  if (!isRectangular(frame)) throw damaged(input, "its columns differ in length");
   return frame;
 }
 

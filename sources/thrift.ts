@@ -54,6 +54,15 @@ export function readStruct(bytes: Buffer): ThriftStruct {
 }
 
 /**
+ * Where the struct ends that begins at `at`.
+ *
+ * @throws Error where the bytes are no struct
+ */
+export function structEnd(bytes: Buffer, at: number): number {
+  return endOf(bytes, at, thriftType.struct, false, 0);
+}
+
+/**
  * Reads the elements of a list.
  *
  * @throws Error where the value is no list

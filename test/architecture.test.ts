@@ -45,6 +45,7 @@ const polarsFiles = [
   "store/offline/csv-export.ts",
   "sources/scan-csv.ts",
   "sources/scan-parquet.ts",
+  "sources/parquet-types.ts",
   "sources/chunk.ts",
   "filling/rows.ts",
   "activities/tasks/presence.ts",

@@ -70,6 +70,14 @@ export function heightOf(frame: pl.DataFrame): number {
   return nativeOf(frame).height;
 }
 
+/** Whether all columns have as many rows: out of a damaged file polars makes frames that have not. */
+export function isRectangular(frame: pl.DataFrame): boolean {
+  const { height } = nativeOf(frame);
+  return nativeOf(frame)
+    .getColumns()
+    .every((column) => column.len() === height);
+}
+
 /** The bytes that a frame's values take, about. */
 export function sizeOf(frame: pl.DataFrame): number {
   return nativeOf(frame).estimatedSize();
@@ -144,7 +152,14 @@ interface NativeFrame {
   readonly height: number;
   readonly columns: string[];
   dtypes(): unknown[];
-  column(name: string): { min(): unknown; max(): unknown };
+  column(name: string): NativeSeries;
+  getColumns(): NativeSeries[];
+}
+
+interface NativeSeries {
+  len(): number;
+  min(): unknown;
+  max(): unknown;
 }
 
 /** One row's place in a mask: 1 where the value is null; null where no value of the column is. */

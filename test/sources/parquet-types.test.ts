@@ -174,6 +174,24 @@ describe("types of parquet columns", () => {
     assert.deepEqual((await readAll(sourceOf({ id: string }), file)).id, ["a", "b"]);
   });
 
+  it("are no shield for pages that lie about their values, and nothing ends the process", async () => {
+    const counts: [count: number, problem: RegExp][] = [
+      [-53, /a page has a negative size/],
+      [-1, /a page has a negative size/],
+      [3, /a page has too many values/],
+      [2 ** 31 - 1, /a page has too many values/],
+      [1, /is no whole parquet file/],
+    ];
+    for (const [count, problem] of counts)
+      for (const type of [5, 3]) {
+        const value = type === 5 ? double : plainInt96(0n, 2_440_588);
+        const bytes = plainParquet([ids, { name: "v", type, values: [value, value], count }]);
+        const from = sourceOf({ id: string, v: type === 5 ? float64 : timestamp });
+        const reading = readAll(from, await write("lies.parquet", bytes));
+        await failsWith(reading, "SOURCE_CORRUPT", problem);
+      }
+  });
+
   describe("of Arrow", () => {
     it("give the instants of a column whatever its zone is called", async () => {
       const file = await fixture("pyarrow-arrow-schema.parquet");

@@ -17,6 +17,8 @@ export interface PlainColumn {
   readonly element?: ThriftStruct;
   /** Each value as the encoding PLAIN has it. */
   readonly values: readonly Buffer[];
+  /** Values that its page says it has; default as many as there are. */
+  readonly count?: number;
 }
 
 /** A file of one row group. */
@@ -24,7 +26,7 @@ export function plainParquet(columns: readonly PlainColumn[]): Buffer {
   const parts: Buffer[] = [Buffer.from("PAR1")];
   let at = 4;
   const chunks = columns.map((column) => {
-    const page = pageOf(column.values);
+    const page = pageOf(column.values, column.count ?? column.values.length);
     parts.push(page);
     const metadata = new Map([
       [1, writeInt32(column.type)],
@@ -86,9 +88,9 @@ export function struct(...fields: readonly (readonly [number, ThriftValue])[]): 
   return writeStruct(new Map(fields));
 }
 
-function pageOf(values: readonly Buffer[]): Buffer {
+function pageOf(values: readonly Buffer[], claimed: number): Buffer {
   const data = Buffer.concat(values);
-  const count = writeInt32(values.length);
+  const count = writeInt32(claimed);
   const encodings = [3, 4].map((id) => [id, writeInt32(3)] as const);
   const header = struct(
     [1, writeInt32(0)],
