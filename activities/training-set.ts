@@ -6,12 +6,14 @@ import { heightOf } from "../engine/compile/frame.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { hash } from "../engine/fingerprint.ts";
 import { interval } from "../engine/calendar/interval.ts";
-import { restsOnAggregate } from "../engine/rests-on.ts";
+import { below, restsOnAggregate } from "../engine/rests-on.ts";
 import { decodeSnapshot, type Snapshot } from "../engine/snapshot.ts";
+import { ordinalColumn } from "../sources/ordinal.ts";
 import { readChunks } from "../sources/scan.ts";
 import { assertUnchanged, listSourceFiles } from "../sources/files.ts";
 import type { TrainingSetInput, TrainingSetResult } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./dependencies.ts";
+import { namingRow } from "../filling/map-failure.ts";
 import { overlap } from "../filling/pipelined.ts";
 import { assertWanted } from "./run-context.ts";
 import { pointerRequest, valuesByFormula } from "../filling/view-states.ts";
@@ -48,10 +50,15 @@ export function createTrainingSets(dependencies: OfflineDependencies) {
       const carried = [...view.rows.key, ...(eventTime === undefined ? [] : [eventTime])];
       const names = service.outputs.map((output) => output.name);
       const keep = carried.filter((name) => !names.includes(name));
-      const columns = [...new Set([...carried, ...program.columns])];
+      // The ordinal says in which row of its file a map has failed.
+      const columns = [...new Set([...carried, ...program.columns, ...ordinalIfMapped(service)])];
       for (const file of files) {
         const chunks = readChunks(view.source, file, range, { columns });
-        for await (const frame of overlap(chunks, (chunk) => program.run(chunk, values, keep))) {
+        const compute = (chunk: Frame) =>
+          namingRow({ view, features: service.outputs, file }, chunk, () =>
+            program.run(chunk, values, keep),
+          );
+        for await (const frame of overlap(chunks, compute)) {
           assertWanted();
           frames.push(frame);
         }
@@ -97,6 +104,14 @@ export function createTrainingSets(dependencies: OfflineDependencies) {
       );
     return decodeSnapshot(view.aggregates, latest.id, latest.body);
   }
+}
+
+function ordinalIfMapped({ outputs }: Service): string[] {
+  const maps = below(
+    outputs.map(({ node }) => node),
+    "map",
+  );
+  return maps.length > 0 ? [ordinalColumn] : [];
 }
 
 function onlyView(service: Service): View {

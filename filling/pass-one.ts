@@ -14,6 +14,7 @@ import { readChunks } from "../sources/scan.ts";
 import { type RowsRead, type RunRef, type Slice, slicesOf } from "../workflows/contract.ts";
 import type { CommittedViews } from "./committed-views.ts";
 import { judge, sumViolations } from "./expectation-outcome.ts";
+import { namingRow } from "./map-failure.ts";
 import { overlap } from "./pipelined.ts";
 import { openParts, partsOf, readParts, sumRows } from "./offline-parts.ts";
 import { rowColumnsOf } from "./rows.ts";
@@ -49,7 +50,6 @@ export async function readSlice(
   const { files, startedAtMs } = await requireRun(offline, view, run);
   const program = programOf(view);
   const added = rowColumnsOf(view, run, startedAtMs);
-  const compute = (chunk: Frame) => computeChunk(program, chunk, added);
   const warnings: string[] = [];
   const rows: number[][] = [];
   const states = new Map<string, State>();
@@ -58,6 +58,10 @@ export async function readSlice(
     const read = async (): Promise<number[]> => {
       const violations: Violation[] = [];
       const chunks = readChunks(view.source, file, intervalOfRun(view, run));
+      const compute = (chunk: Frame) =>
+        namingRow({ view, features: view.features, file }, chunk, () =>
+          computeChunk(program, chunk, added),
+        );
       for await (const computed of overlap(chunks, compute)) {
         assertWanted();
         violations.push(...computed.violations);
@@ -112,7 +116,10 @@ export async function validateRun(
       const parts = partsOf([rows[place] ?? []], place);
       const { columnsWithAggregates } = program;
       const frames = readParts(offline, view, run, parts, assertWanted, columnsWithAggregates);
-      const check = (frame: Frame) => program.checkWithAggregates(frame, values);
+      const check = (frame: Frame) =>
+        namingRow({ view, features: view.features, file }, frame, () =>
+          program.checkWithAggregates(frame, values),
+        );
       for await (const found of overlap(frames, check)) violations.push(...found);
       judge(view, sumViolations(violations), file.path, warnings);
     }

@@ -103,7 +103,17 @@ function compileView(view: View): ViewProgram {
     checkRows: (frame) => checkEarly(frame, new Map()),
     rowsNeedAggregates: late.length > 0,
     columnsWithAggregates: [
-      ...new Set([...namesRead(late.map(({ violated }) => violated)), rowColumns.ordinal]),
+      ...new Set([
+        ...namesRead(late.map(({ violated }) => violated)),
+        // Where a map fails, the key is told.
+        ...(below(
+          late.map(({ violated }) => violated),
+          "map",
+        ).length > 0
+          ? view.rows.key
+          : []),
+        rowColumns.ordinal,
+      ]),
     ],
     checkWithAggregates: checkLate,
     checkAggregates: (values) => checkScalars(scalars, values),

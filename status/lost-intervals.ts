@@ -16,7 +16,7 @@ import { invocation } from "../engine/invocation.ts";
 import { intervalsBetween, newestInterval } from "../engine/calendar/slots.ts";
 import type { Ledger, LedgerEntry } from "../store/ledger.ts";
 import { type OfflineFolders, openOfflineFolders } from "../store/offline/offline-folders.ts";
-import { backfillLine, chainOf, fillLines } from "./command-lines.ts";
+import { backfillLine, chainOf, fillLines, materializeLine } from "./command-lines.ts";
 import type { Finding, Judgement } from "./findings.ts";
 import { countOf } from "../engine/words.ts";
 
@@ -26,13 +26,20 @@ export interface LostIntervals {
   readonly intervals: readonly Interval[];
   /** Why it cannot be told, in words; null where it can. */
   readonly unknown: string | null;
+  /** Those whose manifest cannot be read, in Redis or not, and why. */
+  readonly broken: readonly BrokenManifest[];
+}
+
+interface BrokenManifest {
+  readonly interval: Interval;
+  readonly reason: string;
 }
 
 type Coverage = LedgerEntry["coverage"];
 
 /**
  * Compares what Redis has committed of a view with what the offline store has, which outlives it.
- * Cost: O(intervals) to list folders, and a manifest for each interval that Redis lacks.
+ * Cost: O(intervals) to list folders and to read their manifests; of a full refresh one.
  *
  * @param offlineDir - root of the offline store, which may not be there
  * @throws STORE_UNAVAILABLE; an offline store that cannot be read is `unknown`
@@ -48,16 +55,18 @@ export async function compareWithOffline(
     if (!(await offline.hasViews()))
       return {
         intervals: [],
+        broken: [],
         unknown: `the offline store ${offline.root} has no views or is not there. Where workers have materialized, run this where ONCEFLOW_OFFLINE names the folder that they write to`,
       };
-    const written = await writtenBeside(offline, view, coverage);
-    if (written.length === 0) return { intervals: [], unknown: null };
+    const broken = await brokenAmong(offline, view, coverage);
+    const written = await writtenBeside(offline, view, coverage, broken);
+    if (written.length === 0) return { intervals: [], unknown: null, broken };
     // A run may have committed one meanwhile.
     const now = await ledger.readCoverage(view.name, view.fingerprint);
-    return { intervals: fillable(view, written, now), unknown: null };
+    return { intervals: fillable(view, written, now), unknown: null, broken };
   } catch (error) {
     if (errorCodeOf(error) !== "OFFLINE_UNAVAILABLE") throw error;
-    return { intervals: [], unknown: messageOf(error).replace(/\.$/, "") };
+    return { intervals: [], unknown: messageOf(error).replace(/\.$/, ""), broken: [] };
   }
 }
 
@@ -68,6 +77,35 @@ export async function compareWithOffline(
  * @param isEmpty - whether Redis has nothing of the view
  */
 export function judgeLacking(
+  view: View,
+  lacking: LostIntervals,
+  isEmpty: boolean,
+  offlineDir: string,
+  nowMs: number,
+): Judgement {
+  const { problems, notes } = judgeLost(view, lacking, isEmpty, offlineDir, nowMs);
+  return { problems: [...problems, ...brokenOf(view, lacking)], notes };
+}
+
+/** Manifests that cannot be read; the rows beside them are of no use. */
+function brokenOf(view: View, { broken }: LostIntervals): Finding[] {
+  const [first, ...others] = broken;
+  if (first === undefined) return [];
+  const lines = broken.map(
+    ({ interval }) => `${materializeLine(view, endsOf(interval))} --reprocess`,
+  );
+  const { fix, rest } = chainOf(view.name, lines);
+  const more =
+    others.length === 0 ? "" : `; the same of ${countOf(others.length, "more interval")}`;
+  return [
+    {
+      problem: `the offline store has lost what ${showSpan(endsOf(first.interval))} was made of: ${first.reason}${more}${rest}`,
+      fix,
+    },
+  ];
+}
+
+function judgeLost(
   view: View,
   { intervals, unknown }: LostIntervals,
   isEmpty: boolean,
@@ -89,17 +127,61 @@ export function judgeLacking(
   return { problems: [firstFill(view, told, nowMs)], notes: [] };
 }
 
+/** Manifests that are read at once. */
+const readAtOnce = 64;
+
+/** The committed intervals whose manifest cannot be read; one that is not there yet is none. */
+async function brokenAmong(
+  offline: OfflineFolders,
+  view: View,
+  coverage: Coverage,
+): Promise<BrokenManifest[]> {
+  const committed = [...coverage]
+    .map(([text, { generation }]) => ({ interval: parseInterval(text), generation }))
+    .sort((a, b) => a.interval.endMs - b.interval.endMs);
+  const counted = view.rows.isFullRefresh ? committed.slice(-1) : committed;
+  const found: BrokenManifest[] = [];
+  for (let at = 0; at < counted.length; at += readAtOnce)
+    await Promise.all(
+      counted.slice(at, at + readAtOnce).map(async ({ interval, generation }) => {
+        const ref = { view: view.name, fingerprint: view.fingerprint, interval, generation };
+        await readManifestOr(offline, ref, found);
+      }),
+    );
+  return found.sort((a, b) => a.interval.endMs - b.interval.endMs);
+}
+
+/** Whether a manifest is there; one that cannot be read is, and is noted. */
+async function readManifestOr(
+  offline: OfflineFolders,
+  ref: Parameters<typeof readManifest>[1],
+  broken: BrokenManifest[],
+): Promise<boolean> {
+  try {
+    return (await readManifest(offline, ref)) !== undefined;
+  } catch (error) {
+    if (errorCodeOf(error) !== "OFFLINE_UNAVAILABLE") throw error;
+    broken.push({
+      interval: ref.interval,
+      reason: messageOf(error).replace(/\.( Materialize .*)?$/, ""),
+    });
+    return true;
+  }
+}
+
 /** Intervals whose rows the offline store has whole, and whose time is not committed in Redis. */
 async function writtenBeside(
   offline: OfflineFolders,
   view: View,
   coverage: Coverage,
+  broken: BrokenManifest[],
 ): Promise<Interval[]> {
   const ref = { view: view.name, fingerprint: view.fingerprint };
   const isLacking = lackingIn(view, coverage, contains);
   const found: Interval[] = [];
   for (const interval of (await offline.listIntervals(ref)).reverse()) {
-    if (!isLacking(interval) || !(await isCommitted(offline, { ...ref, interval }))) continue;
+    if (!isLacking(interval) || !(await isCommitted(offline, { ...ref, interval }, broken)))
+      continue;
     found.push(interval);
     // Each of a full refresh replaces the ones before.
     if (view.rows.isFullRefresh) break;
@@ -111,9 +193,10 @@ async function writtenBeside(
 async function isCommitted(
   offline: OfflineFolders,
   ref: Parameters<OfflineFolders["listGenerations"]>[0],
+  broken: BrokenManifest[],
 ): Promise<boolean> {
   for (const generation of await offline.listGenerations(ref))
-    if ((await readManifest(offline, { ...ref, generation })) !== undefined) return true;
+    if (await readManifestOr(offline, { ...ref, generation }, broken)) return true;
   return false;
 }
 

@@ -6,6 +6,7 @@
  * node, running a prebuilt program far less.
  */
 import pl from "nodejs-polars";
+import { OnceflowError } from "../errors.ts";
 import type { Dtype, Value } from "../language/dtypes.ts";
 import { fingerprintOf } from "../fingerprint.ts";
 import type { MapNode, Node } from "../language/node.ts";
@@ -143,10 +144,21 @@ async function computeMap(node: MapNode, inputs: readonly PolarsExpr[], frame: F
     node.inputs.map((input) => input.name),
   );
   const call = callMap(node);
-  const values = Array.from({ length: heightOf(frame) }, (_, row) =>
-    call(...columns.map((column) => valueAt(column, row))),
-  );
+  const values = Array.from({ length: heightOf(frame) }, (_, row) => {
+    try {
+      return call(...columns.map((column) => valueAt(column, row)));
+    } catch (error) {
+      throw atRow(error, node, row);
+    }
+  });
   return toSeries(`__map_${fingerprintOf(node)}`, node.dtype, values);
+}
+
+/** The error of a map with its place in the frame, for whoever knows what its rows are. */
+function atRow(error: unknown, node: MapNode, row: number): unknown {
+  if (!(error instanceof OnceflowError)) return error;
+  const { code, message, details, cause } = error;
+  return new OnceflowError(code, message, { ...details, node: fingerprintOf(node), row }, cause);
 }
 
 /** A literal of exactly this dtype and value. */

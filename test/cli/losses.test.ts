@@ -94,6 +94,38 @@ describe("status beside the offline store", () => {
     assert.match(out, /snapshot +none\n/);
   });
 
+  for (const where of ["Redis has", "Redis lacks"])
+    for (const text of ["{", "", "\u0000\u0000"])
+      it(`counts a manifest that holds ${JSON.stringify(text)} as a problem, of what ${where}`, async () => {
+        const { badges } = example;
+        await write(badges, "2026-01-01", "2026-01-02");
+        await write(badges, "2026-01-02", "2026-01-03");
+        await fill(badges, "2026-01-01", "2026-01-02");
+        await fill(badges, "2026-01-02", "2026-01-03");
+        assert.equal((await cli(["status", "badges"], env())).code, 0);
+        const day = where === "Redis has" ? 2 : 3;
+        if (day === 3) await write(badges, date(3), date(4));
+        const manifest = join(
+          folder,
+          `views/badges/fingerprint=${badges.fingerprint}`,
+          `interval=${date(day)}T00-00-00.000Z_${date(day + 1)}T00-00-00.000Z`,
+          "generation=1/_manifest.json",
+        );
+        await writeFile(manifest, text);
+        const { code, out } = await cli(["status", "badges"], env());
+        assert.equal(code, 3, out);
+        const span = `[${date(day)}, ${date(day + 1)})`;
+        assert.ok(
+          out.includes(`lost what ${span} was made of: the offline store cannot decode`),
+          out,
+        );
+        const { problems } = await viewStatus("badges");
+        assert.equal(
+          problems.at(-1)?.fix,
+          `${client} materialize badges --start ${date(day)} --end ${date(day + 1)} --reprocess`,
+        );
+      });
+
   it("claims nothing where the offline store is not", async () => {
     const away = { ...env(), ONCEFLOW_OFFLINE: join(folder, "away") };
     const empty = await cli(["status", "badges"], away);
