@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { parseJson } from "../engine/json-text.ts";
 import type { Asked } from "../engine/planner.ts";
 import type { Json } from "../engine/wire.ts";
 import type { FeatureRequest } from "../serving/request.ts";
@@ -97,7 +98,7 @@ export function parseEntity(text: string): Readonly<Record<string, string>> {
  */
 export function parseValue(text: string): Json {
   try {
-    const value = JSON.parse(text) as Json;
+    const value = parseJson(text) as Json;
     if (typeof value !== "number") return value;
     const isExact = Number.isInteger(value)
       ? Number.isSafeInteger(value) && !Object.is(value, -0)
@@ -141,7 +142,7 @@ async function readRows(
   const rows = text.split("\n").flatMap((line, i) => {
     if (line.trim() === "") return [];
     try {
-      return [JSON.parse(line) as Readonly<Record<string, Json>>];
+      return [parseJson(line) as Readonly<Record<string, Json>>];
     } catch (error) {
       throw new OnceflowError(
         "REQUEST_INVALID",

@@ -5,6 +5,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type ErrorCode, errorRegistry, OnceflowError, reasonOf } from "../engine/errors.ts";
 import { commandLine } from "../engine/invocation.ts";
+import { writeJson } from "../engine/json-text.ts";
 import type { ColumnAnswer, FeatureAnswer } from "../serving/answer.ts";
 import { type Deadline, withDeadline } from "./deadline.ts";
 import type { AnyCatalogue, CatalogueTypes, FeatureClient } from "./typed.ts";
@@ -81,7 +82,7 @@ export function createClient<C extends CatalogueTypes = AnyCatalogue>({
   }
   return typedClient<C>(
     async (request, call = {}) => {
-      const body = JSON.stringify(request);
+      const body = writeJson(request);
       return withDeadline(call, deadlineMs, (deadline) => askUntilEnd(body, deadline));
     },
     () => Promise.resolve(),

@@ -10,10 +10,14 @@
  * |              | the years 1 to 9999                                                        |
  * | list_float64 | an array of float64                                                        |
  *
+ * A number whose text is no integer is none either where JSON would round it to one: text that
+ * callers write is read by `parseJson` (json-text.ts).
+ *
  * The dtype of the definition, not the look of the value, decides how an input is read.
  */
 import type { Dtype, Int64, Value } from "./language/dtypes.ts";
 import { OnceflowError } from "./errors.ts";
+import { RoundedNumber } from "./json-text.ts";
 import { parseInt64, toInt64 } from "./language/int64.ts";
 import { toTimestamp } from "./operations/scalar.ts";
 
@@ -104,6 +108,7 @@ const specialFloats: ReadonlyMap<unknown, number> = new Map([
 function readFloat64(json: unknown): number | undefined {
   // JSON.parse turns 1e999 into Infinity; only the word may say so.
   if (typeof json === "number") return Number.isFinite(json) ? json : undefined;
+  if (json instanceof RoundedNumber) return json.value;
   return specialFloats.get(json);
 }
 
@@ -188,6 +193,7 @@ export function showValue(value: unknown): string {
   if (Object.is(value, -0)) return "-0";
   if (typeof value === "bigint") return value.toString();
   if (typeof value === "number") return String(value);
+  if (value instanceof RoundedNumber) return value.text.slice(0, 60);
   try {
     return JSON.stringify(value)?.slice(0, 60) ?? typeof value;
   } catch {

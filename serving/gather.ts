@@ -43,6 +43,8 @@ export interface GatherOptions {
   readonly lastRows: LastRows;
   /** Told when a request is tried again with new pointers. */
   readonly retried: () => void;
+  /** Told once of a request whose read failed, however often it was tried. */
+  readonly failed: (error: unknown) => void;
 }
 
 /** The stored rows of one view that the rows of a group need. */
@@ -61,7 +63,16 @@ export function createGather({
   pointers,
   lastRows,
   retried,
+  failed,
 }: GatherOptions): (request: GatherRequest) => Gathered | Promise<Gathered> {
+  /** Errors of reads, and no others. */
+  const ofReads = new WeakSet<object>();
+  const readRows: OnlineStore["readRows"] = (reads) =>
+    store.readRows(reads).catch((error: unknown) => {
+      if (typeof error === "object" && error !== null) ofReads.add(error);
+      throw error;
+    });
+
   function gather(
     { planned, pins, groups }: GatherRequest,
     current: PointerSet,
@@ -81,8 +92,8 @@ export function createGather({
   ): Promise<Gathered> {
     const [found, known] =
       snapshots instanceof Promise
-        ? await Promise.all([store.readRows(needed), snapshots])
-        : [await store.readRows(needed), snapshots];
+        ? await Promise.all([readRows(needed), snapshots])
+        : [await readRows(needed), snapshots];
     needed.forEach(({ namespace, keys, part }, i) => {
       if (part.view.onStoreDown === "last") lastRows.keep(namespace, keys, found.rows[i] ?? []);
     });
@@ -119,6 +130,8 @@ export function createGather({
       } catch (again) {
         error = again;
       }
+    const ofRead = [error, first].find((each) => ofReads.has(each as object));
+    if (ofRead !== undefined) failed(ofRead);
     if (!hasCode(error, "STORE_LOST") && !hasCode(error, "STORE_UNAVAILABLE")) throw error;
     return gatherWithoutStore(request, error);
   }

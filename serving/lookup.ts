@@ -104,6 +104,7 @@ export function createLookup({
     pointers,
     lastRows: createLastRows(),
     retried: () => counters.storeRetries++,
+    failed: (error) => observe.readFailed?.(error),
   });
   const [violated, countError] = [countIn(counters.violations), countIn(counters.errors)];
   function failed(feature: string, error: unknown): void {

@@ -31,6 +31,8 @@ export interface FailureFacts {
 /** Is told of each read, answer and failed value, once and at once, so it must be quick. */
 export interface LookupObserver {
   readonly read?: (facts: ReadFacts) => void;
+  /** Of a request whose read failed, and failed again where it was tried again: once. */
+  readonly readFailed?: (error: unknown) => void;
   readonly answered?: (facts: AnswerFacts) => void;
   readonly failed?: (facts: FailureFacts) => void;
 }
@@ -61,6 +63,7 @@ export function joinObservers(...observers: readonly LookupObserver[]): LookupOb
   if (one !== undefined && others.length === 0) return one;
   return {
     read: (facts) => observers.forEach((each) => each.read?.(facts)),
+    readFailed: (error) => observers.forEach((each) => each.readFailed?.(error)),
     answered: (facts) => observers.forEach((each) => each.answered?.(facts)),
     failed: (facts) => observers.forEach((each) => each.failed?.(facts)),
   };

@@ -5,6 +5,7 @@
  * path of what is wrong, such as `entities[3].id`.
  */
 import { didYouMean, OnceflowError } from "../engine/errors.ts";
+import { RoundedNumber } from "../engine/json-text.ts";
 import type { Asked } from "../engine/planner.ts";
 import type { Json } from "../engine/wire.ts";
 import type { AnswerForm } from "./answer-form.ts";
@@ -181,7 +182,8 @@ function pinsOf(json: unknown): ReadonlyMap<string, string> {
 
 function maxAgeOf(json: unknown): MaxAge {
   if (json === undefined) return anyAge;
-  if (typeof json !== "object" || json === null) return { ...anyAge, all: ageAt(json, "max_age") };
+  if (typeof json !== "object" || json === null || json instanceof RoundedNumber)
+    return { ...anyAge, all: ageAt(json, "max_age") };
   return {
     all: Infinity,
     byView: new Map(
@@ -194,6 +196,7 @@ function maxAgeOf(json: unknown): MaxAge {
 }
 
 function ageAt(json: unknown, path: string): number {
+  if (json instanceof RoundedNumber) return ageAt(json.value, path);
   if (typeof json === "number" && Number.isFinite(json) && json > 0) return json;
   throw invalid(path, `${path} is ${show(json)}; expected a number of seconds above 0.`);
 }
@@ -204,7 +207,8 @@ function formOf(json: unknown): AnswerForm {
 }
 
 function objectAt(json: unknown, path: string): Members {
-  if (typeof json === "object" && json !== null && !Array.isArray(json)) return json as Members;
+  const isObject = typeof json === "object" && json !== null && !Array.isArray(json);
+  if (isObject && !(json instanceof RoundedNumber)) return json as Members;
   throw invalid(path, `${path} is ${show(json)}; expected an object.`);
 }
 
@@ -253,6 +257,7 @@ export function atPath(path: string, error: unknown): unknown {
 function show(json: unknown): string {
   if (typeof json === "boolean") return `${json}`;
   if (json === undefined) return "missing";
+  if (json instanceof RoundedNumber) return cut(json.text);
   if (Array.isArray(json)) return json.length === 0 ? "an empty list" : "a list";
   if (typeof json === "object" && json !== null) return "an object";
   if (typeof json === "string") return JSON.stringify(cut(json));

@@ -1,5 +1,11 @@
 /** The HTTP application, apart from listening. */
-import { type ServerResponse, STATUS_CODES } from "node:http";
+import {
+  createServer,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from "node:http";
 import type { Socket } from "node:net";
 import type {
   FastifyBaseLogger,
@@ -10,7 +16,7 @@ import type {
   RouteHandlerMethod,
 } from "fastify";
 import { fastify, LogController } from "fastify";
-import type { Catalogue } from "../../engine/catalogue.ts";
+import { type Catalogue, serviceNamed } from "../../engine/catalogue.ts";
 import { type ErrorCode, OnceflowError } from "../../engine/errors.ts";
 import { type Access, asksWho } from "../auth/access.ts";
 import { addressesIn } from "../auth/addresses.ts";
@@ -32,6 +38,7 @@ import { type RouteId, routes, urlOf } from "./routes.ts";
 import { createLoadLimiter, type LoadLimits } from "./overload.ts";
 import { type Problem, problemOf, problemType } from "./problem.ts";
 import { createRequestLogger } from "./request-logger.ts";
+import { inTurn } from "./turns.ts";
 
 /** How long a client may take. */
 export interface HttpDeadlines {
@@ -45,6 +52,9 @@ export interface HttpDeadlines {
   /** To read a large reply. */
   readonly replyMs: number;
 }
+
+/** A connection that nobody asks on; above what load balancers have. */
+const keepAliveMs = 72_000;
 
 const deadlines: HttpDeadlines = {
   requestMs: 8_000,
@@ -76,6 +86,23 @@ export interface AppOptions {
 
 /** Answers are of the moment, and never to be read as anything but their content type. */
 const safetyHeaders = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
+
+/** A server whose clients have deadlines, and get their answers one after the other. */
+function createHttpServer(listener: RequestListener, limits: HttpDeadlines): Server {
+  const { requestMs, headersMs, checkMs, idleMs, replyMs } = limits;
+  const server = createServer(
+    {
+      requestTimeout: requestMs,
+      headersTimeout: headersMs,
+      connectionsCheckingInterval: checkMs,
+      keepAliveTimeout: keepAliveMs,
+      maxHeaderSize: headerLimits.bytes,
+    },
+    inTurn(listener, { replyMs }),
+  );
+  server.setTimeout(idleMs);
+  return server;
+}
 
 let turn: Promise<void> | undefined;
 
@@ -111,16 +138,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
       requestIdLogLabel: "request_id",
     }),
     bodyLimit: bodyLimitBytes,
-    connectionTimeout: limits.idleMs,
-    // Both are needed: Fastify sets the first on the server it makes, 0 by default, and Node looks
-    // for late bodies only as often as the second says.
-    requestTimeout: limits.requestMs,
-    http: {
-      requestTimeout: limits.requestMs,
-      headersTimeout: limits.headersMs,
-      connectionsCheckingInterval: limits.checkMs,
-      maxHeaderSize: headerLimits.bytes,
-    },
+    serverFactory: (listener) => createHttpServer(listener, limits),
     // A function of ours, since proxies also write ports and other spellings of their addresses.
     trustProxy: proxies.length > 0 && addressesIn(proxies),
     requestIdHeader: false,
@@ -171,7 +189,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
     );
   });
 
-  registerGuards(app, { catalogue, access: options.access, replyMs: limits.replyMs });
+  registerGuards(app, { catalogue, access: options.access });
   addRoutes(app, options);
   return app;
 }
@@ -179,9 +197,11 @@ export function buildApp(options: AppOptions): FastifyInstance {
 /** Adds each route with its handler. */
 function addRoutes(app: FastifyInstance, options: AppOptions): void {
   const { catalogue, lookup, access, metrics, isClosing = () => false } = options;
+  const fixed = createFixedAnswers();
   const { limited, refuseEarly, counters } = createLoadLimiter(options.load);
   metrics?.watchLoad(counters);
   const terms = { asksWho: access !== undefined && asksWho(access.settings) };
+  const docs = createDocs(catalogue, terms);
   const handlers: Readonly<Record<RouteId, RouteHandlerMethod>> = {
     async getFeatures(request, reply) {
       const json = await limited(request, reply, (isUnwanted) =>
@@ -190,11 +210,14 @@ function addRoutes(app: FastifyInstance, options: AppOptions): void {
       await endOfTurn();
       return reply.type("application/json; charset=utf-8").send(json);
     },
-    listServices: () => describeServices(catalogue),
-    describeService: ({ params }) =>
-      describeService(catalogue, (params as { readonly name: string }).name),
-    describeCatalogue: () => describeCatalogue(catalogue),
-    ...createDocs(catalogue, terms),
+    listServices: (_, reply) => fixed(reply, "services", () => describeServices(catalogue)),
+    describeService({ params }, reply) {
+      const service = serviceNamed(catalogue, (params as { readonly name: string }).name);
+      return fixed(reply, service, () => describeService(catalogue, service.name));
+    },
+    describeCatalogue: (_, reply) => fixed(reply, "catalogue", () => describeCatalogue(catalogue)),
+    getOpenApi: (_, reply) => fixed(reply, "openapi", docs.document),
+    getDocs: docs.getDocs,
     getLiveness: () => ({ status: "alive" }),
     async getReadiness(_, reply) {
       if (isClosing()) return notReady(reply, { reason: "the process is about to end" });
@@ -209,6 +232,19 @@ function addRoutes(app: FastifyInstance, options: AppOptions): void {
     app.route({ method, url, handler: handlers[id], ...early });
     refuseOtherMethods(app, method, url);
   }
+}
+
+/** Sends what never changes as JSON that is made once, when it is first asked for. */
+function createFixedAnswers() {
+  const made = new Map<unknown, Buffer>();
+  return (reply: FastifyReply, key: unknown, describe: () => object): FastifyReply => {
+    let json = made.get(key);
+    if (json === undefined) {
+      json = Buffer.from(JSON.stringify(describe()));
+      made.set(key, json);
+    }
+    return reply.type("application/json; charset=utf-8").send(json);
+  };
 }
 
 function refuseOtherMethods(app: FastifyInstance, method: "GET" | "POST", url: string): void {

@@ -5,6 +5,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { RouteHandlerMethod } from "fastify";
 import type { Catalogue } from "../../engine/catalogue.ts";
+import { createLru } from "../../engine/lru.ts";
 import type { Json } from "../../engine/wire.ts";
 import { describeService } from "../describe.ts";
 import type { OpenApiDocument, ServiceTerms } from "./openapi.ts";
@@ -61,20 +62,31 @@ const pagePolicy = [
 /** A host name or address, with a port or without: nothing else of what a client says goes in. */
 const validHost = /^([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d+)?$/;
 
-/** The handlers of the description, which is made once, when it is first asked for. */
+/** Names of this service whose page is kept; of others it is made anew. */
+const originLimit = 16;
+
+/** The description, which is made once, when it is first asked for, and the handler of its page. */
 export function createDocs(catalogue: Catalogue, terms: ServiceTerms) {
   let made: OpenApiDocument | undefined;
   let page: ((origin: string) => string) | undefined;
+  const pages = createLru<string, Buffer>(originLimit);
   const document = () => (made ??= describeApi(catalogue, terms));
+  function pageFor(origin: string): Buffer {
+    const known = pages.get(origin);
+    if (known !== undefined) return known;
+    page ??= preparePage(catalogue, document(), terms);
+    const bytes = Buffer.from(page(origin));
+    pages.set(origin, bytes);
+    return bytes;
+  }
   const getDocs: RouteHandlerMethod = ({ protocol, host }, reply) => {
     const scheme = protocol === "https" ? "https" : "http";
-    page ??= preparePage(catalogue, document(), terms);
     return reply
       .header("content-security-policy", pagePolicy)
       .type("text/html; charset=utf-8")
-      .send(page(`${scheme}://${validHost.test(host) ? host : "127.0.0.1:8080"}`));
+      .send(pageFor(`${scheme}://${validHost.test(host) ? host : "127.0.0.1:8080"}`));
   };
-  return { getOpenApi: document, getDocs };
+  return { document, getDocs };
 }
 
 /** What the commands on the page are made of. */

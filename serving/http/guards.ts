@@ -41,14 +41,11 @@ export interface GuardOptions {
   readonly catalogue: Catalogue;
   /** Without it, anybody may ask for anything. */
   readonly access: Access | undefined;
-  /** How long a client may take to read a large reply. */
-  readonly replyMs: number;
 }
 
 /** Puts the guards before every route. */
 export function registerGuards(app: FastifyInstance, options: GuardOptions): void {
-  const { catalogue, access, replyMs } = options;
-  closeSlowReaders(app, replyMs);
+  const { catalogue, access } = options;
   app.decorateRequest("caller", null);
   const settings = access?.settings;
   const addressRate = settings?.addressRate && createRateLimit(settings.addressRate);
@@ -231,19 +228,4 @@ export function unknownHost(host: string): OnceflowError {
     "UNKNOWN_HOST",
     `the header host is ${shown}; ask under an address or localhost. To serve under another name, list it in ONCEFLOW_HOSTS.`,
   );
-}
-
-/** Replies of this many characters may not fit into the buffers of the kernel. */
-const largeReply = 64 * 1024;
-
-/** Closes connections whose client takes too long to read a reply, however steadily it reads. */
-function closeSlowReaders(app: FastifyInstance, replyMs: number): void {
-  app.addHook("onSend", (request, reply, payload, done) => {
-    const { length = 0 } = (payload ?? {}) as { readonly length?: number };
-    if (length > largeReply) {
-      const timer = setTimeout(() => request.raw.socket.destroy(), replyMs);
-      reply.raw.once("close", () => clearTimeout(timer));
-    }
-    done(null, payload);
-  });
 }

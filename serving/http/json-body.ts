@@ -5,6 +5,7 @@
  * reach the prototype of all objects.
  */
 import { messageOf, OnceflowError } from "../../engine/errors.ts";
+import { parseJson, roundsToInteger } from "../../engine/json-text.ts";
 
 /** The most bytes of a body. */
 export const bodyLimitBytes = 1024 * 1024;
@@ -15,7 +16,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /** Parses a body. @throws REQUEST_INVALID */
 export function parseJsonBody(bytes: Buffer): unknown {
-  const { depth, members } = measure(bytes);
+  const { depth, members, rounds } = measure(bytes);
   if (depth > depthLimit)
     throw new OnceflowError(
       "REQUEST_INVALID",
@@ -40,7 +41,7 @@ export function parseJsonBody(bytes: Buffer): unknown {
       "REQUEST_INVALID",
       "an object of the body has two members of one name; send each once.",
     );
-  return json;
+  return rounds ? parseJson(text) : json;
 }
 
 /** The members of all objects. @throws REQUEST_INVALID for names that reach a prototype */
@@ -69,15 +70,24 @@ function hasPrototype(value: unknown): boolean {
   return typeof value === "object" && value !== null && Object.hasOwn(value, "prototype");
 }
 
-const [quote, backslash, colon] = [0x22, 0x5c, 0x3a];
+const [quote, backslash, colon, point] = [0x22, 0x5c, 0x3a, 0x2e];
 const [openList, closeList, openObject, closeObject] = [0x5b, 0x5d, 0x7b, 0x7d];
 
-/** The depth of JSON text, read up to where it passes the limit, and how many members it has. */
-function measure(bytes: Buffer): { readonly depth: number; readonly members: number } {
+/** What JSON text is like, as far as it is read. */
+interface Measure {
+  readonly depth: number;
+  readonly members: number;
+  /** Whether a number that is no integer would be read as one. */
+  readonly rounds: boolean;
+}
+
+/** Reads JSON text up to where its depth passes the limit. */
+function measure(bytes: Buffer): Measure {
   let depth = 0;
   let members = 0;
   let deepest = 0;
   let inText = false;
+  let rounds = false;
   for (let at = 0; at < bytes.length && deepest <= depthLimit; at++) {
     const byte = bytes[at];
     if (inText) {
@@ -87,6 +97,43 @@ function measure(bytes: Buffer): { readonly depth: number; readonly members: num
     else if (byte === colon) members++;
     else if (byte === openList || byte === openObject) deepest = Math.max(deepest, ++depth);
     else if (byte === closeList || byte === closeObject) depth--;
+    else if (byte === point || (isExponent(byte) && isDigit(bytes[at - 1]))) {
+      const end = endOfNumber(bytes, at);
+      rounds ||= mayRound(bytes, at, end) && roundsToInteger(textAround(bytes, at, end));
+      at = end - 1;
+    }
   }
-  return { depth: deepest, members };
+  return { depth: deepest, members, rounds };
+}
+
+const isDigit = (byte: number | undefined): boolean =>
+  byte !== undefined && byte >= 0x30 && byte <= 0x39;
+
+/** Where a number ends whose point or exponent is at a place. */
+function endOfNumber(bytes: Buffer, at: number): number {
+  let end = at + 1;
+  while (
+    end < bytes.length &&
+    (isDigit(bytes[end]) || isExponent(bytes[end]) || isSign(bytes[end]))
+  )
+    end++;
+  return end;
+}
+
+const isExponent = (byte: number | undefined): boolean => byte === 0x65 || byte === 0x45;
+const isSign = (byte: number | undefined): boolean => byte === 0x2b || byte === 0x2d;
+
+/** Whether the digits are worth a look: most fractions are far from an integer. */
+function mayRound(bytes: Buffer, at: number, end: number): boolean {
+  for (let place = at; place < end; place++) if (isExponent(bytes[place])) return true;
+  // Of a number below 10^12 a fraction is rounded away only within 0.01 of an integer.
+  if (isDigit(bytes[at - 12])) return true;
+  const first = bytes[at + 1];
+  return (first === 0x30 || first === 0x39) && bytes[at + 2] === first;
+}
+
+function textAround(bytes: Buffer, at: number, end: number): string {
+  let start = at;
+  while (start > 0 && isDigit(bytes[start - 1])) start--;
+  return bytes.toString("latin1", start, end);
 }

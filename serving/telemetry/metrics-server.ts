@@ -4,10 +4,11 @@
  */
 import type { Cluster, Worker } from "node:cluster";
 import { once } from "node:events";
-import { createServer } from "node:http";
+import { createServer, type RequestListener } from "node:http";
 import { AggregatorRegistry, type PrometheusContentType, type Registry } from "prom-client";
 import { messageOf, OnceflowError } from "../../engine/errors.ts";
 import { hostsNamed, isLoopback } from "../auth/addresses.ts";
+import { inTurn } from "../http/turns.ts";
 
 /** What an endpoint answers from: a registry, or `clusterMetrics`. */
 export interface MetricsSource {
@@ -37,8 +38,8 @@ export async function startMetrics({
   readonly host: string;
 }): Promise<MetricsEndpoint> {
   const isOurs = isLoopback(host) ? hostsNamed([]) : () => true;
-  const server = createServer({ requestTimeout: 5_000, headersTimeout: 5_000 });
-  server.on("request", ({ method = "", url = "", headers }, response) => {
+  const metrics = oneAtATime(() => registry.metrics());
+  const answerRequest: RequestListener = ({ method = "", url = "", headers }, response) => {
     const answer = (status: number, text: string, type = "text/plain; charset=utf-8") =>
       response
         .writeHead(status, { "content-type": type, "cache-control": "no-store" })
@@ -47,11 +48,13 @@ export async function startMetrics({
     else if (url.split("?")[0] !== "/metrics") answer(404, "Metrics are at /metrics.\n");
     else if (method !== "GET" && method !== "HEAD") answer(405, "Ask by GET.\n");
     else
-      void registry.metrics().then(
+      void metrics().then(
         (text) => answer(200, text, "text/plain; version=0.0.4; charset=utf-8"),
         () => answer(500, "The metrics cannot be read.\n"),
       );
-  });
+  };
+  const server = createServer({ requestTimeout: 5_000, headersTimeout: 5_000 });
+  server.on("request", inTurn(answerRequest)).setTimeout(30_000);
   server.unref();
   try {
     server.listen({ port, host });
@@ -72,6 +75,15 @@ export async function startMetrics({
         server.closeAllConnections();
       }),
   };
+}
+
+/** Whoever asks while others wait gets what they get. */
+function oneAtATime<T>(read: () => Promise<T>): () => Promise<T> {
+  let reading: Promise<T> | undefined;
+  return () =>
+    (reading ??= read().finally(() => {
+      reading = undefined;
+    }));
 }
 
 /** A source that reads another endpoint, such as that of Temporal's SDK, after a registry. */

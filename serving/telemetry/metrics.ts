@@ -77,12 +77,12 @@ export function createMetrics(catalogue: Catalogue): Metrics {
     registry,
     problem: (code, status) => problems.inc({ code, status }),
     observer: {
-      read({ startMs, endMs, rows, bytes, error }) {
+      read({ startMs, endMs, rows, bytes }) {
         readSeconds((endMs - startMs) / 1000);
         counts.rowsRead += rows;
         counts.bytesRead += bytes;
-        if (error !== undefined) storeErrors.inc({ code: errorCodeOf(error) });
       },
+      readFailed: (error) => storeErrors.inc({ code: errorCodeOf(error) }),
       answered({ planned, table }) {
         counts.rowsAnswered += table.entities.length;
         values.add(planned.plan.outputs, table.statuses);

@@ -208,6 +208,35 @@ describe("hostile input over HTTP", () => {
       assert.match(await outcome(body, { "content-type": type }), /^415 MEDIA_TYPE/, type);
   });
 
+  it("takes no number for an integer that JSON has rounded to one", async () => {
+    for (const text of [
+      "4503599627370497.5",
+      "9007199254740991.4",
+      "0.99999999999999999",
+      "1e-400",
+    ]) {
+      const refused = /^400 VALUE_INVALID /;
+      const has = '"features":["has_pet"]';
+      for (const body of [
+        `{${has},"inputs":{"pet":${text}}}`,
+        `{${has},"inputs":[{"pet":1},{"pet":${text}}]}`,
+        `{${has},"entities":[{"id":${text}}]}`,
+      ]) {
+        assert.match(await outcome(body), refused, body);
+        assert.ok((await outcome(body)).includes(` is ${text}; expected `), body);
+      }
+      assert.equal(
+        await outcome(`{${has},"inputs":{"pet":1},"max_age":9007199254740991.4}`),
+        "200",
+      );
+      for (const member of ["inputs", "entities", "snapshots", "features", "service", "form"]) {
+        const body = `{${member === "features" ? "" : `${has},`}"${member}":${text}}`;
+        assert.match(await outcome(body), /^400 REQUEST_INVALID /, body);
+      }
+    }
+    assert.equal(await outcome('{"features":["has_pet"],"inputs":{"pet":1.0}}'), "200");
+  });
+
   /** All that the server sends until it closes the connection. */
   async function exchange(...parts: readonly (string | Buffer)[]): Promise<string> {
     const socket = connect(port, "127.0.0.1");
