@@ -5,6 +5,7 @@ import type { Catalogue } from "../../engine/catalogue.ts";
 import { serviceNamed, viewNamed } from "../../engine/catalogue.ts";
 import { parseSpan } from "../../engine/calendar/duration.ts";
 import { didYouMean, OnceflowError } from "../../engine/errors.ts";
+import { invocation } from "../../engine/invocation.ts";
 import { parseScope, scopeForms } from "../../serving/auth/scopes.ts";
 import {
   type ApiKeyChange,
@@ -37,6 +38,10 @@ interface CreateOptions extends JsonOption {
 interface RotateOptions extends JsonOption {
   readonly overlap: string;
   readonly expires: string;
+}
+
+interface RevokeOptions extends JsonOption {
+  readonly lost?: true;
 }
 
 /** Adds the group of commands. */
@@ -105,11 +110,15 @@ export function addKeys(program: Command, context: Context): void {
       .command("revoke")
       .argument("<id>", "id of the key")
       .summary("end a key at once")
-      .description("Ends a key: servers that reach Redis refuse it within five seconds.")
-      .action((id: string, options: JsonOption) =>
-        context.answer(options, () => revoke(context, id)),
+      .description(
+        "Ends a key: servers that reach Redis refuse it within five seconds. Servers keep a key that " +
+          "Redis lost in force; with --lost that ends too.",
+      )
+      .option("--lost", "also where Redis no longer knows the key, as after it was emptied")
+      .action((id: string, options: RevokeOptions) =>
+        context.answer(options, () => revoke(context, id, options)),
       ),
-    ["keys revoke 0123456789abcdef", "keys revoke 0123456789abcdef --json"],
+    ["keys revoke 0123456789abcdef", "keys revoke 0123456789abcdef --lost"],
   );
 }
 
@@ -174,13 +183,16 @@ async function rotate(
   return shown(made);
 }
 
-async function revoke(context: Context, id: string): Promise<Reply> {
+async function revoke(context: Context, id: string, { lost }: RevokeOptions): Promise<Reply> {
+  if (lost === true && !/^[0-9a-f]{16}$/.test(id))
+    throw usageError("the id of a key has 16 hexadecimal digits, the part of it after onceflow_.");
   const settings = context.settings();
   const { put } = await withRedis(settings, "writing", (redis) =>
     changeApiKeys(
       redis,
       (records) => {
-        const old = liveKey(records, id);
+        const isLost = lost === true && !records.has(id);
+        const old = isLost ? lostRecord(id) : liveKey(records, id);
         const revoked = { ...old, revoked_at: new Date().toISOString() };
         return { put: [revoked], change: changeOf("revoke", revoked) };
       },
@@ -190,6 +202,21 @@ async function revoke(context: Context, id: string): Promise<Reply> {
   return {
     data: put.map(publicOf)[0],
     text: () => `revoked ${id}; servers that reach Redis refuse it within five seconds`,
+  };
+}
+
+/** Stands for a key that Redis lost: servers end what they know by its id. It is no key's hash. */
+function lostRecord(id: string): ApiKeyRecord {
+  return {
+    id,
+    name: "lost",
+    scopes: [],
+    digest: "0".repeat(64),
+    created_at: new Date().toISOString(),
+    expires_at: null,
+    revoked_at: null,
+    replaces: null,
+    replaced_by: null,
   };
 }
 
@@ -254,7 +281,7 @@ function liveKey(records: ReadonlyMap<string, ApiKeyRecord>, id: string): ApiKey
     throw new OnceflowError(
       "UNKNOWN_KEY",
       // It may be a whole key, which must not be shown.
-      "there is no API key of that id; `keys list` shows those there are.",
+      `there is no API key of that id; \`keys list\` shows those there are. If Redis lost it, servers that run since before keep it in force until they end: ${invocation} keys revoke ID --lost ends it there within five seconds.`,
     );
   if (stateOf(record) === "revoked" || stateOf(record) === "expired")
     throw new OnceflowError("REQUEST_INVALID", `the API key ${id} is ${stateOf(record)} already.`, {
