@@ -127,7 +127,8 @@ async function poll(
     const details = await (ownWords ?? run.details)().catch(() => undefined);
     const trouble = troubleOf(await readLife(client, run), Date.now());
     const words = trouble ?? (ownWords === undefined ? plainOf(details ?? "") : (details ?? ""));
-    if (waits() && missing === undefined && words !== "") detail(words);
+    const all = [words, missing].filter((part) => part !== undefined && part !== "").join("; ");
+    if (waits() && all !== "") detail(all);
     const isShort = Date.now() - sinceMs < shortRunMs;
     await new Promise((resolve) => setTimeout(resolve, isShort ? shortPollMs : pollMs));
   }
