@@ -1,10 +1,13 @@
 /** Waits for a run, and says meanwhile how far it is. */
 import type { Client } from "@temporalio/client";
-import { commandLine, invocation } from "../engine/invocation.ts";
+import { invocation } from "../engine/invocation.ts";
+import type { Settings } from "../settings.ts";
 import type { Context } from "./context.ts";
+import { readLife, troubleOf } from "./life.ts";
 import { type Detail, openProgress, silentProgress } from "./progress.ts";
 import { clean } from "./table.ts";
 import type { Run } from "./temporal.ts";
+import { readWorkers, withoutWorker } from "./workers.ts";
 
 /** How a wait ended, and how long it took. */
 export type Followed<T> =
@@ -16,7 +19,7 @@ const pollMs = 500;
 const shortRunMs = 2_000;
 const shortPollMs = 100;
 const eventMs = 1_000;
-/** After this long without a word of the run, a worker is probably missing. */
+/** After this long without a word of the run, and this often, it is asked who takes runs. */
 const patienceMs = 4_000;
 
 /**
@@ -25,7 +28,7 @@ const patienceMs = 4_000;
  * @throws what the run failed with
  */
 export async function followRun<T>(
-  { terminal }: Context,
+  { terminal, settings }: Context,
   client: Client,
   run: Run<T>,
   options: {
@@ -55,7 +58,15 @@ export async function followRun<T>(
     return await progress.step(
       title,
       (detail) => {
-        if (!quiet) void poll(client, run, detail, () => waits, options.words);
+        if (!quiet)
+          void poll(
+            client,
+            run,
+            detail,
+            () => waits,
+            options.words,
+            () => noWorker(client, settings()),
+          );
         if (options.event !== undefined) void emit(terminal, options.event, () => waits);
         return Promise.race([result, interrupted]);
       },
@@ -70,7 +81,14 @@ export async function followRun<T>(
 /** Waits for the end of a run and tells meanwhile what its page says. @throws as the run does */
 export async function resultOf<T>(client: Client, run: Run<T>, detail: Detail): Promise<T> {
   let waits = true;
-  void poll(client, run, detail, () => waits, undefined);
+  void poll(
+    client,
+    run,
+    detail,
+    () => waits,
+    undefined,
+    () => Promise.resolve(undefined),
+  );
   try {
     return await run.result();
   } finally {
@@ -83,6 +101,11 @@ export function cancelLine({ workflowId }: Run<unknown>): string {
   return `${invocation} cancel ${workflowId}`;
 }
 
+/** Says that nobody takes runs, where that is so. */
+async function noWorker(client: Client, settings: Settings): Promise<string | undefined> {
+  return withoutWorker(await readWorkers(client, settings), Date.now());
+}
+
 /** Asks the run for its words until nobody waits any more. */
 async function poll(
   client: Client,
@@ -90,25 +113,26 @@ async function poll(
   detail: Detail,
   waits: () => boolean,
   ownWords: (() => Promise<string>) | undefined,
+  nobody: () => Promise<string | undefined>,
 ): Promise<void> {
   const sinceMs = Date.now();
-  // Without a worker, the first question has no answer for long.
-  const hint = setTimeout(
-    () => detail(`no worker has answered yet; is one running? (${commandLine("worker")})`),
-    patienceMs,
-  );
+  let missing: string | undefined;
+  // Apart: without a worker, a question to the run has no answer for long.
+  const look = async () => {
+    missing = await nobody().catch(() => undefined);
+    if (missing !== undefined && waits()) detail(missing);
+  };
+  const looking = setInterval(() => void look(), patienceMs);
   while (waits()) {
     const details = await (ownWords ?? run.details)().catch(() => undefined);
-    const failure = await retriedFailure(client, run).catch(() => undefined);
-    const words = failure ?? (ownWords === undefined ? plainOf(details ?? "") : (details ?? ""));
-    if (words !== "") {
-      clearTimeout(hint);
-      detail(words);
-    }
+    const trouble = troubleOf(await readLife(client, run), Date.now());
+    const words = trouble ?? (ownWords === undefined ? plainOf(details ?? "") : (details ?? ""));
+    const all = [words, missing].filter((part) => part !== undefined && part !== "").join("; ");
+    if (waits() && all !== "") detail(all);
     const isShort = Date.now() - sinceMs < shortRunMs;
     await new Promise((resolve) => setTimeout(resolve, isShort ? shortPollMs : pollMs));
   }
-  clearTimeout(hint);
+  clearInterval(looking);
 }
 
 /** Writes a line every second until nobody waits any more. */
@@ -122,19 +146,6 @@ async function emit(
     if (line !== undefined && waits()) err.write(`${line}\n`);
     await new Promise((resolve) => setTimeout(resolve, eventMs));
   }
-}
-
-/** Why an activity of the run is tried again, such as a file that is missing. */
-export async function retriedFailure(
-  client: Client,
-  { workflowId, runId }: { readonly workflowId: string; readonly runId?: string },
-): Promise<string | undefined> {
-  const { raw } = await client.workflow.getHandle(workflowId, runId).describe();
-  const failed = raw.pendingActivities?.find((activity) => activity.lastFailure?.message != null);
-  if (failed == null) return undefined;
-  const { lastFailure, attempt } = failed;
-  const code = lastFailure?.applicationFailureInfo?.type ?? "";
-  return clean(`attempt ${attempt}, after ${code} ${lastFailure?.message}`);
 }
 
 /** The last words of a run's page as one line: without its heading, tables and Markdown. */

@@ -21,6 +21,7 @@ import { addKeys } from "./commands/keys.ts";
 import { addLineage } from "./commands/lineage.ts";
 import { addMaterialize, addRerun } from "./commands/materialize.ts";
 import { addPartitions } from "./commands/partitions.ts";
+import { addRegisterSearchAttributes } from "./commands/register-search-attributes.ts";
 import { addReset } from "./commands/reset.ts";
 import { addRuns } from "./commands/runs.ts";
 import { addScheduleCommands } from "./commands/schedule.ts";
@@ -76,6 +77,7 @@ export function createProgram(context: Context): Command {
   addCancel(program, context);
   addPlan(program, context);
   addApply(program, context);
+  addRegisterSearchAttributes(program, context);
   addScheduleCommands(program, context);
   addPartitions(program, context);
   addRuns(program, context);

@@ -4,12 +4,26 @@ import type { Paint } from "./terminal.ts";
 import type { ViewStatus } from "../status/view-status.ts";
 import { showSpan, showTime } from "../engine/calendar/interval.ts";
 import { countOf } from "../engine/words.ts";
+import { invocation } from "../engine/invocation.ts";
+import { troubleOf } from "./life.ts";
 import { formatSpan } from "../engine/calendar/duration.ts";
 
+const intervalsShown = 20;
+const gapsShown = 5;
 const underWayShown = 5;
+const runsShown = 5;
 
-/** One view: its judgement, then what it rests on. */
-export function statusText(status: ViewStatus, paint: Paint): string {
+/** Says how many of a list are left out, and what shows them; nothing where none is. */
+function moreOf(view: string, all: number, shown: number, what = "more"): string {
+  return all > shown ? `and ${all - shown} ${what}: ${invocation} status ${view} --json` : "";
+}
+
+/**
+ * One view: its judgement, then what it rests on.
+ *
+ * @param unknown - why runs under way are not known; null where they are
+ */
+export function statusText(status: ViewStatus, unknown: string | null, paint: Paint): string {
   const { problems, notes, head, freshness_seconds: freshness, snapshot, online } = status;
   const verdict =
     problems.length === 0
@@ -50,14 +64,14 @@ export function statusText(status: ViewStatus, paint: Paint): string {
       ),
     ]),
     intervalsText(status, paint),
-    underWayText(status, paint),
+    underWayText(status, unknown, paint),
     runsText(status, paint),
   ];
   const [first = "", ...rest] = parts.filter((part) => part !== "");
   return [first, ...rest.map((part) => (part.startsWith("  ") ? part : indent(part)))].join("\n");
 }
 
-function intervalsText({ intervals, full_refresh }: ViewStatus, paint: Paint): string {
+function intervalsText({ view, intervals, full_refresh }: ViewStatus, paint: Paint): string {
   const { count, rows, newest, gaps } = intervals;
   if (count === 0) return "";
   // The intervals of a full refresh replace each other, so their rows do not add up.
@@ -66,47 +80,62 @@ function intervalsText({ intervals, full_refresh }: ViewStatus, paint: Paint): s
     indent(
       table(
         ["interval", "rows", "generation"],
-        newest.map((span) => [showSpan(span), `${span.rows}`, `${span.generation}`]),
+        newest
+          .slice(0, intervalsShown)
+          .map((span) => [showSpan(span), `${span.rows}`, `${span.generation}`]),
         paint,
       ),
     ),
   ];
-  if (count > newest.length) lines.push(`  and ${count - newest.length} older`);
-  if (gaps.length > 0)
-    lines.push(
-      `gaps: ${gaps.slice(0, 5).map(showSpan).join(", ")}${gaps.length > 5 ? ` and ${gaps.length - 5} more` : ""}`,
-    );
+  const older = moreOf(view, count, intervalsShown, "older");
+  if (older !== "") lines.push(`  ${older}`);
+  if (gaps.length > 0) {
+    const shown = gaps.slice(0, gapsShown).map(showSpan).join(", ");
+    lines.push(`gaps: ${shown} ${moreOf(view, gaps.length, gapsShown)}`.trimEnd());
+  }
   return lines.join("\n");
 }
 
-function underWayText({ under_way: runs }: ViewStatus, paint: Paint): string {
-  if (runs === null) return "under way: not known, Temporal does not answer";
+function underWayText(
+  { view, under_way: runs }: ViewStatus,
+  unknown: string | null,
+  paint: Paint,
+): string {
+  if (runs === null) return `under way: not known, ${clean(unknown ?? "Temporal does not answer")}`;
   if (runs.length === 0) return "";
+  const nowMs = Date.now();
   const rows = runs
     .slice(0, underWayShown)
     .map((run) => [
       clean(run.interval ?? ""),
       formatSpan(run.seconds),
-      clean(run.retrying ?? ""),
+      troubleOf(run, nowMs) ?? "",
       clean(run.workflow_id),
     ]);
   return [
     `under way: ${countOf(runs.length, "run")}`,
-    indent(table(["interval", "for", "tried again", "workflow"], rows, paint)),
-  ].join("\n");
+    indent(table(["interval", "for", "trouble", "workflow"], rows, paint)),
+    indent(moreOf(view, runs.length, underWayShown)),
+  ]
+    .filter((line) => line !== "")
+    .join("\n");
 }
 
-function runsText({ runs }: ViewStatus, paint: Paint): string {
+function runsText({ view, runs }: ViewStatus, paint: Paint): string {
   if (runs.length === 0) return "";
-  const rows = runs.map((run) => [
-    run.outcome === "failed" ? paint("red", run.outcome) : run.outcome,
-    showSpan(run.interval),
-    run.rows === null ? "" : `${run.rows}`,
-    `${run.seconds.toFixed(1)} s`,
-    showTime(run.started_at.replace(/\.\d+Z$/, "Z")),
-    run.run_id,
-  ]);
-  return `last runs:\n${indent(
+  const rows = runs
+    .slice(0, runsShown)
+    .map((run) => [
+      run.outcome === "failed" ? paint("red", run.outcome) : run.outcome,
+      showSpan(run.interval),
+      run.rows === null ? "" : `${run.rows}`,
+      `${run.seconds.toFixed(1)} s`,
+      showTime(run.started_at.replace(/\.\d+Z$/, "Z")),
+      run.run_id,
+    ]);
+  const lines = [
     table(["outcome", "interval", "rows", "took", "started", "run id"], rows, paint),
-  )}`;
+    moreOf(view, runs.length, runsShown, "older"),
+  ];
+  return `last runs:\n${indent(lines.filter((line) => line !== "").join("\n"))}`;
 }

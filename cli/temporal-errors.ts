@@ -8,9 +8,12 @@ import {
 } from "@temporalio/common";
 import { type ErrorCode, errorRegistry, messageOf, OnceflowError } from "../engine/errors.ts";
 import { startOne } from "../engine/invocation.ts";
+import type { Settings } from "../settings.ts";
+import { isUnknownAttribute, unknownAttributes } from "./search-attributes.ts";
 
 /** The error of ours behind what Temporal threw. */
-export function translate(error: unknown, address: string): unknown {
+export function translate(error: unknown, settings: Settings): unknown {
+  const { temporalAddress: address } = settings;
   if (error instanceof OnceflowError) return error;
   for (let at: unknown = error; at instanceof Error; at = at.cause)
     if (at instanceof ApplicationFailure && at.type != null && at.type in errorRegistry) {
@@ -35,6 +38,7 @@ export function translate(error: unknown, address: string): unknown {
       { name: "TEMPORAL_NAMESPACE" },
       error,
     );
+  if (isUnknownAttribute(error)) return unknownAttributes(settings, error);
   if (isUnroutable(error))
     return new OnceflowError(
       "BUILD_UNKNOWN",

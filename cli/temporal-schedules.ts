@@ -19,6 +19,10 @@ export interface ScheduleChange {
   readonly why: readonly string[];
 }
 
+/** What the UI shows beside a schedule, whose backfill asks for a range. */
+const rangeNote =
+  "A backfill here takes a range of firings, not of intervals: a firing runs the interval that ended the offset before it. By intervals: onceflow backfill VIEW --from … --to …";
+
 /** Slots that a stopped server makes up for: an hour, or with `catchup` a year. */
 const catchupWindows = { off: "1 hour", on: "365 days" } as const;
 
@@ -124,14 +128,25 @@ export async function applySchedule(
   const { spec, policies, action, scheduleId } = wantedSchedule(view, view.schedule, settings);
   try {
     if (change === "create") {
-      await client.schedule.create({ scheduleId, spec, policies, action });
+      await client.schedule.create({
+        scheduleId,
+        spec,
+        policies,
+        action,
+        state: { note: rangeNote },
+      });
       return;
     }
   } catch (error) {
     if (!(error instanceof ScheduleAlreadyRunning)) throw error;
   }
-  // The state stays: what a person paused is left paused.
-  await handle.update(({ state }) => ({ spec, policies, action, state }));
+  // The state stays: what a person paused is left paused, and what they wrote.
+  await handle.update(({ state }) => ({
+    spec,
+    policies,
+    action,
+    state: { ...state, note: state.note || rangeNote },
+  }));
 }
 
 /** What the schedule was applied with; undefined where there is none. */

@@ -1,8 +1,8 @@
 /** Starts and follows runs on Temporal, for the CLI and the demo. */
 import { setTimeout as pause } from "node:timers/promises";
-import { Client, Connection, ServiceError, type WorkflowHandle } from "@temporalio/client";
+import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
 import type { SearchAttributePair } from "@temporalio/common";
-import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { OnceflowError } from "../engine/errors.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
 import { bodyLimitBytes } from "../serving/http/json-body.ts";
 import { deploymentOf, type Settings } from "../settings.ts";
@@ -91,7 +91,7 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
     try {
       return await work();
     } catch (error) {
-      throw translate(error, address);
+      throw translate(error, settings);
     }
   };
   let counter = 0;
@@ -131,14 +131,14 @@ async function startMaterialize(
   const { client, queue, guard } = session;
   const { view, start, end } = input;
   const attributes = attributesOf("materialize", view, `${start}/${end}`);
-  const handle = await startOnBuild(session, attributes, (typedSearchAttributes) =>
+  const handle = await startOnBuild(session, attributes, (attributed) =>
     client.workflow.start<typeof materialize>(workflow, {
       args: [input],
       ...placeOf(session),
       workflowId: idsOf(queue).interval(input),
       workflowIdConflictPolicy: "USE_EXISTING",
       staticSummary: `${view} [${start}, ${end})`,
-      ...typedSearchAttributes,
+      ...attributed,
     }),
   );
   return toRun<MaterializeResult>(handle, handle.firstExecutionRunId, guard);
@@ -148,14 +148,14 @@ async function startBackfill(session: Session, input: BackfillInput): Promise<Ba
   const { client, queue, guard } = session;
   const { view, from, to } = input;
   const attributes = attributesOf("backfill", view);
-  const handle = await startOnBuild(session, attributes, (typedSearchAttributes) =>
+  const handle = await startOnBuild(session, attributes, (attributed) =>
     client.workflow.start<typeof backfill>("backfill", {
       args: [input],
       ...placeOf(session),
       workflowId: idsOf(queue).backfill(input),
       workflowIdConflictPolicy: "USE_EXISTING",
       staticSummary: `backfill of ${view} [${from}, ${to})`,
-      ...typedSearchAttributes,
+      ...attributed,
     }),
   );
   return toBackfill(handle, handle.firstExecutionRunId, guard);
@@ -167,13 +167,13 @@ async function startTrainingSet(
 ): Promise<Run<TrainingSetResult>> {
   const { client, queue, guard, uniqueId } = session;
   const attributes = attributesOf("training_set");
-  const handle = await startOnBuild(session, attributes, (typedSearchAttributes) =>
+  const handle = await startOnBuild(session, attributes, (attributed) =>
     client.workflow.start<typeof trainingSet>("trainingSet", {
       args: [input],
       ...placeOf(session),
       workflowId: `${queue}/training-set/${input.service}/${uniqueId()}`,
       staticSummary: `training set of ${input.service}`,
-      ...typedSearchAttributes,
+      ...attributed,
     }),
   );
   return toRun<TrainingSetResult>(handle, handle.firstExecutionRunId, guard);
@@ -203,16 +203,18 @@ function placeOf({ queue, build }: Session) {
   };
 }
 
+type Start<T> = (options: { typedSearchAttributes: SearchAttributePair[] }) => Promise<T>;
+
 /** Starts a run. Temporal may know a build for some seconds before it gives runs to it. */
 async function startOnBuild<T>(
   { client, namespace, build }: Session,
-  attributes: SearchAttributePair[],
+  typedSearchAttributes: SearchAttributePair[],
   start: Start<T>,
 ): Promise<T> {
   const deadline = Date.now() + routingMs;
   for (;;)
     try {
-      return await withSearchAttributes(attributes, start);
+      return await start({ typedSearchAttributes });
     } catch (error) {
       const isSoon =
         build !== undefined &&
@@ -233,22 +235,6 @@ function assertFits(request: unknown): void {
       `the request has ${bytes} bytes; one may have ${bodyLimitBytes}. Split it.`,
       { bytes, limit: bodyLimitBytes },
     );
-}
-
-type Start<T> = (options: { typedSearchAttributes?: SearchAttributePair[] }) => Promise<T>;
-
-/** Starts with search attributes, or, on a server that does not know them, without. */
-async function withSearchAttributes<T>(
-  typedSearchAttributes: SearchAttributePair[],
-  start: Start<T>,
-): Promise<T> {
-  try {
-    return await start({ typedSearchAttributes });
-  } catch (error) {
-    const text = `${messageOf(error)} ${error instanceof ServiceError ? messageOf(error.cause) : ""}`;
-    if (!/search attribute/i.test(text)) throw error;
-    return start({});
-  }
 }
 
 function toRun<T>(handle: WorkflowHandle, runId: string, guard: Guard): Run<T> {

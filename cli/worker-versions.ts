@@ -53,19 +53,19 @@ function unnamedOf({ queue }: Settings) {
   };
 }
 
-/**
- * Refuses a build that has no worker: nothing is to be changed for it.
- *
- * @throws BUILD_UNKNOWN
- */
-export async function assertBuild(client: Client, settings: Settings): Promise<void> {
+/** BUILD_UNKNOWN where a build has no worker: nothing is to be changed for it. */
+export async function unknownBuild(
+  client: Client,
+  settings: Settings,
+): Promise<OnceflowError | undefined> {
   const own = deploymentOf(settings);
-  if (own !== undefined && !(await hasPolled(client, settings.temporalNamespace, own)))
-    throw new OnceflowError(
-      "BUILD_UNKNOWN",
-      `no worker of build "${own.buildId}" has polled Temporal yet. Start one with ONCEFLOW_BUILD=${own.buildId} first.`,
-      { build: own.buildId },
-    );
+  if (own === undefined || (await hasPolled(client, settings.temporalNamespace, own)))
+    return undefined;
+  return new OnceflowError(
+    "BUILD_UNKNOWN",
+    `no worker of build "${own.buildId}" has polled Temporal yet. Start one with ONCEFLOW_BUILD=${own.buildId} first.`,
+    { build: own.buildId },
+  );
 }
 
 /** Whether Temporal knows a build by one of its workers. */

@@ -6,9 +6,13 @@ import { Connection, isGrpcServiceError } from "@temporalio/client";
 import { msToTs } from "@temporalio/common/lib/time.js";
 
 import { openProgress, type Detail, type Progress } from "../cli/progress.ts";
+import {
+  attributeNames,
+  knowsSearchAttributes,
+  registerSearchAttributes,
+} from "../cli/search-attributes.ts";
 import { messageOf, OnceflowError, reasonOf } from "../engine/errors.ts";
 import { readSettings } from "../settings.ts";
-import { searchAttributeKeys } from "../workflows/search-attributes.ts";
 import { isStopping, type Release } from "./owned.ts";
 import { findOnPath, type OwnedProcess, retryPorts } from "./processes.ts";
 import { openServiceDirectory, type ServiceOptions } from "./service.ts";
@@ -30,29 +34,9 @@ export interface TemporalService {
 }
 
 const retention = "3 days";
-const attributes = searchAttributeKeys.map(({ name }) => name);
-/** The numbers of Temporal's IndexedValueType. */
-const typeNumbers = { KEYWORD: 2 } as const;
 /** The number of the workflow kind in TaskQueueType. */
 const workflowTaskQueue = 1;
-const grpc = {
-  invalidArgument: 3,
-  deadlineExceeded: 4,
-  notFound: 5,
-  alreadyExists: 6,
-  permissionDenied: 7,
-  failedPrecondition: 9,
-  unimplemented: 12,
-  unauthenticated: 16,
-} as const;
-/** With these a server refuses; with others it may not have come up yet. */
-const refusals: readonly number[] = [
-  grpc.invalidArgument,
-  grpc.permissionDenied,
-  grpc.failedPrecondition,
-  grpc.unimplemented,
-  grpc.unauthenticated,
-];
+const grpc = { deadlineExceeded: 4, notFound: 5, alreadyExists: 6 } as const;
 
 /**
  * Takes the server of `TEMPORAL_ADDRESS`; else starts `temporal` of the PATH; else the server that
@@ -248,32 +232,15 @@ async function ensureNamespace(connection: Connection, namespace: string): Promi
   }
 }
 
-/** Registers what is missing, and waits until a query may use it; returns a refusal's reason. */
+/** Registers what is missing, and sees that a query may use it; returns a refusal's reason. */
 async function ensureSearchAttributes(
   connection: Connection,
   namespace: string,
 ): Promise<string | undefined> {
-  try {
-    const { customAttributes } = await connection.operatorService.listSearchAttributes({
-      namespace,
-    });
-    const missing = searchAttributeKeys.filter(({ name }) => !(name in (customAttributes ?? {})));
-    if (missing.length > 0) {
-      await connection.operatorService.addSearchAttributes({
-        namespace,
-        searchAttributes: Object.fromEntries(
-          missing.map(({ name, type }) => [name, typeNumbers[type]]),
-        ),
-      });
-    }
-  } catch (error) {
-    if (refusals.includes(codeOf(error))) return messageOf(error);
-    if (codeOf(error) !== grpc.alreadyExists) throw error;
-  }
-  await connection.workflowService.countWorkflowExecutions({
-    namespace,
-    query: attributes.map((name) => `${name} = "none"`).join(" AND "),
-  });
+  const { refusal } = await registerSearchAttributes({ connection, namespace });
+  if (refusal !== null) return refusal;
+  if (!(await knowsSearchAttributes({ connection, namespace })))
+    throw new Error(`the server does not know the search attributes ${attributeNames} yet`);
   return undefined;
 }
 
@@ -281,7 +248,7 @@ function tell(prepared: Prepared, address: string, progress: Progress): void {
   if (prepared.refusal !== undefined) {
     progress.say(
       `! Temporal: ${address} refuses to register the search attributes ` +
-        `${attributes.join(", ")} (Keyword). Runs need them: have its operator add them. ` +
+        `${attributeNames} (Keyword). Runs need them: have its operator add them. ` +
         `It said: ${prepared.refusal}`,
     );
   }

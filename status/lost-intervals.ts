@@ -28,11 +28,43 @@ export interface LostIntervals {
   readonly unknown: string | null;
   /** Those whose manifest cannot be read, in Redis or not, and why. */
   readonly broken: readonly BrokenManifest[];
+  /** Of a view that has nothing, where its files can be looked for. */
+  readonly files?: FilesFound | undefined;
 }
 
+/** A manifest that cannot be read. */
 interface BrokenManifest {
   readonly interval: Interval;
   readonly reason: string;
+}
+
+/** Complete intervals of a schedule whose files are there, oldest first. */
+export interface FilesFound {
+  readonly intervals: readonly Interval[];
+  /** How many of the newest were looked at. */
+  readonly looked: number;
+}
+
+/** Whether the files of an interval are there. */
+export type HasFiles = (view: View, interval: Interval) => Promise<boolean>;
+
+/** A look at the files of each costs some calls of the file system. */
+const lookedAt = 1000;
+
+/** Looks for the files of a view's intervals; undefined for one without a schedule of intervals. */
+export async function findFiles(
+  view: View,
+  hasFiles: HasFiles,
+  nowMs: number,
+): Promise<FilesFound | undefined> {
+  const { schedule } = view;
+  if (schedule === undefined || view.rows.isFullRefresh) return undefined;
+  const newest = newestInterval(schedule, nowMs);
+  if (newest === null) return undefined;
+  const complete = intervalsBetween(schedule, schedule.startMs, newest.endMs).slice(-lookedAt);
+  const intervals: Interval[] = [];
+  for (const each of complete) if (await hasFiles(view, each)) intervals.push(each);
+  return { intervals, looked: complete.length };
 }
 
 type Coverage = LedgerEntry["coverage"];
@@ -107,7 +139,7 @@ function brokenOf(view: View, { broken }: LostIntervals): Finding[] {
 
 function judgeLost(
   view: View,
-  { intervals, unknown }: LostIntervals,
+  { intervals, unknown, files }: LostIntervals,
   isEmpty: boolean,
   offlineDir: string,
   nowMs: number,
@@ -119,12 +151,12 @@ function judgeLost(
         notes: [`whether Redis lacks what was committed cannot be told: ${unknown}`],
       };
     const told = `Redis has nothing of these definitions, and whether it ever had cannot be told: ${unknown}`;
-    return { problems: [firstFill(view, told, nowMs)], notes: [] };
+    return { problems: [firstFill(view, told, files, nowMs)], notes: [] };
   }
   if (intervals.length > 0) return { problems: [refill(view, intervals, isEmpty)], notes: [] };
   if (!isEmpty) return { problems: [], notes: [] };
   const told = `nothing was materialized under these definitions: neither Redis nor the offline store in ${offlineDir} has an interval of them`;
-  return { problems: [firstFill(view, told, nowMs)], notes: [] };
+  return { problems: [firstFill(view, told, files, nowMs)], notes: [] };
 }
 
 /** Manifests that are read at once. */
@@ -228,7 +260,12 @@ function lackingIn(
   return ({ endMs }) => endMs > newestMs;
 }
 
-function firstFill(view: View, told: string, nowMs: number): Finding {
+function firstFill(
+  view: View,
+  told: string,
+  files: FilesFound | undefined,
+  nowMs: number,
+): Finding {
   const { name, schedule, rows } = view;
   if (rows.isFullRefresh) return { problem: told, fix: `${invocation} materialize ${name}` };
   if (schedule === undefined)
@@ -237,12 +274,24 @@ function firstFill(view: View, told: string, nowMs: number): Finding {
       fix: `${invocation} materialize --help`,
     };
   const newest = newestInterval(schedule, nowMs);
-  return newest === null
-    ? { problem: `${told}. No interval of its schedule is complete yet`, fix: null }
-    : {
-        problem: `${told}. Where its source begins later than its schedule, give a later --from`,
-        fix: backfillLine(name, endsOf({ startMs: schedule.startMs, endMs: newest.endMs })),
-      };
+  if (newest === null)
+    return { problem: `${told}. No interval of its schedule is complete yet`, fix: null };
+  if (files !== undefined && files.intervals.length > 0) {
+    const lines = joinIntervals(files.intervals).map((each) => backfillLine(name, endsOf(each)));
+    const { fix, rest } = chainOf(name, lines);
+    const all = countOf(files.looked, "complete interval");
+    return {
+      problem: `${told}. Files are there for ${files.intervals.length} of ${all}${rest}`,
+      fix,
+    };
+  }
+  const since = showTime(new Date(schedule.startMs).toISOString());
+  const missing =
+    files === undefined ? "" : `no files are there for the newest ${files.looked} intervals; `;
+  return {
+    problem: `${told}. ${missing}the fix runs the newest interval alone: for those before it, give an earlier --from, down to ${since}`,
+    fix: backfillLine(name, endsOf(newest)),
+  };
 }
 
 function refill(view: View, intervals: readonly Interval[], isEmpty: boolean): Finding {

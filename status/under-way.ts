@@ -18,6 +18,10 @@ export interface RunLine {
   readonly build: string | null;
   /** Why an activity of it is tried again. */
   readonly retrying: string | null;
+  /** Of the activity that is silent for longest, ISO 8601; null where none is being done. */
+  readonly last_sign_of_life: string | null;
+  /** Since when a step waits for a worker, ISO 8601; null where none does. */
+  readonly unclaimed_since: string | null;
 }
 
 /**

@@ -15,7 +15,7 @@ import type { NamespaceReport } from "../store/namespace.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import { resetLine } from "./command-lines.ts";
 import type { Finding } from "./findings.ts";
-import { compareWithOffline } from "./lost-intervals.ts";
+import { compareWithOffline, findFiles, type HasFiles } from "./lost-intervals.ts";
 import { type RunLine, withoutEnded } from "./under-way.ts";
 import { holesOf, judgeView, reasonOf, type ViewFacts } from "./view-problems.ts";
 
@@ -49,7 +49,7 @@ export interface ViewStatus {
   readonly intervals: {
     readonly count: number;
     readonly rows: number;
-    /** By their end, at most 20. */
+    /** By their end, the newest first. */
     readonly newest: readonly CoveredSpan[];
     readonly gaps: readonly Span[];
   };
@@ -72,14 +72,12 @@ export interface ViewStatus {
     readonly buckets: number;
     readonly rows: number;
   }[];
-  /** The newest first, at most 5. */
+  /** The newest first, of the last 200 of the view. */
   readonly runs: readonly RunSummary[];
   /** What Temporal runs of it now; null where it does not answer. */
   readonly under_way: readonly RunLine[] | null;
 }
 
-const newestShown = 20;
-const runsShown = 5;
 /** Runs among which failures are looked for. */
 const runsRead = 200;
 
@@ -90,6 +88,8 @@ export interface ViewStores {
   readonly catalogue: Catalogue;
   /** Root of the offline store, which may not be there. */
   readonly offlineDir: string;
+  /** Absent where the data folder is not to be read from here. */
+  readonly hasFiles?: HasFiles | undefined;
 }
 
 /**
@@ -119,7 +119,7 @@ export async function inspectView(
     intervals: {
       count: covered.length,
       rows: covered.reduce((sum, { rows }) => sum + rows, 0),
-      newest: covered.slice(0, newestShown),
+      newest: covered,
       gaps: facts.holes.gaps,
     },
     head: head === null ? null : { end: iso(head.endMs), generation: head.generation },
@@ -128,14 +128,14 @@ export async function inspectView(
     snapshot: latest === null ? null : describeSnapshot(view, latest),
     online: report === null ? null : withoutMemory(report),
     old_namespaces: facts.old,
-    runs: runs.slice(0, runsShown).map(summarize),
+    runs: runs.map(summarize),
     under_way: underWay && withoutEnded(underWay, records, nowMs),
   };
 }
 
 async function readFacts(
   view: View,
-  { ledger, online, catalogue, offlineDir }: ViewStores,
+  { ledger, online, catalogue, offlineDir, hasFiles }: ViewStores,
   nowMs: number,
 ): Promise<
   ViewFacts & { readonly old: ViewStatus["old_namespaces"]; readonly records: readonly RunRecord[] }
@@ -162,6 +162,11 @@ async function readFacts(
     readDependence(view, ledger, catalogue, nowMs),
   ]);
   const head = entry?.head ?? null;
+  const lacking =
+    entry === null ? null : await compareWithOffline(view, coverage, ledger, offlineDir);
+  const isNew = coverage.size === 0 && lacking?.intervals.length === 0;
+  const files =
+    isNew && hasFiles !== undefined ? await findFiles(view, hasFiles, nowMs) : undefined;
   const own = entry?.namespace ?? null;
   const report = own === null ? null : await online.verifyNamespace(own, { head });
   const old = [];
@@ -174,7 +179,7 @@ async function readFacts(
     lost,
     coverage,
     holes: view.rows.isFullRefresh ? { gaps: [], overlaps: [] } : holesOf([...coverage.keys()]),
-    lacking: entry === null ? null : await compareWithOffline(view, coverage, ledger, offlineDir),
+    lacking: lacking && { ...lacking, files },
     states,
     head,
     freshnessSeconds: head === null ? null : Math.max(0, nowMs - head.endMs) / 1000,

@@ -7,7 +7,7 @@ import {
   type Registry,
   registryOf,
 } from "../../engine/registry.ts";
-import { messageOf, OnceflowError } from "../../engine/errors.ts";
+import { messageOf } from "../../engine/errors.ts";
 import { invocation } from "../../engine/invocation.ts";
 import { newestInterval } from "../../engine/calendar/slots.ts";
 import type { Settings } from "../../settings.ts";
@@ -25,6 +25,7 @@ import {
 } from "../context.ts";
 import { startFill } from "../start-fill.ts";
 import { followRun } from "../follow.ts";
+import type { Refusal } from "../refusals.ts";
 import type { ScheduleChange } from "../temporal-schedules.ts";
 import { clean } from "../table.ts";
 import type { Run, Runs } from "../temporal.ts";
@@ -61,28 +62,44 @@ export function addPlan(program: Command, context: Context): void {
     .summary("show what `apply` would create, change and delete")
     .description(
       "Compares the views, services and schedules of this build with those that were applied last " +
-        "and shows what `apply` would do, what breaks for whom, and what is not filled yet. Exit " +
-        "code 0 where nothing is to be done, 2 where something is, 1 for any error.",
+        "and shows what `apply` would do, what breaks for whom, what is not filled yet, and whether " +
+        "`apply` would refuse, with the commands that work. Exit code 0 where nothing is to be done, " +
+        "2 where something is, 1 for any error.",
     )
     .action((options: JsonOption) =>
       context.answer(options, async () => {
         const settings = context.settings();
         const catalogue = await context.catalogue();
         const runs = await openRuns(settings);
-        const plan = await withRedis(settings, "writing", (redis) =>
-          runs.attempt(() => makePlan(runs, redis, catalogue, settings)),
+        const { refusalsOf, applyLines } = await import("../refusals.ts");
+        const { plan, refusals } = await withRedis(settings, "writing", (redis) =>
+          runs.attempt(async () => {
+            const plan = await makePlan(runs, redis, catalogue, settings);
+            const options = { allowBreaking: false };
+            const refusals = await refusalsOf(runs.client, settings, plan.changes, options);
+            return { plan, refusals };
+          }),
         );
         const { changes, unfilled } = plan;
         const isDone = changes.length === 0 && unfilled.every(({ intervals }) => intervals === 0);
         return {
-          data: dataOf(plan),
+          data: {
+            ...dataOf(plan),
+            refusals: refusals.map(({ error: { code, message }, first }) => ({
+              code,
+              message,
+              first,
+            })),
+            apply: changes.length === 0 ? null : (applyLines(refusals).at(-1) ?? null),
+          },
           text: () =>
             [
               ...linesOf(plan, context.paint),
               ...(isDone ? ["Nothing to do: all is as the definitions say."] : []),
+              ...refusalLines(refusals, context.paint),
               ...(changes.length > 0
                 ? [
-                    `${countOf(changes.length, "change")}. Make ${changes.length === 1 ? "it" : "them"}: ${invocation} apply`,
+                    `${countOf(changes.length, "change")}. Make ${changes.length === 1 ? "it" : "them"}: ${applyLines(refusals).join("\n  then: ")}`,
                   ]
                 : []),
             ].join("\n"),
@@ -161,13 +178,14 @@ async function apply(
   paint: Paint,
   { allowBreaking = false }: { readonly allowBreaking?: boolean },
 ): Promise<Reply> {
-  const [{ applyBuild, assertBuild }, { applySchedule }] = await Promise.all([
+  const [{ applyBuild }, { applySchedule }, { refusalsOf }] = await Promise.all([
     import("../worker-versions.ts"),
     import("../temporal-schedules.ts"),
+    import("../refusals.ts"),
   ]);
   const plan = await makePlan(runs, redis, catalogue, settings);
-  if (!allowBreaking) assertNothingBreaks(plan);
-  await assertBuild(runs.client, settings);
+  const [refusal] = await refusalsOf(runs.client, settings, plan.changes, { allowBreaking });
+  if (refusal !== undefined) throw refusal.error;
   const after = registryOf(catalogue);
   // First, so that of two builds at once one gives way. What is cut off after it, `plan` shows:
   // builds and schedules are compared with Temporal itself.
@@ -195,20 +213,6 @@ async function apply(
           : `${countOf(length, "change")} made.`,
       ].join("\n"),
   };
-}
-
-/** @throws BREAKING_CHANGE naming what breaks and for whom; what nobody uses is not refused */
-function assertNothingBreaks({ changes }: Plan): void {
-  const breaking = changes
-    .flatMap((change) => ("breaking" in change ? change.breaking : []))
-    .filter(({ consumers }) => consumers.length > 0);
-  if (breaking.length === 0) return;
-  const list = breaking.map(({ what, consumers }) => `${what} (${consumers.join(", ")})`);
-  throw new OnceflowError(
-    "BREAKING_CHANGE",
-    `${list.join("; ")}. Keep what is used and add the new beside it, or tell those who use it and add --allow-breaking.`,
-    { breaking },
-  );
 }
 
 /** Starts or joins the backfill since the start of a schedule that is to catch up. */
@@ -301,6 +305,12 @@ function dataOf({ changes, unfilled }: Plan) {
       ...what,
     })),
   };
+}
+
+function refusalLines(refusals: readonly Refusal[], paint: Paint): string[] {
+  return refusals.map(
+    ({ error }) => `${paint("red", "✗")} apply would refuse: ${error.code} ${clean(error.message)}`,
+  );
 }
 
 function linesOf({ changes, unfilled }: Plan, paint: Paint): string[] {

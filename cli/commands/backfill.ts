@@ -32,7 +32,8 @@ import {
   usageError,
   withRedis,
 } from "../context.ts";
-import { followRun, retriedFailure } from "../follow.ts";
+import { followRun } from "../follow.ts";
+import { readLife, troubleOf } from "../life.ts";
 import { clean, fields, table } from "../table.ts";
 import type { BackfillRun } from "../temporal.ts";
 import { countOf } from "../../engine/words.ts";
@@ -158,7 +159,7 @@ async function runBackfill(context: Context, name: string, options: Options): Pr
       fingerprint,
       definition,
     });
-    const why = await retriedFailure(runs.client, { workflowId }).catch(() => undefined);
+    const why = troubleOf(await readLife(runs.client, { workflowId }), Date.now());
     return why === undefined ? "" : `; ${showSpan({ start, end })}: ${why}`;
   };
   if (!options.wait) return started(run);
@@ -282,7 +283,12 @@ function started({ workflowId }: BackfillRun): Reply {
   };
 }
 
-function finished(result: BackfillResult, { workflowId }: BackfillRun, seconds: number): Reply {
+/** What a backfill did. */
+export function finished(
+  result: BackfillResult,
+  { workflowId }: Pick<BackfillRun, "workflowId">,
+  seconds: number,
+): Reply {
   const { view, total, committed, covered, failed, rows, failures } = result;
   return {
     data: { ...result, workflow_id: workflowId, seconds },
@@ -299,6 +305,9 @@ function finished(result: BackfillResult, { workflowId }: BackfillRun, seconds: 
           ["seconds", seconds.toFixed(1)],
         ]),
         ...failures.map(({ interval, reason }) => `  ✗ ${interval}: ${clean(reason)}`),
+        ...(failed > failures.length
+          ? [`  and ${failed - failures.length} more: ${invocation} partitions ${view}`]
+          : []),
         ...(failed > 0 ? ["Mend the cause, then run it again with --reprocess failed."] : []),
       ].join("\n"),
     exitCode: failed > 0 ? exitCodes.unhealthy : exitCodes.ok,

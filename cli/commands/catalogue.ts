@@ -5,6 +5,8 @@ import { describeCatalogue } from "../../serving/describe.ts";
 import { type Context, finishCommand, type JsonOption } from "../context.ts";
 import { fields, indent, table } from "../table.ts";
 import type { Paint } from "../terminal.ts";
+import { showTime } from "../../engine/calendar/interval.ts";
+import type { Schedule } from "../../engine/calendar/schedule.ts";
 import { formatSpan } from "../../engine/calendar/duration.ts";
 
 /** Adds the command. */
@@ -14,7 +16,7 @@ export function addCatalogue(program: Command, context: Context): void {
     .summary("list views, features and services")
     .description(
       "Lists the views, features and services of this build, checked as a whole, with their " +
-        "fingerprints and what deserves a second look. Reads no store.",
+        "fingerprints and schedules and what deserves a second look. Reads no store.",
     )
     .action((options: JsonOption) =>
       context.answer(options, async () => {
@@ -38,10 +40,45 @@ export function describe(catalogue: Catalogue) {
         materialized_by: full.rows.isFullRefresh
           ? ("full refresh" as const)
           : ("interval" as const),
+        schedule: full.schedule === undefined ? null : describeSchedule(full.schedule),
       };
     }),
     warnings: catalogue.warnings,
   };
+}
+
+/** A schedule with its defaults; spans in seconds. */
+function describeSchedule(schedule: Schedule) {
+  const { calendar, offsetMs, jitterMs, startMs, dependsOn, waitFor, pools } = schedule;
+  return {
+    every_seconds: calendar.kind === "every" ? calendar.everyMs / 1000 : null,
+    cron: calendar.kind === "cron" ? calendar.cron : null,
+    time_zone: calendar.kind === "cron" ? calendar.timeZone : "UTC",
+    start: new Date(startMs).toISOString(),
+    offset_seconds: offsetMs / 1000,
+    jitter_seconds: jitterMs / 1000,
+    catchup: schedule.catchup,
+    allowed_lateness: schedule.allowedLateness,
+    pause_on_failure: schedule.pauseOnFailure,
+    depends_on: dependsOn.map(({ view, earlier }) => ({ view, earlier })),
+    wait_for: waitFor.map(({ kind, name }) => ({ kind, name })),
+    pools: pools.map(({ name, slots }) => ({ name, slots })),
+    workflow: schedule.workflow,
+  };
+}
+
+function scheduleText(schedule: Description["views"][number]["schedule"]): string {
+  if (schedule === null) return "none: it is materialized by hand";
+  const { every_seconds: every, cron, time_zone, start, offset_seconds: offset } = schedule;
+  const upstream = schedule.depends_on.map(({ view }) => view);
+  return [
+    every === null ? `cron "${cron ?? ""}" in ${time_zone}` : `every ${formatSpan(every)}`,
+    `from ${showTime(start)}`,
+    ...(offset > 0 ? [`${formatSpan(offset)} after the end of each interval`] : []),
+    ...(upstream.length > 0 ? [`after ${upstream.join(", ")}`] : []),
+    ...schedule.wait_for.map(({ kind, name }) => `once ${kind} ${name} is ready`),
+    ...(schedule.workflow === "materialize" ? [] : [`by ${schedule.workflow}`]),
+  ].join(", ");
 }
 
 type Description = ReturnType<typeof describe>;
@@ -94,6 +131,7 @@ function viewText(view: Description["views"][number], paint: Paint): string {
       ["source", `${view.source}, ${view.files}`],
       ["entity", `${view.entity} (${view.entity_keys.join(", ")})`],
       ["filled by", `${view.materialized_by}${eventTime === null ? "" : ` of ${eventTime}`}`],
+      ["schedule", scheduleText(view.schedule)],
       ["stores", view.stores.map((column) => column.name).join(", ")],
       ["ttl", ttl === null ? "none" : formatSpan(ttl)],
       ["fingerprint", view.fingerprint],

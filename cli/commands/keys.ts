@@ -5,6 +5,7 @@ import type { Catalogue } from "../../engine/catalogue.ts";
 import { serviceNamed, viewNamed } from "../../engine/catalogue.ts";
 import { parseSpan } from "../../engine/calendar/duration.ts";
 import { didYouMean, OnceflowError } from "../../engine/errors.ts";
+import { invocation } from "../../engine/invocation.ts";
 import { parseScope, scopeForms } from "../../serving/auth/scopes.ts";
 import {
   type ApiKeyChange,
@@ -38,6 +39,10 @@ interface CreateOptions extends JsonOption {
 interface RotateOptions extends JsonOption {
   readonly overlap: string;
   readonly expires: string;
+}
+
+interface RevokeOptions extends JsonOption {
+  readonly lost?: true;
 }
 
 /** Adds the group of commands. */
@@ -106,11 +111,15 @@ export function addKeys(program: Command, context: Context): void {
       .command("revoke")
       .argument("<id>", "id of the key")
       .summary("end a key at once")
-      .description("Ends a key: servers that reach Redis refuse it within five seconds.")
-      .action((id: string, options: JsonOption) =>
-        context.answer(options, () => revoke(context, id)),
+      .description(
+        "Ends a key: servers that reach Redis refuse it within five seconds. Servers keep a key that " +
+          "Redis lost in force; with --lost that ends too.",
+      )
+      .option("--lost", "also where Redis no longer knows the key, as after it was emptied")
+      .action((id: string, options: RevokeOptions) =>
+        context.answer(options, () => revoke(context, id, options)),
       ),
-    ["keys revoke 0123456789abcdef", "keys revoke 0123456789abcdef --json"],
+    ["keys revoke 0123456789abcdef", "keys revoke 0123456789abcdef --lost"],
   );
 }
 
@@ -181,13 +190,16 @@ async function rotate(
   return shown(made, nowMs);
 }
 
-async function revoke(context: Context, id: string): Promise<Reply> {
+async function revoke(context: Context, id: string, { lost }: RevokeOptions): Promise<Reply> {
+  if (lost === true && !/^[0-9a-f]{16}$/.test(id))
+    throw usageError("the id of a key has 16 hexadecimal digits, the part of it after onceflow_.");
   const settings = context.settings();
   const { put, nowMs } = await withRedis(settings, "writing", (redis) =>
     changeApiKeys(
       redis,
       (records, nowMs) => {
-        const old = liveKey(records, id, nowMs);
+        const isLost = lost === true && !records.has(id);
+        const old = isLost ? lostRecord(id) : liveKey(records, id, nowMs);
         const revoked = { ...old, revoked_at: new Date(nowMs).toISOString() };
         return { nowMs, put: [revoked], change: changeOf("revoke", revoked, nowMs) };
       },
@@ -197,6 +209,21 @@ async function revoke(context: Context, id: string): Promise<Reply> {
   return {
     data: put.map((record) => publicOf(record, nowMs))[0],
     text: () => `revoked ${id}; servers that reach Redis refuse it within five seconds`,
+  };
+}
+
+/** Stands for a key that Redis lost: servers end what they know by its id. It is no key's hash. */
+function lostRecord(id: string): ApiKeyRecord {
+  return {
+    id,
+    name: "lost",
+    scopes: [],
+    digest: "0".repeat(64),
+    created_at: new Date().toISOString(),
+    expires_at: null,
+    revoked_at: null,
+    replaces: null,
+    replaced_by: null,
   };
 }
 
@@ -268,7 +295,7 @@ function liveKey(
     throw new OnceflowError(
       "UNKNOWN_KEY",
       // It may be a whole key, which must not be shown.
-      "there is no API key of that id; `keys list` shows those there are.",
+      `there is no API key of that id; \`keys list\` shows those there are. If Redis lost it, servers that run since before keep it in force until they end: ${invocation} keys revoke ID --lost ends it there within five seconds.`,
     );
   const state = stateOf(record, nowMs);
   if (state === "revoked" || state === "expired")

@@ -67,7 +67,7 @@ export function addPartitions(program: Command, context: Context): void {
         const settings = context.settings();
         const nowMs = Date.now();
         const intervals = intervalsWithin(view, options, nowMs);
-        const runs = await underWay(settings, view);
+        const { runs, unknown } = await underWay(settings, view);
         const partitions = await withRedis(settings, "writing", (redis) => {
           const ledger = createLedger(redis, settings);
           return readPartitions(ledger, catalogue, view, intervals, runs, nowMs);
@@ -85,7 +85,11 @@ export function addPartitions(program: Command, context: Context): void {
             [
               textOf(view, partitions, gaps, context.paint),
               ...(runs === null
-                ? [`(Temporal does not answer, so what is running is not shown)`]
+                ? [
+                    clean(
+                      `(${unknown ?? "Temporal does not answer"}, so what is running is not shown)`,
+                    ),
+                  ]
                 : []),
             ].join("\n"),
           exitCode: partitions.every(({ state }) => state === "done")

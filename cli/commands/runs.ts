@@ -5,8 +5,9 @@ import { viewNamed } from "../../engine/catalogue.ts";
 import type { RunLine } from "../../status/under-way.ts";
 import { type RunKind } from "../../workflows/contract.ts";
 import { type Context, finishCommand, type JsonOption, openRuns, usageError } from "../context.ts";
-import { retriedFailure } from "../follow.ts";
+import { type Life, readLife, troubleOf } from "../life.ts";
 import { clean, table } from "../table.ts";
+import type { Paint } from "../terminal.ts";
 import { formatSpan } from "../../engine/calendar/duration.ts";
 import { searchAttributes } from "../../workflows/search-attributes.ts";
 
@@ -14,6 +15,9 @@ const kinds: readonly RunKind[] = ["materialize", "schedule", "backfill", "train
 const statuses = ["Running", "Completed", "Failed", "Canceled", "Terminated", "TimedOut"] as const;
 /** Running ones that are asked why they are tried again: a call each. */
 const askedRuns = 20;
+
+/** Of one that has ended, or is not asked. */
+const noLife: Life = { retrying: null, last_sign_of_life: null, unclaimed_since: null };
 
 interface Options extends JsonOption {
   readonly kind?: RunKind;
@@ -29,7 +33,7 @@ export function addRuns(program: Command, context: Context): void {
     .summary("list what runs and ran on Temporal, the newest first")
     .description(
       "Lists the workflows of this deployment, and for those under way why something is tried " +
-        "again. Temporal forgets ended ones after its retention; `partitions` does not.",
+        "again, or since when there is no sign of life; says where no worker polls. Temporal forgets ended ones after its retention; `partitions` does not.",
     )
     .addOption(new Option("--kind <kind>", "only these").choices(kinds))
     .addOption(
@@ -45,42 +49,65 @@ export function addRuns(program: Command, context: Context): void {
           throw usageError(`--limit is "${options.limit}"; give a whole number of at least 1.`);
         const settings = context.settings();
         const runs = await openRuns(settings);
-        const lines = await runs.attempt(() =>
-          listRuns(runs.client, settings.queue, view?.name, options),
+        const { readWorkers, withoutWorker } = await import("../workers.ts");
+        const [found, workers] = await runs.attempt(() =>
+          Promise.all([
+            // One more tells whether there are more.
+            listRuns(runs.client, settings.queue, view?.name, {
+              ...options,
+              limit: String(Number(options.limit) + 1),
+            }),
+            readWorkers(runs.client, settings),
+          ]),
         );
-        const hasBuilds = lines.some(({ build }) => build !== null);
+        const lines = found.slice(0, Number(options.limit));
+        const hasMore = found.length > lines.length;
+        const missing = withoutWorker(workers, Date.now());
         return {
-          data: { runs: lines },
+          data: { runs: lines, has_more: hasMore, workers },
           text: () =>
-            lines.length === 0
-              ? "no runs"
-              : table(
-                  [
-                    "started",
-                    "kind",
-                    "view",
-                    "interval",
-                    "status",
-                    "took",
-                    ...(hasBuilds ? ["build"] : []),
-                    "workflow",
-                  ],
-                  lines.map((line) => [
-                    line.started_at,
-                    line.kind,
-                    line.view ?? "",
-                    clean(line.interval ?? ""),
-                    line.retrying === null ? line.status : `${line.status}, ${line.retrying}`,
-                    formatSpan(line.seconds),
-                    ...(hasBuilds ? [line.build ?? ""] : []),
-                    clean(line.workflow_id),
-                  ]),
-                  context.paint,
-                ),
+            [
+              ...(missing === undefined ? [] : [context.paint("yellow", `! ${clean(missing)}`)]),
+              lines.length === 0 ? "no runs" : runTable(lines, context.paint),
+              ...(hasMore
+                ? [`(the newest ${lines.length}, and there are more: --limit shows them)`]
+                : []),
+            ].join("\n"),
         };
       }),
     );
   finishCommand(command, ["runs badges --status running", "runs --kind backfill --json"]);
+}
+
+function runTable(lines: readonly RunLine[], paint: Paint): string {
+  const nowMs = Date.now();
+  const hasBuilds = lines.some(({ build }) => build !== null);
+  return table(
+    [
+      "started",
+      "kind",
+      "view",
+      "interval",
+      "status",
+      "took",
+      ...(hasBuilds ? ["build"] : []),
+      "workflow",
+    ],
+    lines.map((line) => {
+      const trouble = troubleOf(line, nowMs);
+      return [
+        line.started_at,
+        line.kind,
+        line.view ?? "",
+        clean(line.interval ?? ""),
+        trouble === undefined ? line.status : `${line.status}, ${trouble}`,
+        formatSpan(line.seconds),
+        ...(hasBuilds ? [line.build ?? ""] : []),
+        clean(line.workflow_id),
+      ];
+    }),
+    paint,
+  );
 }
 
 type VersioningInfo = WorkflowExecutionInfo["raw"]["versioningInfo"];
@@ -126,10 +153,7 @@ export async function listRuns(
       workflow_id: run.workflowId,
       run_id: run.runId,
       build: buildOf(run.raw.versioningInfo),
-      retrying:
-        isRunning && lines.length < askedRuns
-          ? ((await retriedFailure(client, handle).catch(() => undefined)) ?? null)
-          : null,
+      ...(isRunning && lines.length < askedRuns ? await readLife(client, handle) : noLife),
     });
     if (lines.length >= Number(limit)) break;
   }

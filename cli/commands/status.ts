@@ -1,11 +1,16 @@
 /** `status`: what the stores hold of each view, what is wrong, and the fix. */
+import { access } from "node:fs/promises";
 import type { Command } from "commander";
 import { viewNamed } from "../../engine/catalogue.ts";
+import type { Settings } from "../../settings.ts";
+import type { HasFiles } from "../../status/lost-intervals.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import { type Context, exitCodes, finishCommand, type JsonOption, withRedis } from "../context.ts";
 import { statusText } from "../status-text.ts";
+import { clean } from "../table.ts";
 import { underWay } from "../under-way.ts";
+import { withoutWorker } from "../workers.ts";
 import { inspectView } from "../../status/view-status.ts";
 
 /** Adds the command. */
@@ -20,8 +25,8 @@ export function addStatus(program: Command, context: Context): void {
         "wrong and the fix. Exit code 3 where anything is missing, lost or failed: never " +
         "materialized, intervals that Redis lost, a gap between intervals, intervals that overlap, a " +
         "missing snapshot, lost buckets, a last run that failed, or intervals that are blocked or " +
-        "stale. Notes, such as rows beyond their TTL, leave it 0. Runs under way are shown where " +
-        "Temporal answers. What Redis lost is told by the offline store: run it where that is.",
+        "stale. Notes, such as rows beyond their TTL, leave it 0. Runs under way, and whether a " +
+        "worker takes runs, are shown where Temporal answers. What Redis lost is told by the offline store: run it where that is.",
     )
     .action((view: string | undefined, options: JsonOption) =>
       context.answer(options, async () => {
@@ -30,29 +35,51 @@ export function addStatus(program: Command, context: Context): void {
           view === undefined ? [...catalogue.views.values()] : [viewNamed(catalogue, view)];
         const settings = context.settings();
         const { prefix } = settings;
-        const statuses = await withRedis(settings, "writing", async (redis) => {
+        const { statuses, temporal } = await withRedis(settings, "writing", async (redis) => {
           const stores = {
             ledger: createLedger(redis, { prefix }),
             online: createOnlineStore(redis, { prefix }),
             catalogue,
             offlineDir: settings.offlineDir,
+            hasFiles: await filesBelow(settings),
           };
           const found = [];
           const nowMs = Date.now();
-          const runs = await underWay(settings, views.length === 1 ? views[0] : undefined);
+          const now = await underWay(settings, views.length === 1 ? views[0] : undefined);
           for (const each of views) {
-            const own = runs?.filter((run) => run.view === each.name) ?? null;
+            const own = now.runs?.filter((run) => run.view === each.name) ?? null;
             found.push(await inspectView(each, stores, own, nowMs));
           }
-          return found;
+          return { statuses: found, temporal: now };
         });
         const healthy = statuses.every((status) => status.problems.length === 0);
+        const { unknown, workers } = temporal;
+        const missing = workers === null ? undefined : withoutWorker(workers, Date.now());
         return {
-          data: { healthy, views: statuses },
-          text: () => statuses.map((status) => statusText(status, context.paint)).join("\n\n"),
+          data: { healthy, views: statuses, workers },
+          text: () =>
+            [
+              ...(missing === undefined ? [] : [context.paint("yellow", `! ${clean(missing)}`)]),
+              ...statuses.map((status) => statusText(status, unknown, context.paint)),
+            ].join("\n\n"),
           exitCode: healthy ? exitCodes.ok : exitCodes.unhealthy,
         };
       }),
     );
   finishCommand(command, ["status", "status badges --json"]);
+}
+
+/** Looks for files of sources; undefined where the data folder is not here. */
+async function filesBelow({ dataDir, sources }: Settings): Promise<HasFiles | undefined> {
+  const isThere = await access(dataDir).then(
+    () => true,
+    () => false,
+  );
+  if (!isThere) return undefined;
+  const { listSourceFiles } = await import("../../sources/files.ts");
+  return ({ source }, interval) =>
+    listSourceFiles(source, interval, { dataDir, overrides: sources }).then(
+      (files) => files.length > 0,
+      () => false,
+    );
 }

@@ -227,3 +227,24 @@ describe("explain", () => {
     );
   });
 });
+
+describe("catalogue of schedules", () => {
+  it("shows when each view is materialized", async () => {
+    const shown = await text("catalogue");
+    assert.match(
+      shown,
+      /schedule +every 1 d, from 2026-01-01, 2 h after the end of each interval\n/,
+    );
+    assert.match(shown, /schedule +none: it is materialized by hand\n/);
+    const { views } = await cliJson<{
+      views: { name: string; schedule: Readonly<Record<string, unknown>> | null }[];
+    }>(["catalogue"]);
+    const of = (name: string) => views.find((view) => view.name === name)?.schedule;
+    assert.equal(of("absences"), null);
+    const { every_seconds, cron, start, offset_seconds, workflow } = of("badges") ?? {};
+    assert.deepEqual(
+      [every_seconds, cron, start, offset_seconds, workflow],
+      [86_400, null, "2026-01-01T00:00:00.000Z", 7_200, "materialize"],
+    );
+  });
+});

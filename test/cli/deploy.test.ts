@@ -54,6 +54,8 @@ function buildOf(build: "a" | "b"): Catalogue {
 }
 
 interface PlanData {
+  readonly refusals: readonly { code: string; first: string | null }[];
+  readonly apply: string | null;
   readonly changes: readonly { kind: string; name: string; breaking?: readonly Breaking[] }[];
   readonly unfilled: readonly { view: string; intervals: number }[];
 }
@@ -125,6 +127,13 @@ describe("A new build of the definitions", function () {
       err,
       /^BUILD_UNKNOWN no worker of build "a" .*Start one with ONCEFLOW_BUILD=a first/,
     );
+    const planned = await cli("a", "plan");
+    assert.equal(planned.code, 2);
+    assert.match(planned.out, /✗ apply would refuse: BUILD_UNKNOWN no worker of build "a"/);
+    assert.match(
+      planned.out,
+      /changes\. Make them: ONCEFLOW_BUILD=a npm run worker\n {2}then: npm run --silent cli -- apply$/m,
+    );
   });
 
   it("is all new at first, and nothing is left to do once it is applied", async () => {
@@ -166,7 +175,9 @@ describe("A new build of the definitions", function () {
       out,
       /! view orders: 3 intervals in \[2026-01-01, 2026-01-04\) are committed under/,
     );
-    const { changes, unfilled } = JSON.parse((await cli("b", "plan", "--json")).out) as PlanData;
+    const { changes, unfilled, refusals, apply } = JSON.parse(
+      (await cli("b", "plan", "--json")).out,
+    ) as PlanData;
     assert.deepEqual(
       changes.map(({ kind }) => kind),
       ["build", "view", "service", "schedule"],
@@ -178,6 +189,13 @@ describe("A new build of the definitions", function () {
       unfilled.map(({ view, intervals }) => [view, intervals]),
       [["orders", 3]],
     );
+    assert.match(out, /✗ apply would refuse: BREAKING_CHANGE tripled is gone \(service ranking\)/);
+    assert.deepEqual(
+      refusals.map(({ code, first }) => [code, first]),
+      [["BREAKING_CHANGE", null]],
+    );
+    assert.equal(apply, "npm run --silent cli -- apply --allow-breaking");
+    assert.ok(out.endsWith(`Make them: ${apply}\n`), out);
   });
 
   it("is filled beside the old one, which goes on being served and scheduled", async () => {

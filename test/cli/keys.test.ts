@@ -151,6 +151,27 @@ describe("keys", () => {
     }
   });
 
+  it("revokes a key that Redis lost, which servers still know, where it is told so", async () => {
+    const made = await run("keys create stranded --scope describe");
+    assert.ok(await works(made));
+    const client = new Redis(redis.url);
+    await client.del(`${redis.prefix}:{api-keys}:records`);
+    await client.quit();
+    assert.equal(await works(made), true);
+    const refused = await cli(["keys", "revoke", made.id], env);
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.err,
+      /^UNKNOWN_KEY .*If Redis lost it, servers .* keys revoke ID --lost ends/,
+    );
+    assert.equal((await cli(["keys", "revoke", made.key, "--lost"], env)).code, 2);
+    const { code, err } = await cli(["keys", "revoke", made.id, "--lost"], env);
+    assert.equal(code, 0, err);
+    assert.equal(await works(made), false);
+    const again = await cli(["keys", "revoke", made.id, "--lost"], env);
+    assert.match(again.err, /^REQUEST_INVALID the API key [0-9a-f]{16} is revoked already/);
+  });
+
   it("does not repeat what it was given in place of an id: it may be a key", async () => {
     const made = await run("keys create careless --scope describe");
     for (const command of ["revoke", "rotate"]) {

@@ -86,11 +86,10 @@ describe("status beside the offline store", () => {
     assert.equal(code, 3);
     assert.match(out, /^absences {2}1 problem\n {2}✗ nothing was materialized .*neither Redis nor/);
     assert.match(out, /fix: npm run --silent cli -- materialize absences\n/);
-    assert.match(out, /\. Where its source begins later than its schedule, give a later --from\n/);
-    assert.match(
-      out,
-      /fix: npm run --silent cli -- backfill badges --from 2026-01-01 --to \d{4}-\d\d-\d\d\n/,
-    );
+    assert.match(out, /the fix runs the newest interval alone: .* --from, down to 2026-01-01\n/);
+    const [fix = "", from = "", to = ""] =
+      /backfill badges --from (\S+) --to (\S+)\n/.exec(out) ?? [];
+    assert.equal(ms(to) - ms(from), 86_400_000, fix);
     assert.match(out, /snapshot +none\n/);
   });
 
@@ -125,6 +124,27 @@ describe("status beside the offline store", () => {
           `${client} materialize badges --start ${date(day)} --end ${date(day + 1)} --reprocess`,
         );
       });
+
+  it("proposes the intervals whose files are there, where the data folder is", async () => {
+    await mkdir(join(folder, "views"));
+    const data = join(folder, "data");
+    await mkdir(join(data, "badges"), { recursive: true });
+    const here = { ...env(), ONCEFLOW_DATA: data };
+    const problemOf = async () => {
+      const { views } = await cliJson<{ views: ViewStatus[] }>(["status", "badges"], here);
+      const [{ problem, fix } = { problem: "", fix: "" }] = views[0]?.problems ?? [];
+      assertRuns(fix);
+      return { problem, fix };
+    };
+    const none = await problemOf();
+    assert.match(none.problem, /no files are there for the newest \d+ intervals; the fix runs the/);
+    for (const day of [3, 4, 9])
+      await writeFile(join(data, `badges/date=${date(day)}.parquet`), "");
+    const some = await problemOf();
+    assert.match(some.problem, /Files are there for 3 of \d+ complete intervals$/);
+    const lines = ["--from 2026-01-03 --to 2026-01-05", "--from 2026-01-09 --to 2026-01-10"];
+    assert.equal(some.fix, lines.map((line) => `${client} backfill badges ${line}`).join(" && "));
+  });
 
   it("claims nothing where the offline store is not", async () => {
     const away = { ...env(), ONCEFLOW_OFFLINE: join(folder, "away") };

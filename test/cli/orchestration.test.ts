@@ -39,6 +39,11 @@ describe("The CLI over schedules", function () {
     const after = await cli(["plan"], env);
     assert.deepEqual([after.code, after.err], [0, ""]);
 
+    const made = await deployment.runs.client.schedule
+      .getHandle(idsOf(deployment.settings.queue).schedule("badges"))
+      .describe();
+    assert.match(made.state.note ?? "", /a range of firings, not of intervals/);
+
     const why = ["--reason", "the source is moved"];
     assert.equal((await cli(["pause", "badges", ...why], env)).code, 0);
     const handle = deployment.runs.client.schedule.getHandle(

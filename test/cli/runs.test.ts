@@ -145,7 +145,9 @@ describe("runs by the CLI", function () {
     const argv = ["materialize", "absences", "--end", "2026-02-01"];
     const waiting = startCli(settings, argv);
     await until("the wait began", () => waiting.written.err.includes("… materialize absences"));
-    await until("a hint shows", () => waiting.written.err.includes("no worker has answered yet"));
+    await until("a hint shows", () =>
+      waiting.written.err.includes("no worker polls the task queue"),
+    );
     waiting.interrupt();
     assert.equal(await waiting.code, 130);
     const { err, out } = waiting.written;

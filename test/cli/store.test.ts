@@ -225,7 +225,10 @@ describe("status", () => {
     const { out } = await cli(["status", "badges"], envOf(prefix));
     assert.match(out, /fix: .* backfill badges --from 2026-01-10 --to 2026-01-11\n/);
     assert.match(out, /committed: 22 intervals, 22 rows\n/);
-    assert.match(out, /and 2 older\n {2}gaps: \[2026-01-10, 2026-01-11\)\n/);
+    assert.match(
+      out,
+      /and 2 older: .* status badges --json\n {2}gaps: \[2026-01-10, 2026-01-11\)\n/,
+    );
     await fill(prefix, example.badges, "2026-01-10", "2026-01-12");
     const [overlap] = (await statusOf(prefix, "badges")).problems;
     assert.match(overlap?.problem ?? "", /overlap, first in \[2026-01-11, 2026-01-12\)/);
@@ -351,6 +354,8 @@ describe("status", () => {
       run_id: runId,
       build: null,
       retrying: null,
+      last_sign_of_life: null,
+      unclaimed_since: null,
     }));
     const { under_way } = await inspectView(badges, stores, listed, nowMs);
     assert.deepEqual(
