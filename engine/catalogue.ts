@@ -3,9 +3,7 @@
  * follows (planning, compiling, lineage, serving) reads definitions through it.
  */
 import { algebraVersion } from "./aggregates.ts";
-import { checkDefinitions } from "./checks.ts";
-import type { Definitions } from "./checks/definitions.ts";
-import { findCycle } from "./checks/features.ts";
+import { checkModules, type Modules } from "./checks.ts";
 import {
   type ColumnTypes,
   type Entity,
@@ -16,7 +14,7 @@ import {
 } from "./language/definitions.ts";
 import type { Dtype } from "./language/dtypes.ts";
 import { didYouMean, messageOf, OnceflowError } from "./errors.ts";
-import { type Expr, type FeatureNotes, isExpr } from "./language/expression.ts";
+import type { Expr, FeatureNotes } from "./language/expression.ts";
 import { fingerprintOf, hash } from "./fingerprint.ts";
 import type { AggregateNode, Node } from "./language/node.ts";
 import { below, restsOnAggregate } from "./rests-on.ts";
@@ -102,8 +100,7 @@ export interface Catalogue {
   readonly warnings: readonly string[];
 }
 
-/** The modules of features/, by name, with all that they export. */
-export type Modules = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+export type { Modules };
 
 /**
  * Imports the modules and builds their catalogue.
@@ -146,12 +143,7 @@ function placeOf(error: Error): string {
  * @throws DEFINITION_INVALID with every problem at once
  */
 export function buildCatalogue(modules: Modules): Catalogue {
-  const definitions = collect(modules);
-  const cycle = findCycle(definitions);
-  const { problems, warnings, viewOf } =
-    cycle === undefined
-      ? checkDefinitions(definitions)
-      : { problems: [cycle], warnings: [], viewOf: new Map<string, string>() };
+  const { definitions, problems, warnings, viewOf } = checkModules(modules);
   if (problems.length > 0)
     throw new OnceflowError(
       "DEFINITION_INVALID",
@@ -180,34 +172,6 @@ export function buildCatalogue(modules: Modules): Catalogue {
   for (const { definition } of definitions.services)
     catalogue.services.set(definition.name, resolveService(definition, catalogue));
   return Object.freeze(catalogue);
-}
-
-/** Sorts what modules export by kind; constants and functions of the user's own are left alone. */
-function collect(modules: Modules): Definitions {
-  const found = {
-    features: [] as { name: string; module: string; expr: Expr }[],
-    views: [] as { exportName: string; module: string; definition: FeatureView }[],
-    services: [] as { exportName: string; module: string; definition: FeatureService }[],
-    sources: [] as { module: string; definition: Source }[],
-  };
-  for (const [module, exports] of Object.entries(modules))
-    for (const [name, value] of Object.entries(exports)) {
-      if (isExpr(value)) {
-        const { node } = value;
-        // A column that is exported by its own name is that column.
-        if (node.kind === "column" && node.name === name) continue;
-        found.features.push({ name, module, expr: value });
-      } else if (isKind<FeatureView>(value, "view"))
-        found.views.push({ exportName: name, module, definition: value });
-      else if (isKind<FeatureService>(value, "service"))
-        found.services.push({ exportName: name, module, definition: value });
-      else if (isKind<Source>(value, "source")) found.sources.push({ module, definition: value });
-    }
-  return found;
-}
-
-function isKind<T extends { readonly kind: string }>(value: unknown, kind: T["kind"]): value is T {
-  return typeof value === "object" && value !== null && "kind" in value && value.kind === kind;
 }
 
 /**

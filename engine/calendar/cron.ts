@@ -4,6 +4,8 @@
  * exists twice matches twice.
  */
 
+import { otherZones } from "./zones.ts";
+
 /** The values that each field takes, in order. */
 export interface Cron {
   readonly minutes: readonly number[];
@@ -61,12 +63,12 @@ function valuesOf(text: string, { min, max, names }: (typeof fields)[number]) {
   for (const item of text.split(",")) {
     const [range = "", stepText, ...more] = item.split("/");
     const [first = "", last, ...rest] = range.split("-");
-    const step = stepText === undefined ? 1 : Number(stepText);
+    const step = stepText === undefined ? 1 : /^\d{1,2}$/.test(stepText) ? Number(stepText) : NaN;
     const from = range === "*" ? min : numberOf(first);
     const single = stepText === undefined ? from : max;
     const to = range === "*" ? max : last === undefined ? single : numberOf(last);
-    const isValid = from >= min && to <= max && from <= to && Number.isInteger(step) && step > 0;
-    if (!isValid || more.length > 0 || rest.length > 0 || stepText === "") return undefined;
+    const isValid = from >= min && to <= max && from <= to && step > 0;
+    if (!isValid || more.length > 0 || rest.length > 0) return undefined;
     // Sunday is 0 and 7.
     for (let value = from; value <= to; value += step) found.add(max === 7 ? value % 7 : value);
   }
@@ -77,11 +79,14 @@ const msPerMinute = 60_000;
 const msPerDay = 86_400_000;
 const formatters = new Map<string, Intl.DateTimeFormat>();
 
-/** Whether the name is one of an IANA time zone. */
+/**
+ * Whether the name is one of an IANA time zone as it is written there. Node takes `europe/berlin`,
+ * offsets such as `+05:30` and names of its own too, which a Temporal server does not know.
+ */
 export function isTimeZone(timeZone: string): boolean {
   try {
-    formatterOf(timeZone);
-    return true;
+    const { timeZone: own } = formatterOf(timeZone).resolvedOptions();
+    return own === timeZone ? /^[A-Z]/.test(own) : otherZones.has(timeZone);
   } catch {
     return false;
   }
@@ -92,28 +97,41 @@ export function* cronTimes(cron: Cron, timeZone: string, fromMs: number, toMs: n
   // Local days that touch the range; no zone is further than 14 hours from UTC.
   const firstDay = Math.floor(fromMs / msPerDay) - 1;
   const lastDay = Math.floor(toMs / msPerDay) + 1;
+  // A zone that goes back over midnight repeats the end of a day after the next has begun.
+  let found: number[] = [];
   for (let day = firstDay; day <= lastDay; day++) {
-    const date = new Date(day * msPerDay);
-    if (
-      !cron.months.includes(date.getUTCMonth() + 1) ||
-      !cron.daysOfMonth.includes(date.getUTCDate()) ||
-      !cron.daysOfWeek.includes(date.getUTCDay())
-    )
-      continue;
-    const offsets = offsetsAround(timeZone, day * msPerDay);
-    const found = new Set<number>();
-    for (const hour of cron.hours)
-      for (const minute of cron.minutes) {
-        const localMs = day * msPerDay + (hour * 60 + minute) * msPerMinute;
-        for (const offsetMs of offsets) {
-          const ms = localMs - offsetMs;
-          if (offsets.length === 1 || offsetAt(timeZone, ms) === offsetMs) found.add(ms);
-        }
-      }
-    // The days do not overlap in local time, but a zone may repeat the hour around midnight.
-    const ordered = [...found].sort((a, b) => a - b);
-    for (const ms of ordered) if (ms >= fromMs && ms <= toMs) yield ms;
+    const ofDay = matchesOn(day * msPerDay, cron, timeZone);
+    if (ofDay.length === 0 && found.length === 0) continue;
+    found = [...found, ...ofDay].sort((a, b) => a - b);
+    const settledMs = day === lastDay ? Infinity : (day + 1) * msPerDay - mostAheadMs;
+    for (const ms of found) if (ms < settledMs && ms >= fromMs && ms <= toMs) yield ms;
+    found = found.filter((ms) => ms >= settledMs);
   }
+}
+
+/** No zone was ever further ahead of UTC: Manila was 15 h 56 min behind, Juneau 15 h 2 min ahead. */
+const mostAheadMs = 16 * 3_600_000;
+
+/** The instants whose local time is on a day and matches. */
+function matchesOn(dayMs: number, cron: Cron, timeZone: string): number[] {
+  const date = new Date(dayMs);
+  if (
+    !cron.months.includes(date.getUTCMonth() + 1) ||
+    !cron.daysOfMonth.includes(date.getUTCDate()) ||
+    !cron.daysOfWeek.includes(date.getUTCDay())
+  )
+    return [];
+  const offsets = offsetsAround(timeZone, dayMs);
+  const found = new Set<number>();
+  for (const hour of cron.hours)
+    for (const minute of cron.minutes) {
+      const localMs = dayMs + (hour * 60 + minute) * msPerMinute;
+      for (const offsetMs of offsets) {
+        const ms = localMs - offsetMs;
+        if (offsets.length === 1 || offsetAt(timeZone, ms) === offsetMs) found.add(ms);
+      }
+    }
+  return [...found];
 }
 
 /** The offsets from UTC that a zone has on a local day. */
@@ -133,7 +151,10 @@ function offsetAt(timeZone: string, ms: number): number {
   const part: Record<string, number> = {};
   for (const { type, value } of formatterOf(timeZone).formatToParts(ms)) part[type] = Number(value);
   const { year = 0, month = 1, day, hour, minute, second } = part;
-  const localMs = Date.UTC(year, month - 1, day, hour, minute, second);
+  // Date.UTC takes the year 50 for 1950.
+  const local = new Date(0);
+  local.setUTCFullYear(year, month - 1, day);
+  const localMs = local.setUTCHours(hour ?? 0, minute ?? 0, second ?? 0);
   return localMs - Math.floor(ms / 1000) * 1000;
 }
 

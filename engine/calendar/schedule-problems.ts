@@ -4,7 +4,7 @@ import { isTimeZone, parseCron } from "./cron.ts";
 import { parseDuration } from "./duration.ts";
 import { parseInstant } from "./interval.ts";
 import { resolveSchedule, type ScheduleOptions, upstreamsOf } from "./schedule.ts";
-import { isSlot, nextSlotAfter } from "./slots.ts";
+import { hasFewIntervals, isSlot, longestGapMs, mostIntervals, nextSlotAfter } from "./slots.ts";
 
 const lateLimit = 1000;
 
@@ -15,6 +15,10 @@ export function scheduleProblems(options: ScheduleOptions): string[] {
   const span = (name: string, text: string | undefined, minMs: number): void => {
     if (text === undefined) return;
     const ms = parseDuration(text);
+    if (ms !== undefined && ms > longestGapMs)
+      problems.push(
+        `${name} is "${text}"; give at most "${longestGapMs / 86_400_000} days", which is nine years.`,
+      );
     if (ms === undefined || ms < minMs)
       problems.push(
         `${name} is "${text}"; give a whole number and a unit, such as "90 s", "5 min", "6 hours" or "1 day"${minMs > 0 ? `, at least ${minMs < 60_000 ? "1 s" : "1 min"}` : ""}.`,
@@ -70,6 +74,10 @@ export function scheduleProblems(options: ScheduleOptions): string[] {
   if (problems.length > 0) return problems;
 
   const schedule = resolveSchedule(options);
+  if (!hasFewIntervals(schedule))
+    problems.push(
+      `start ${start} is more than ${mostIntervals.toLocaleString("en-US")} intervals ago; start later, or make the intervals longer.`,
+    );
   const { startMs, jitterMs, offsetMs } = schedule;
   if (schedule.calendar.kind === "every" && jitterMs >= schedule.calendar.everyMs)
     problems.push(`jitter "${jitter}" is not shorter than every "${every}"; shorten it.`);

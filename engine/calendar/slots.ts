@@ -3,13 +3,28 @@
  * interval of a firing is [the F before it − offset, F − offset): intervals tile time, whatever the
  * calendar does.
  */
+import { OnceflowError } from "../errors.ts";
 import { cronTimes, parseCron } from "./cron.ts";
 import type { Interval } from "./interval.ts";
 import type { Schedule } from "./schedule.ts";
 
 const msPerDay = 86_400_000;
-/** From one February 29 to the next there may be eight years. */
-const longestGapMs = 9 * 366 * msPerDay;
+/** The longest time between two slots: from one February 29 to the next there may be eight years. */
+export const longestGapMs = 9 * 366 * msPerDay;
+
+/** Intervals of a range, at most; they are held in memory. */
+export const mostIntervals = 5_000_000;
+
+/** Whether the intervals since the start are no more than `mostIntervals`, as far as can be told. */
+export function hasFewIntervals({ calendar, startMs }: Schedule, nowMs = Date.now()): boolean {
+  if (calendar.kind === "every") return (nowMs - startMs) / calendar.everyMs <= mostIntervals;
+  const cron = parseCron(calendar.cron);
+  if (typeof cron === "string") return true;
+  const { minutes, hours, daysOfMonth, months, daysOfWeek } = cron;
+  const ofDay = minutes.length * hours.length;
+  const days = (daysOfMonth.length / 31) * (months.length / 12) * (daysOfWeek.length / 7);
+  return ((nowMs - startMs) / msPerDay) * ofDay * days <= mostIntervals;
+}
 
 /**
  * The intervals with start ≥ `fromMs` and end ≤ `toMs`, none before the schedule's start; oldest
@@ -23,6 +38,11 @@ export function intervalsBetween(schedule: Schedule, fromMs: number, toMs: numbe
   for (const firesMs of firings(schedule, firstMs + offsetMs, toMs + offsetMs)) {
     const endMs = firesMs - offsetMs;
     if (startMs !== undefined) intervals.push(Object.freeze({ startMs, endMs }));
+    if (intervals.length > mostIntervals)
+      throw new OnceflowError(
+        "INTERVAL_INVALID",
+        `the range has more than ${mostIntervals.toLocaleString("en-US")} intervals of the schedule; ask for a shorter one.`,
+      );
     startMs = endMs;
   }
   return intervals;
@@ -53,10 +73,10 @@ export function upstreamIntervals(
     const next = newestInterval(schedule, at + schedule.offsetMs);
     if (next === null) break;
     if (next.endMs <= startMs && found.length > 0 && more-- <= 0) break;
-    found.unshift(next);
+    found.push(next);
     at = next.startMs;
   }
-  return found;
+  return found.reverse();
 }
 
 /**

@@ -1,13 +1,88 @@
 /** Checks of features: one name each, sound expressions, and one view that owns them. */
 import { fingerprintOf } from "../fingerprint.ts";
 import type { Expr } from "../language/expression.ts";
-import type { MapNode, Node } from "../language/node.ts";
+import { inputsOf, type MapNode, type Node } from "../language/node.ts";
 import { operationOf } from "../operations/table.ts";
 import { below, columnsBySource, findCyclic, restsOnAggregate } from "../rests-on.ts";
 import { type Definitions, nameProblem, problemOf } from "./definitions.ts";
 
+/** Levels of a formula, at most; what goes over trees calls itself for each. */
+const deepest = 1_000;
+
+/** Texts that a formula joins to one, at most: what is doubled again and again fits no memory. */
+const longest = 10_000;
+
+/** What is wrong with the extent of a feature's formula, of which no other check is safe. */
+export function findEndless(definitions: Definitions): string | undefined {
+  const extents: Extents = new Map();
+  for (const { where, node } of formulasOf(definitions)) {
+    const extent = extentOf(node, extents);
+    // A cycle has no extent.
+    if (extent === undefined) return findCycle(definitions);
+    if (extent.depth > deepest)
+      return `${where} has a formula ${extent.depth} operations deep; at most ${deepest}. Compute it by map, or in fewer steps.`;
+    if (extent.texts > longest)
+      return `${where} joins more than ${longest} texts to one by concat. Join fewer, or compute it by map.`;
+  }
+  return undefined;
+}
+
+/** Whether a formula is too deep to be looked at, or a cycle. */
+export function isEndless(node: Node): boolean {
+  const extent = extentOf(node, new Map());
+  return extent === undefined || extent.depth > deepest;
+}
+
+/** Every formula that a definition has, also without a name. */
+function formulasOf({ features, views, services }: Definitions) {
+  return [
+    ...features.map(({ name, module, expr }) => ({
+      where: `feature "${name}" (features/${module}.ts)`,
+      node: expr.node,
+    })),
+    ...views.flatMap(({ module, definition: { name, stores } }) =>
+      stores.map(({ node }) => ({ where: `feature view "${name}" (features/${module}.ts)`, node })),
+    ),
+    ...services.flatMap(({ module, definition: { name, features: listed } }) =>
+      listed.map(({ node }) => ({
+        where: `feature service "${name}" (features/${module}.ts)`,
+        node,
+      })),
+    ),
+  ];
+}
+
+type Extents = Map<Node, { readonly depth: number; readonly texts: number }>;
+
+/** How deep a formula is and how many texts its value joins, without a call for each level. */
+function extentOf(root: Node, known: Extents): ReturnType<Extents["get"]> {
+  const open = new Set<Node>();
+  const stack: Node[] = [root];
+  for (let node = stack.at(-1); node !== undefined; node = stack.at(-1)) {
+    const inputs = inputsOf(node);
+    const missing = known.has(node) ? [] : inputs.filter((input) => !known.has(input));
+    if (missing.some((input) => open.has(input) || input === node)) return undefined;
+    if (missing.length > 0) {
+      open.add(node);
+      stack.push(...missing);
+      continue;
+    }
+    stack.pop();
+    open.delete(node);
+    if (known.has(node)) continue;
+    const below = inputs.map((input) => known.get(input) ?? { depth: 0, texts: 1 });
+    const texts = below.map((each) => each.texts);
+    const isJoin = node.kind === "operation" && node.operation === "concat";
+    known.set(node, {
+      depth: 1 + Math.max(0, ...below.map((each) => each.depth)),
+      texts: isJoin ? texts.reduce((sum, each) => sum + each, 0) : Math.max(1, ...texts),
+    });
+  }
+  return known.get(root);
+}
+
 /** Describes a cycle in the trees of features, which only a node made by hand can have. */
-export function findCycle({ features }: Definitions): string | undefined {
+function findCycle({ features }: Definitions): string | undefined {
   const cyclic = findCyclic(features.map(({ expr }) => expr.node));
   const found = features.find(({ expr }) => expr.node === cyclic);
   if (found === undefined) return undefined;
@@ -78,6 +153,14 @@ function checkMaps({ features }: Definitions, problems: string[]): void {
         );
       known.set(key, other ?? { map: node, feature: feature.name });
     }
+}
+
+/** What is wrong with the trees of features alone. */
+export function treeProblems({ features }: Definitions): string[] {
+  const problems: string[] = [];
+  for (const { name, module, expr } of features)
+    checkTree(expr, `feature "${name}" (features/${module}.ts)`, problems);
+  return problems;
 }
 
 function checkTree(expr: Expr, where: string, problems: string[]): void {

@@ -2,7 +2,7 @@
 import { endingOf, fileFormats } from "../language/formats.ts";
 import { didYouMean } from "../errors.ts";
 import type { Source } from "../language/definitions.ts";
-import { type Definitions, nameProblem } from "./definitions.ts";
+import { type Definitions, longestName, nameProblem } from "./definitions.ts";
 
 /** Every source that a view or a column names, also where it is not exported itself. */
 function sourcesOf({ sources, views }: Definitions): Map<Source, string> {
@@ -21,6 +21,11 @@ export function checkSources(definitions: Definitions, problems: string[]): void
     const taken = names.get(source.name);
     if (taken !== undefined) say(`has the name of another source in features/${taken}.ts.`);
     names.set(source.name, module);
+    const { entity } = source;
+    if (entity.name.length > longestName)
+      say(
+        `is of an entity with a name of ${entity.name.length} characters; at most ${longestName}.`,
+      );
     for (const name of [source.name, ...Object.keys(source.types)]) {
       const problem = nameProblem(name);
       if (problem !== undefined) say(problem);
@@ -43,7 +48,16 @@ export function checkSources(definitions: Definitions, problems: string[]): void
     else if (type !== undefined && (type.dtype !== "timestamp" || type.nullable))
       say(`has the event time "${eventTime}" as ${describe(type)}; it is a timestamp, not null.`);
     const ending = endingOf(source.files);
-    if (ending === undefined) continue;
+    const { separator } = source.csv;
+    if (!/^[\t -~]$/.test(separator) || separator === '"')
+      say(
+        `has the csv separator ${JSON.stringify(separator)}; give one ASCII character other than a quote or a line end, such as ";".`,
+      );
+    if (ending === undefined) {
+      const known = Object.keys(fileFormats).join(" or ");
+      say(`has the files "${source.files}", whose format nothing reads; they end in ${known}.`);
+      continue;
+    }
     const { name: format, lacks } = fileFormats[ending];
     for (const [name, { dtype }] of Object.entries(source.types))
       if (lacks.includes(dtype))

@@ -4,7 +4,11 @@ import { upstreamsOf } from "../calendar/schedule.ts";
 import { fingerprintOf } from "../fingerprint.ts";
 import { fallbacks, type FeatureView, type Source } from "../language/definitions.ts";
 import { restsOnAggregate } from "../rests-on.ts";
+import { showValue } from "../wire.ts";
 import { type Definitions, nameProblem, problemOf } from "./definitions.ts";
+
+/** Characters of a name in a request, at most; `limits` of serving/request.ts has the same. */
+const longestRequested = 256;
 
 /**
  * Finds what is wrong with views.
@@ -20,7 +24,7 @@ export function checkViews(
   const taken = new Map<string, string>();
   const over = new Map<Source, { readonly name: string; readonly module: string }>();
   for (const { module, definition } of views) {
-    const { name, source, stores, ttlSeconds } = definition;
+    const { name, source, stores, ttlSeconds, expectedEntities } = definition;
     const say = (problem: string) =>
       problems.push(`feature view "${name}" (features/${module}.ts) ${problem}`);
     const bad = nameProblem(name);
@@ -35,10 +39,24 @@ export function checkViews(
         `is over source "${source.name}", as view "${first.name}" in features/${first.module}.ts is: one view per source. Put what both store into one view, or define a second source over the same files.`,
       );
     if (ttlSeconds !== undefined && !(Number.isFinite(ttlSeconds) && ttlSeconds > 0))
-      say(`has a ttlSeconds of ${ttlSeconds}; it is a number of seconds above 0.`);
+      say(`has a ttlSeconds of ${showValue(ttlSeconds)}; it is a number of seconds above 0.`);
+    if (
+      !Number.isSafeInteger(expectedEntities) ||
+      !(expectedEntities >= 0 && expectedEntities <= 1e12)
+    )
+      say(
+        `has an expectedEntities of ${showValue(expectedEntities)}; it is a whole number from 0 to 10^12.`,
+      );
+    for (const column of Object.keys(source.types))
+      if (name.length + 1 + column.length > longestRequested)
+        say(
+          `has a name too long for its column "${column}": "${name}.…" is how requests ask for it, with at most ${longestRequested} characters.`,
+        );
     for (const option of ["onOutdated", "onStoreDown"] as const)
       if (!fallbacks.includes(definition[option]))
-        say(`has the ${option} "${definition[option]}"; it is one of ${fallbacks.join(", ")}.`);
+        say(
+          `has the ${option} ${showValue(definition[option])}; it is one of ${fallbacks.join(", ")}.`,
+        );
     if (definition.schedule !== undefined)
       for (const problem of scheduleProblems(definition.schedule)) say(`schedule: ${problem}`);
     for (const problem of upstreamProblems(definition, views)) say(`schedule: ${problem}`);

@@ -54,14 +54,21 @@ export interface BatchProgram {
 /** Compiles named expressions to polars. */
 export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
   const built = new Map<string, PolarsExpr>();
+  const sizes = new Map<string, number>();
   const columns = new Set<string>();
   const aggregates = new Map<string, Node>();
-  const maps: { node: MapNode; inputs: PolarsExpr[] }[] = [];
+  const steps: Step[] = [];
   const build = (node: Node): PolarsExpr => {
     const key = fingerprintOf(node);
     let expression = built.get(key);
     if (expression === undefined) {
       expression = translate(node);
+      if (estimateSize(node, sizes) > largestExpression) {
+        const name = `__step_${steps.length}`;
+        steps.push({ kind: "column", expression: expression.alias(name) });
+        expression = pl.col(name);
+        sizes.set(key, 1);
+      }
       built.set(key, expression);
     }
     return expression;
@@ -77,7 +84,11 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
         aggregates.set(fingerprintOf(node), node);
         return pl.col(`__aggregate_${fingerprintOf(node)}`);
       case "map":
-        maps.push({ node, inputs: node.inputs.map((input) => build(input.node)) });
+        steps.push({
+          kind: "map",
+          node,
+          inputs: node.inputs.map((input) => build(input.node)),
+        });
         return pl.col(`__map_${fingerprintOf(node)}`);
       case "operation": {
         const context = {
@@ -100,16 +111,44 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
     run: async (frame, values, keep = []) => {
       const bound = bind(values, heightOf(frame));
       let lazy = lazyOf(bound === undefined ? frame : sideBySide([frame, bound]));
-      // Maps need values in JavaScript: each is computed on the frame so far and added to it.
-      for (const { node, inputs } of maps) {
-        const before = await lazy.collect();
-        const series = await computeMap(node, inputs, before);
-        lazy = lazyOf(before.withColumn(series));
-      }
+      for (const step of steps) lazy = await applyStep(step, lazy);
       const kept = keep.map((each) => (typeof each === "string" ? columnNamed(each) : each));
       return lazy.select([...kept, ...selected]).collect();
     },
   };
+}
+
+/** What is added to the frame before outputs are computed, in this order. */
+type Step =
+  | { readonly kind: "column"; readonly expression: PolarsExpr }
+  | { readonly kind: "map"; readonly node: MapNode; readonly inputs: readonly PolarsExpr[] };
+
+async function applyStep(step: Step, lazy: pl.LazyDataFrame): Promise<pl.LazyDataFrame> {
+  if (step.kind === "column") return lazy.withColumns(step.expression);
+  // Maps need values in JavaScript: each is computed on the frame so far and added to it.
+  const before = await lazy.collect();
+  const series = await computeMap(step.node, step.inputs, before);
+  return lazyOf(before.withColumn(series));
+}
+
+/**
+ * To polars an expression is a tree: what it uses twice, it holds and walks twice, so that a formula
+ * of a few dozen operations would never end. What is larger becomes a column, and is 1 from there.
+ */
+const largestExpression = 2_000;
+
+/** How often an operation holds each of its inputs, at most: an int64 sum looks for overflow. */
+const usesOfInput = 6;
+
+/** The nodes of a node's expression, about; `sizes` are those of what lies below, by fingerprint. */
+function estimateSize(node: Node, sizes: Map<string, number>): number {
+  const sizeOf = (input: Node) => sizes.get(fingerprintOf(input)) ?? 1;
+  const isTree = node.kind === "operation";
+  const size = isTree
+    ? node.inputs.reduce((sum, input) => sum + usesOfInput * sizeOf(input), 1)
+    : 1;
+  sizes.set(fingerprintOf(node), size);
+  return size;
 }
 
 /**

@@ -2,11 +2,12 @@
  * Expressions as a straight list of steps, each node once: what both forms of the online compiler
  * (closures, generated code) run.
  */
-import type { Dtype, Value } from "../language/dtypes.ts";
+import type { Dtype, Int64, Value } from "../language/dtypes.ts";
 import { messageOf, OnceflowError } from "../errors.ts";
 import { fingerprintOf } from "../fingerprint.ts";
 import { toInt64 } from "../language/int64.ts";
 import type { MapNode, Node } from "../language/node.ts";
+import { toTimestamp } from "../operations/scalar.ts";
 import { operationOf, type RowCode, type RowFunction } from "../operations/table.ts";
 import { showValue } from "../wire.ts";
 
@@ -111,6 +112,11 @@ function mapError(node: MapNode, problem: string, cause?: unknown): OnceflowErro
   );
 }
 
+function isInt64(value: unknown): value is Int64 {
+  if (typeof value === "number") return Number.isSafeInteger(value) && !Object.is(value, -0);
+  return typeof value === "bigint" && typeof toInt64(value) === "bigint";
+}
+
 /** Whether a value is null or of the dtype, in canonical form. */
 export function isOf(dtype: Dtype, value: unknown): value is Value {
   if (value === null) return true;
@@ -118,9 +124,9 @@ export function isOf(dtype: Dtype, value: unknown): value is Value {
     case "bool":
       return typeof value === "boolean";
     case "int64":
+      return isInt64(value);
     case "timestamp":
-      if (typeof value === "number") return Number.isSafeInteger(value) && !Object.is(value, -0);
-      return typeof value === "bigint" && typeof toInt64(value) === "bigint";
+      return isInt64(value) && toTimestamp(value) !== null;
     case "float64":
       return typeof value === "number";
     case "string":

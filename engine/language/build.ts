@@ -8,6 +8,7 @@ import {
   operationOf,
   type OperationName,
 } from "../operations/table.ts";
+import { toTimestamp } from "../operations/scalar.ts";
 import { showValue } from "../wire.ts";
 
 /** A literal node. An integer is int64 and takes a float64 neighbour's dtype by promotion. */
@@ -31,8 +32,12 @@ export function literal(value: unknown): Node & { readonly value?: Value } {
       break;
     }
     default:
-      if (value instanceof Date && !Number.isNaN(value.getTime()))
-        return made("timestamp", toInt64(BigInt(value.getTime()) * 1000n));
+      if (value instanceof Date && !Number.isNaN(value.getTime())) {
+        const exact = toTimestamp(BigInt(value.getTime()) * 1000n);
+        if (exact !== null) return made("timestamp", toInt64(BigInt(exact)));
+        const problem = `the Date ${value.toISOString()} lies outside the years 1 to 9999.`;
+        return invalidNode("timestamp", "scalar", problem, []);
+      }
   }
   return invalidNode("float64", "scalar", `${showValue(value)} is no value of a dtype.`, []);
 }
@@ -82,6 +87,8 @@ function literalProblem(
 ): readonly [string, InvalidNode["saidOf"]] | undefined {
   const values: Value[] = [];
   for (const input of inputs.slice(from)) {
+    // What is wrong with it is said of itself.
+    if (input.kind === "invalid") return undefined;
     if (input.kind !== "literal") return [`${spelling} takes literals; got an expression.`, "used"];
     values.push(input.value);
   }

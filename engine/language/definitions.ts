@@ -1,9 +1,14 @@
 /** What users define besides features: entities, sources, feature views and feature services. */
-import type { ColumnType, Dtype } from "./dtypes.ts";
+import { type ColumnType, type Dtype, float64, isColumnType } from "./dtypes.ts";
 import { didYouMean } from "../errors.ts";
-import { type Column, Expr, invalid } from "./expression.ts";
+import { type Column, Expr, invalid, isExpr, withUnknown } from "./expression.ts";
+import { withProblems } from "./misuse.ts";
 import type { ColumnNode } from "./node.ts";
+import { isRecord } from "./record.ts";
 import type { ScheduleOptions } from "../calendar/schedule.ts";
+import { scheduleTypeProblems } from "../calendar/schedule-types.ts";
+import { isUnfinished } from "./unfinished.ts";
+import { showValue } from "../wire.ts";
 
 /** The thing that features describe; its key is a tuple of exact strings. */
 export interface Entity {
@@ -16,13 +21,53 @@ export interface Entity {
 /** Defines an entity by its key column or columns. */
 export function entity(
   name: string,
-  { key }: { readonly key: string | readonly [string, ...string[]] },
+  options: { readonly key: string | readonly [string, ...string[]] },
 ): Entity {
-  return Object.freeze({
-    kind: "entity",
-    name,
-    keys: Object.freeze(typeof key === "string" ? [key] : [...key]),
-  });
+  const key: unknown = isRecord(options) ? options.key : options;
+  const given: unknown = typeof key === "string" ? [key] : key;
+  const isKey = Array.isArray(given) && given.length > 0 && given.every(isName);
+  const problems = nameProblems(name);
+  if (!isKey)
+    problems.push(
+      `has the key ${showValue(key)}; give the name of a column, or an array of names.`,
+    );
+  const keys = isKey ? (given as readonly string[]) : [];
+  const twice = keys.find((each, place) => keys.indexOf(each) !== place);
+  if (twice !== undefined) problems.push(`names the key column "${twice}" twice; name it once.`);
+  return withProblems(
+    { kind: "entity", name: textOf(name), keys: Object.freeze([...keys]) } as const,
+    problems,
+  );
+}
+
+/** Whether an argument can be a name; checks/definitions.ts says which are usable. */
+function isName(value: unknown): value is string {
+  return typeof value === "string" && value !== "";
+}
+
+/** The name, or for messages what stands in its place. */
+function textOf(name: unknown): string {
+  return typeof name === "string" ? name : showValue(name);
+}
+
+function nameProblems(name: unknown): string[] {
+  return isName(name) ? [] : [`has the name ${showValue(name)}; give a text.`];
+}
+
+/** A member of options that is no object, or not of the type that it should be. */
+function memberProblem(
+  options: unknown,
+  name: string,
+  expected: string,
+  isRight: (value: unknown) => boolean,
+): string[] {
+  const value: unknown = isRecord(options) ? options[name] : undefined;
+  return isRight(value) ? [] : [`has the ${name} ${showValue(value)}; give ${expected}.`];
+}
+
+/** Whether an option is left out, or a text. */
+function isOptionalText(value: unknown): boolean {
+  return value === undefined || typeof value === "string";
 }
 
 /** How a source's columns are declared: name → column type. */
@@ -58,16 +103,60 @@ export function source<const C extends ColumnTypes>(
     readonly csv?: { readonly separator: string };
   },
 ): Source<C> {
-  return Object.freeze({
-    kind: "source",
-    name,
-    files: options.files,
-    types: Object.freeze({ ...options.columns }),
-    entity: options.entity,
-    eventTime: options.eventTime,
-    csv: Object.freeze({ separator: options.csv?.separator ?? "," }),
-    columns: columnsOf(name, options.columns),
-  });
+  const given: Partial<typeof options> = isRecord(options) ? options : {};
+  const declared: unknown = given.columns;
+  const types = isRecord(declared) ? { ...declared } : {};
+  const problems = [
+    ...nameProblems(name),
+    ...(isRecord(options) ? [] : [`has ${showValue(options)} as its options; give an object.`]),
+    ...memberProblem(given, "files", "a path below the data folder", isName),
+    ...memberProblem(given, "columns", "an object of column types", isRecord),
+    ...memberProblem(given, "entity", "what entity(…) makes", isEntity),
+    ...memberProblem(given, "eventTime", "the name of a column", isOptionalText),
+    ...memberProblem(given, "csv", '{ separator: ";" }', isCsv),
+  ];
+  for (const [column, type] of Object.entries(types))
+    if (!isColumnType(type)) {
+      problems.push(`declares "${column}" as ${showValue(type)}; give a dtype such as int64.`);
+      types[column] = float64;
+    }
+  return withProblems(
+    {
+      kind: "source",
+      name: textOf(name),
+      files: textOf(given.files),
+      types: Object.freeze(types) as C,
+      entity: isEntity(given.entity) ? given.entity : entity("none", { key: "none" }),
+      eventTime: given.eventTime,
+      csv: Object.freeze({ separator: isCsv(given.csv) ? (given.csv?.separator ?? ",") : "," }),
+      columns: columnsOf(textOf(name), types as C),
+    } as const,
+    problems,
+  );
+}
+
+function isCsv(value: unknown): value is Source["csv"] | undefined {
+  return value === undefined || (isRecord(value) && isOptionalText(value["separator"]));
+}
+
+/** Whether a value is an entity, as `entity` makes it. */
+export function isEntity(value: unknown): value is Entity {
+  return isRecord(value) && value["kind"] === "entity" && Array.isArray(value["keys"]);
+}
+
+/** Whether a value is a source, as `source` makes it. */
+export function isSource(value: unknown): value is Source {
+  return isRecord(value) && value["kind"] === "source" && isRecord(value["columns"]);
+}
+
+/** Whether a value is a view, as `featureView` makes it. */
+export function isView(value: unknown): value is FeatureView {
+  return isRecord(value) && value["kind"] === "view" && Array.isArray(value["stores"]);
+}
+
+/** Whether a value is a service, as `featureService` makes it. */
+export function isService(value: unknown): value is FeatureService {
+  return isRecord(value) && value["kind"] === "service" && Array.isArray(value["features"]);
 }
 
 const columnsBeside = new WeakMap<ColumnNode, readonly string[]>();
@@ -94,19 +183,12 @@ function columnsOf<C extends ColumnTypes>(name: string, types: C): Source<C>["co
       return [column, new Expr(node)];
     }),
   );
-  return new Proxy(Object.freeze(Object.fromEntries(columns)), {
-    get(target, key, receiver) {
-      // Loaders and printers probe objects for `then`, `toJSON` and symbols.
-      if (typeof key !== "string" || key in target || key === "then" || key === "toJSON")
-        return Reflect.get(target, key, receiver) as unknown;
-      return invalid<Dtype, "column">(
-        "float64",
-        `reads "${key}", which is no column of source "${name}".${didYouMean(key, columns.keys())}`,
-        [],
-        "feature",
-      );
-    },
-  }) as Source<C>["columns"];
+  return withUnknown(
+    Object.fromEntries(columns),
+    (key) =>
+      `reads "${key}", which is no column of source "${name}".${didYouMean(key, columns.keys())}`,
+    "feature",
+  ) as Source<C>["columns"];
 }
 
 /** Whether a path has a place for the day or hour, so that an interval selects files. */
@@ -116,6 +198,8 @@ export function isDated(files: string): boolean {
 
 /** The columns of a source other than its key and event time, in the source's order. */
 export function valueColumns(source: Source): readonly Expr<Dtype, "column">[] {
+  if (!isSource(source))
+    return [invalid("float64", `valueColumns takes a source; got ${showValue(source)}.`, [])];
   return Object.entries(source.columns)
     .filter(([name]) => !source.entity.keys.includes(name) && name !== source.eventTime)
     .map(([, column]) => column);
@@ -165,18 +249,51 @@ export function featureView(
     readonly description?: string;
   },
 ): FeatureView {
-  return Object.freeze({
-    kind: "view",
-    name,
-    source: options.source,
-    stores: Object.freeze([...options.stores]),
-    ttlSeconds: options.ttlSeconds,
-    onOutdated: options.onOutdated ?? "default",
-    onStoreDown: options.onStoreDown ?? "error",
-    expectedEntities: options.expectedEntities ?? 0,
-    schedule: options.schedule && Object.freeze({ ...options.schedule }),
-    description: options.description,
-  });
+  const given: Partial<typeof options> = isRecord(options) ? options : {};
+  const { schedule } = given;
+  const problems = [
+    ...nameProblems(name),
+    ...(isRecord(options) ? [] : [`has ${showValue(options)} as its options; give an object.`]),
+    ...memberProblem(given, "source", "what source(…) makes", isSource),
+    ...memberProblem(given, "stores", "an array of columns and features", Array.isArray),
+    ...memberProblem(given, "schedule", "an object", (it) => it === undefined || isRecord(it)),
+    ...(isRecord(schedule) ? scheduleTypeProblems(schedule) : []).map((it) => `schedule: ${it}`),
+    ...memberProblem(given, "description", "a text", isOptionalText),
+  ];
+  const from = isSource(given.source) ? given.source : source("none", noSource);
+  return withProblems(
+    {
+      kind: "view",
+      name: textOf(name),
+      source: from,
+      stores: Object.freeze(expressionsOf(given.stores, "stores")),
+      ttlSeconds: given.ttlSeconds,
+      onOutdated: given.onOutdated ?? "default",
+      onStoreDown: given.onStoreDown ?? "error",
+      expectedEntities: given.expectedEntities ?? 0,
+      schedule: isRecord(schedule) ? Object.freeze({ ...schedule }) : undefined,
+      description: given.description,
+    } as const,
+    problems,
+  );
+}
+
+/** Stands for a source that is none, in a definition that is refused. */
+const noSource = { files: "none.csv", entity: entity("none", { key: "none" }), columns: {} };
+
+/** A list of expressions; what is none becomes an invalid one, which the catalogue reports. */
+function expressionsOf(list: unknown, verb: "stores" | "lists"): Expr[] {
+  const items: readonly unknown[] = Array.isArray(list) ? list : [];
+  return Array.from(items, (item, place) =>
+    isExpr(item)
+      ? item
+      : invalid(
+          "float64",
+          `${verb}, at place ${place + 1}, ${isUnfinished(item) ? "a when(…) without its otherwise(…)" : showValue(item)}, which is no expression.`,
+          [],
+          "feature",
+        ),
+  );
 }
 
 /** An ordered, typed list of features that one model needs. */
@@ -193,10 +310,19 @@ export function featureService(
   features: readonly Expr[],
   options: { readonly description?: string } = {},
 ): FeatureService {
-  return Object.freeze({
-    kind: "service",
-    name,
-    features: Object.freeze([...features]),
-    description: options.description,
-  });
+  const problems = [
+    ...nameProblems(name),
+    ...memberProblem({ features }, "features", "an array of features", Array.isArray),
+    ...(isRecord(options) ? [] : [`has ${showValue(options)} as its options; give an object.`]),
+    ...memberProblem(options, "description", "a text", isOptionalText),
+  ];
+  return withProblems(
+    {
+      kind: "service",
+      name: textOf(name),
+      features: Object.freeze(expressionsOf(features, "lists")),
+      description: isRecord(options) ? options.description : undefined,
+    } as const,
+    problems,
+  );
 }

@@ -13,6 +13,8 @@
  * A null of any dtype is `null`.
  */
 
+import { isRecord } from "./record.ts";
+
 export const dtypes = ["bool", "int64", "float64", "string", "timestamp", "list_float64"] as const;
 export type Dtype = (typeof dtypes)[number];
 
@@ -45,7 +47,16 @@ export const timestamp = columnType("timestamp");
 /** A list of doubles, for embeddings; no element is null. */
 export const listFloat64 = columnType("list_float64");
 
-/** The same column type, with nulls allowed. */
+/** The same column type, with nulls allowed; what is no column type stays so, for the catalogue to report. */
 export function nullable<D extends Dtype>(type: ColumnType<D>): ColumnType<D> {
-  return Object.freeze({ dtype: type.dtype, nullable: true });
+  return isColumnType(type) ? Object.freeze({ dtype: type.dtype as D, nullable: true }) : type;
+}
+
+/** Whether a value declares the dtype of a column. */
+export function isColumnType(value: unknown): value is ColumnType {
+  return (
+    isRecord(value) &&
+    dtypes.includes(value["dtype"] as Dtype) &&
+    typeof value["nullable"] === "boolean"
+  );
 }

@@ -1,7 +1,8 @@
 /** What must hold of a feature's values; evaluated by the same compilers as the features. */
 import type { Value } from "./dtypes.ts";
-import { literal, operationNode } from "./build.ts";
+import { invalidNode, literal, operationNode } from "./build.ts";
 import type { Node } from "./node.ts";
+import { showValue } from "../wire.ts";
 
 /** A condition on one value. */
 export interface Predicate {
@@ -16,6 +17,14 @@ export interface Expectation {
   readonly onFail: "fail" | "warn";
 }
 
+/** A condition that the catalogue will refuse, for this reason. */
+function refused(text: string, problem: string): Predicate {
+  return Object.freeze({
+    text,
+    violated: (value: Node) => invalidNode("bool", "column", problem, [value]),
+  });
+}
+
 /** Null satisfies every condition but `notNull`, so an unknown outcome is no violation. */
 function unless(condition: Node): Node {
   return operationNode("not", [operationNode("fill_null", [condition, literal(true)])]);
@@ -23,6 +32,11 @@ function unless(condition: Node): Node {
 
 /** Within [low, high]; NaN is not, null is let through. */
 export function between(low: number, high: number): Predicate {
+  const isNumber = [low, high].every((each) => ["number", "bigint"].includes(typeof each));
+  if (!isNumber || !(low <= high)) {
+    const got = `${showValue(low)}, ${showValue(high)}`;
+    return refused(`between(${got})`, `between(low, high) takes numbers, low ≤ high; got ${got}.`);
+  }
   return Object.freeze({
     text: `between(${low}, ${high})`,
     violated: (value: Node) =>
@@ -45,6 +59,10 @@ export function notNull(): Predicate {
 
 /** Equal to one of these; null is let through. */
 export function oneOf(...values: readonly Exclude<Value, null>[]): Predicate {
+  if (values.some((value) => literal(value).kind === "invalid")) {
+    const got = values.map(showValue).join(", ");
+    return refused(`oneOf(${got})`, `oneOf(…) takes literals; got ${got}.`);
+  }
   return Object.freeze({
     text: `oneOf(${values.map(String).join(", ")})`,
     violated: (value: Node) => unless(operationNode("is_in", [value, ...values.map(literal)])),

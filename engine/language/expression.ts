@@ -6,10 +6,12 @@
  * catalogue reports.
  */
 import { invalidNode, literal, operationNode } from "./build.ts";
-import type { ColumnType, Dtype, Int64, Value } from "./dtypes.ts";
+import { type ColumnType, type Dtype, type Int64, isColumnType, type Value } from "./dtypes.ts";
 import type { Expectation, Predicate } from "./expectations.ts";
 import type { InvalidNode, Node, Shape } from "./node.ts";
 import type { OperationName } from "../operations/table.ts";
+import { isRecord } from "./record.ts";
+import { showValue } from "../wire.ts";
 
 export type Numeric = "int64" | "float64";
 type Ordered = Exclude<Dtype, "list_float64">;
@@ -36,9 +38,9 @@ type DtypeOfNumber<N> = N extends bigint
         : "float64"
     : never;
 type NumericOperand = Expr<Numeric> | Int64;
-type OperandDtype<B> = B extends Expr<infer D> ? D : DtypeOfNumber<B>;
+export type OperandDtype<B> = B extends Expr<infer D> ? D : DtypeOfNumber<B>;
 export type OperandShape<B> = B extends Expr<Dtype, infer S> ? S : "scalar";
-type Wider<A, B> = A extends "int64" ? (B extends "int64" ? "int64" : "float64") : "float64";
+export type Wider<A, B> = A extends "int64" ? (B extends "int64" ? "int64" : "float64") : "float64";
 export type Joined<A, B> = "column" extends A | B ? "column" : "scalar";
 type Comparable<D extends Dtype> = D extends Numeric ? NumericOperand : Expr<D> | LiteralOf<D>;
 
@@ -87,11 +89,15 @@ export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
 
   /** Says what the value is, with its unit. */
   describe(description: string): Expr<D, S> {
+    if (typeof description !== "string")
+      return misused(this, "a.describe(text)", "a text", description);
     return new Expr(this.node, Object.freeze({ ...this.notes, description }));
   }
 
   /** Adds labels to search by. */
   tag(tags: Readonly<Record<string, string>>): Expr<D, S> {
+    if (!isRecord(tags) || !Object.values(tags).every((label) => typeof label === "string"))
+      return misused(this, "a.tag(tags)", "an object of texts", tags);
     const all = Object.freeze({ ...this.notes.tags, ...tags });
     return new Expr(this.node, Object.freeze({ ...this.notes, tags: all }));
   }
@@ -99,17 +105,29 @@ export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
   /** Adds what must hold of every value, in batch before any row is written, and online. */
   expect(...rules: readonly [...Predicate[], Predicate | ExpectOptions]): Expr<D, S> {
     const last = rules.at(-1);
-    const onFail = last !== undefined && "onFail" in last ? last.onFail : "fail";
-    const added = rules
-      .filter((each): each is Predicate => !("onFail" in each))
-      .map((predicate) => Object.freeze({ predicate, onFail }));
+    const options = isRecord(last) && "onFail" in last ? last : undefined;
+    const onFail = options?.onFail ?? "fail";
+    if (onFail !== "fail" && onFail !== "warn")
+      return misused(this, "a.expect(…)", 'an onFail of "fail" or "warn"', onFail);
+    const predicates = (options === undefined ? rules : rules.slice(0, -1)) as Predicate[];
+    const wrong = predicates.findIndex((each) => !isPredicate(each));
+    if (wrong >= 0 || predicates.length === 0)
+      return misused(this, "a.expect(…)", "conditions such as between(0, 1)", predicates[wrong]);
+    const added = predicates.map((predicate) => Object.freeze({ predicate, onFail }));
     const expectations = Object.freeze([...this.notes.expectations, ...added]);
     return new Expr(this.node, Object.freeze({ ...this.notes, expectations }));
   }
 
   /** The value served, with its status, where the entity is unknown or its row is too old. */
   default(value: LiteralOf<D>): Expr<D, S> {
-    const defaultValue = literal(value).value;
+    const defaultValue = defaultOf(this.node.dtype, value);
+    if (defaultValue === undefined)
+      return invalid(
+        this.node.dtype as D,
+        `has a default that is no ${this.node.dtype}.`,
+        [this.node],
+        "feature",
+      );
     return new Expr(this.node, Object.freeze({ ...this.notes, defaultValue }));
   }
 
@@ -160,6 +178,7 @@ export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
 
   /** A small whole power, by multiplication: 2, 3 or 4. */
   pow(this: Expr<Numeric>, exponent: 2 | 3 | 4): Expr<D, S> {
+    if (![2, 3, 4].includes(exponent)) return misused(this, "a.pow(n)", "2, 3 or 4", exponent);
     let power: Node = this.node;
     for (let i = 1; i < exponent; i++) power = operationNode("mul", [power, this.node]);
     return new Expr(power);
@@ -211,7 +230,9 @@ export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
 
   /** Whether the value equals one of these literals. */
   isIn(this: Expr<Ordered>, values: readonly LiteralOf<D>[]): Expr<"bool", S> {
-    return operation("is_in", this, ...values);
+    if (!Array.isArray(values))
+      return misused(this, "a.isIn([…])", "an array of literals", values, "bool");
+    return operation("is_in", this, ...(values as readonly Operand[]));
   }
 
   and<T extends Shape>(this: Expr<"bool">, other: Expr<"bool", T>): Expr<"bool", Joined<S, T>> {
@@ -248,7 +269,7 @@ export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
     if (!Number.isInteger(decimals) || decimals < 0 || decimals > 15)
       return invalid(
         "float64",
-        `round takes 0 to 15 decimals, not ${decimals}.`,
+        `round takes 0 to 15 decimals, not ${showValue(decimals)}.`,
         [this.node],
         "feature",
       );
@@ -265,13 +286,6 @@ export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
 
   /** The value, or the nearer bound where it lies outside. */
   clip(this: Expr<Numeric>, low: LiteralOf<D>, high: LiteralOf<D>): Expr<D, S> {
-    if (!(low <= high))
-      return invalid(
-        this.node.dtype as D,
-        `clip wants low ≤ high, got ${String(low)}, ${String(high)}.`,
-        [this.node],
-        "feature",
-      );
     return operation("clip", this, low, high);
   }
 
@@ -286,6 +300,8 @@ export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
 
   /** Converts to another dtype; docs/semantics.md says which and how. */
   cast<T extends Ordered>(this: Expr<Ordered>, to: ColumnType<T>): Expr<T, S> {
+    if (!isColumnType(to))
+      return misused(this, "a.cast(dtype)", "a dtype such as int64", to) as Expr<never, never>;
     if (!Object.hasOwn(casts, to.dtype))
       return invalid(to.dtype, `a.cast(dtype) has no cast to ${to.dtype}.`, [this.node]);
     return operation(casts[to.dtype], this);
@@ -345,6 +361,36 @@ const casts = {
   timestamp: "to_timestamp",
 } as const satisfies Record<Ordered, OperationName>;
 
+/** An expression to refuse, since a method of another got what it does not take. */
+function misused<D extends Dtype, S extends Shape>(
+  { node }: Expr,
+  spelling: string,
+  expected: string,
+  got: unknown,
+  dtype: Dtype = node.dtype,
+): Expr<D, S> {
+  return invalid(dtype, `${spelling} takes ${expected}; got ${showValue(got)}.`, [node]) as Expr<
+    D,
+    S
+  >;
+}
+
+/** The default as a value of the dtype; undefined where it is none. */
+function defaultOf(dtype: Dtype, given: unknown): Value | undefined {
+  const { value, dtype: its } = literal(given);
+  if (value === undefined) return undefined;
+  if (its === dtype) return value;
+  if (its === "int64" && dtype === "float64") return Number(value);
+  // −0 and integers beyond 2^53 are read as doubles.
+  return dtype === "int64" && Number.isSafeInteger(value) ? 0 : undefined;
+}
+
+function isPredicate(value: unknown): value is Predicate {
+  return (
+    isRecord(value) && typeof value["text"] === "string" && typeof value["violated"] === "function"
+  );
+}
+
 type Operand = Expr | Exclude<Value, null> | Date;
 
 function operation<D extends Dtype, S extends Shape>(
@@ -367,6 +413,22 @@ export function invalid<D extends Dtype, S extends Shape>(
   saidOf?: InvalidNode["saidOf"],
 ): Expr<D, S> {
   return new Expr(invalidNode(dtype, "column", problem, inputs, saidOf));
+}
+
+/** Expressions by name, and an invalid one for every name that is none of theirs. */
+export function withUnknown(
+  expressions: Readonly<Record<string, Expr>>,
+  problem: (name: string) => string,
+  saidOf: InvalidNode["saidOf"],
+): Readonly<Record<string, Expr>> {
+  return new Proxy(Object.freeze(expressions), {
+    get(target, key, receiver) {
+      // Loaders and printers probe objects for `then`, `toJSON` and symbols.
+      if (typeof key !== "string" || key in target || key === "then" || key === "toJSON")
+        return Reflect.get(target, key, receiver) as unknown;
+      return invalid("float64", problem(key), [], saidOf);
+    },
+  });
 }
 
 /** A column of a source, which knows its own name. */

@@ -3,6 +3,7 @@ import type { Dtype, Int64, Value } from "../language/dtypes.ts";
 import * as exact from "../language/int64.ts";
 import * as scalar from "./scalar.ts";
 import { type DtypeRule, type Operation } from "./operation.ts";
+import { known } from "./time.ts";
 
 const ofCast = {
   arity: 1,
@@ -77,9 +78,10 @@ export const castOperations = {
     nulls: "null if the input is, and outside the years 1 to 9999",
     nan: "does not apply",
     row: () => scalar.toTimestamp,
-    batch: ({ pl, literal, dtypes }, a) =>
-      dtypes[0] === "timestamp"
-        ? a
+    batch: (c, a) => {
+      const { pl, literal, dtypes } = c;
+      return dtypes[0] === "timestamp"
+        ? known(c, a)
         : pl
             .when(
               a
@@ -88,6 +90,7 @@ export const castOperations = {
             )
             .then(a)
             .otherwise(literal("int64", null))
-            .cast(pl.Datetime("us")),
+            .cast(pl.Datetime("us"));
+    },
   },
 } as const satisfies Record<string, Operation>;

@@ -1,7 +1,13 @@
 /** Equality and order, the same total order of floats in every compiler. */
 import type { Dtype, Int64, Value } from "../language/dtypes.ts";
 import * as scalar from "./scalar.ts";
-import { type DtypeRule, type Operation, type RowCode, type RowFunction } from "./operation.ts";
+import {
+  type DtypeRule,
+  type Operation,
+  type PolarsExpr,
+  type RowCode,
+  type RowFunction,
+} from "./operation.ts";
 
 const isOrdered = (dtype: Dtype | undefined): boolean => dtype !== "list_float64";
 
@@ -52,6 +58,17 @@ const comparison = {
   ulps: 0,
   unstable: true,
 } as const;
+
+/** Candidates of `isIn`, at most: each is an expression of its own. */
+const mostCandidates = 10_000;
+
+/** Whether one of the conditions holds. Halved again and again: polars copies what it is called on. */
+function anyOf(conditions: readonly PolarsExpr[]): PolarsExpr {
+  const [first] = conditions;
+  const middle = conditions.length >> 1;
+  if (first === undefined || middle === 0) return first as PolarsExpr;
+  return anyOf(conditions.slice(0, middle)).or(anyOf(conditions.slice(middle)));
+}
 
 export const comparisonOperations = {
   eq: {
@@ -122,7 +139,13 @@ export const comparisonOperations = {
     spelling: "a.isIn([…])",
     summary: "Equal to one of the literals.",
     arity: "variadic",
-    literals: { from: 1 },
+    literals: {
+      from: 1,
+      problem: (values) =>
+        values.length <= mostCandidates
+          ? undefined
+          : `lists ${values.length} values in isIn, which takes at most ${mostCandidates}; read them from a column instead.`,
+    },
     nulls: "null if the input is",
     row: ([dtype]) => {
       const same = equals(dtype) as (a: Value, b: Value) => boolean;
@@ -132,7 +155,6 @@ export const comparisonOperations = {
       const same = equalsCode(dtype);
       return (a, ...candidates) => candidates.map((b) => same(a, b)).join(" || ");
     },
-    batch: (_, a, first, ...rest) =>
-      rest.reduce((any, candidate) => any.or(a.eq(candidate)), a.eq(first)),
+    batch: (_, a, ...candidates) => anyOf(candidates.map((candidate) => a.eq(candidate))),
   },
 } as const satisfies Record<string, Operation>;

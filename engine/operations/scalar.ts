@@ -74,25 +74,19 @@ function millisecondsOf(us: Int64): number {
   return Number((us - (((us % 1000n) + 1000n) % 1000n)) / 1000n);
 }
 
-export function yearOf(us: Int64): number {
-  return new Date(millisecondsOf(us)).getUTCFullYear();
+/** A part of a timestamp, of its milliseconds; null outside the years 1 to 9999. */
+function partOf(part: (ms: number) => number): (us: Int64) => number | null {
+  return (us) => (toTimestamp(us) === null ? null : part(millisecondsOf(us)));
 }
 
-export function monthOf(us: Int64): number {
-  return new Date(millisecondsOf(us)).getUTCMonth() + 1;
-}
-
-export function dayOf(us: Int64): number {
-  return new Date(millisecondsOf(us)).getUTCDate();
-}
-
-export function hourOf(us: Int64): number {
-  return new Date(millisecondsOf(us)).getUTCHours();
-}
+export const yearOf = partOf((ms) => new Date(ms).getUTCFullYear());
+export const monthOf = partOf((ms) => new Date(ms).getUTCMonth() + 1);
+export const dayOf = partOf((ms) => new Date(ms).getUTCDate());
+export const hourOf = partOf((ms) => new Date(ms).getUTCHours());
 
 /** 1 for Monday to 7 for Sunday, as in ISO 8601. */
-export function dayOfWeekOf(us: Int64): number {
-  const days = Math.floor(millisecondsOf(us) / (usPerDay / 1000));
+export const dayOfWeekOf = partOf((ms) => {
+  const days = Math.floor(ms / (usPerDay / 1000));
   // 1970-01-01 was a Thursday.
   return ((((days + 3) % 7) + 7) % 7) + 1;
-}
+});

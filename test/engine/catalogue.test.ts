@@ -24,6 +24,7 @@ import {
   mean,
   nullable,
   oneHot,
+  oneOf,
   source,
   string,
   timestamp,
@@ -67,6 +68,13 @@ const sourceOf = (options: object, sourceName = "rows") =>
   source(sourceName, { files: "rows.parquet", entity: item, columns, ...options });
 const viewOf = (options: object, viewName = "rows") =>
   featureView(viewName, { source: rows, stores: [], ...options });
+
+/** Something applied again and again. */
+function repeat<T>(times: number, first: T, next: (it: T) => T): T {
+  let it = first;
+  for (let i = 0; i < times; i++) it = next(it);
+  return it;
+}
 
 /** Definitions of one module, and what is said of them. */
 type Misuse = readonly [title: string, exports: Record<string, unknown>, said: RegExp];
@@ -222,7 +230,121 @@ const misuses: readonly Misuse[] = [
     { bad: sourceOf({ files: "a.csv", columns: { id: string, v: listFloat64 } }, "bad") },
     /declares "v" as list_float64, which a CSV file cannot hold; use parquet\.$/,
   ],
+  ...['"', "||", "é", "", "\n"].map((separator): Misuse => [
+    `the csv separator ${JSON.stringify(separator)}`,
+    { bad: sourceOf({ files: "a.csv", csv: { separator } }, "bad") },
+    /^source "bad" .* has the csv separator ".*"; give one ASCII character/,
+  ]),
+  ...["x.csv.gz", "x.jsonl", "x", "{date}/*"].map((files): Misuse => [
+    `the files ${files}`,
+    { bad: sourceOf({ files }, "bad") },
+    /^source "bad" .* has the files ".*", whose format nothing reads; they end in \.csv or \.parquet\.$/,
+  ]),
+  [
+    "a key column named twice",
+    { bad: sourceOf({ entity: entity("pair", { key: ["id", "id"] }) }, "bad") },
+    /^entity "pair" \(features\/rows\.ts\) names the key column "id" twice; name it once\.$/,
+  ],
+  [
+    "an entity that nothing uses and that has no key",
+    { bad: entity("pair", { key: [] as never }) },
+    /^entity "pair" .* has the key \[\]; give the name of a column/,
+  ],
+  [
+    "a name longer than requests can say",
+    { ["n".repeat(257)]: n.mul(2) },
+    /"n{40}…" is no valid name: it has 257 characters, at most 256\.$/,
+  ],
+  [
+    "a view whose columns no request can name",
+    { bad: featureView("v".repeat(255), { source: sourceOf({}, "bad"), stores: [] }) },
+    /^feature view "v+" .* has a name too long for its column "n"/,
+  ],
+  // What a worker does not survive, or does not end.
+  [
+    "a Date that is no timestamp",
+    { bad: rows.columns.at.fillNull(new Date(8.64e15)).year() },
+    /^feature "bad" .* uses the Date \+275760-09-13T00:00:00\.000Z lies outside the years 1 to 9999\.$/,
+  ],
+  [
+    "a Date before the year 1",
+    { bad: rows.columns.at.isIn([new Date("0000-12-31T23:59:59.999Z")]) },
+    /lies outside the years 1 to 9999\.$/,
+  ],
+  [
+    "a Date that is no timestamp as a default",
+    { bad: rows.columns.at.fillNull(new Date(0)).default(new Date(8.64e15)) },
+    /has a default that is no timestamp\.$/,
+  ],
+  [
+    "a formula that is too deep",
+    { bad: repeat(5000, n.mul(2), (it) => it.neg()) },
+    /^feature "bad" .* has a formula \d+ operations deep; at most 1000\./,
+  ],
+  [
+    "a deep formula without a name",
+    { bad: featureService("model", [repeat(20_000, n.mul(2), (it) => it.neg())]) },
+    /^feature service "model" .* has a formula \d+ operations deep; at most 1000\./,
+  ],
+  [
+    "a text that is doubled until it fits no memory",
+    { bad: repeat(40, name.lower(), (it) => it.concat(it)) },
+    /^feature "bad" .* joins more than 10000 texts to one by concat\./,
+  ],
+  [
+    "more candidates than an expression can hold",
+    { bad: n.isIn(Array.from({ length: 10_001 }, (_, i) => i)) },
+    /^feature "bad" .* lists 10001 values in isIn, which takes at most 10000/,
+  ],
+  [
+    "a range in the wrong order",
+    { bad: n.mul(2).expect(between(5, 1)) },
+    /low ≤ high; got 5, 1\.$/,
+  ],
+  ["a range up to NaN", { bad: n.mul(2).expect(between(5, NaN)) }, /low ≤ high; got 5, NaN\.$/],
+  ["one of nothing", { bad: n.mul(2).expect(oneOf()) }, /a\.isIn\(\[…\]\) got 0 operands/],
+  // Exports that nobody would see.
+  [
+    "a one-hot that is not taken apart",
+    { seasons: oneHot(n, [1, 2]) },
+    /^"seasons" \(features\/rows\.ts\) is an object that holds an expression at "n_1", which has no name so: export it by its name, for example export const \{ n_1 \} = …\.$/,
+  ],
+  [
+    "a one-hot of a value that it was not given",
+    { n_3: (oneHot(n, [1, 2]) as unknown as { n_3: typeof n }).n_3 },
+    /^feature "n_3" .* reads "n_3", which oneHot does not make of these values\./,
+  ],
+  [
+    "a list of expressions",
+    { all: [n.mul(2), n] },
+    /^"all" .* is an array that holds an expression at "0", which has no name so: export each by a name of its own\.$/,
+  ],
+  [
+    "expressions deep in an object",
+    { all: { of: new Map([["a", [n.mul(2)]]]) } },
+    /^"all" .* holds an expression at "of\.0\.0"/,
+  ],
+  [
+    "a list of services",
+    { all: [featureService("model", [n])] },
+    /^"all" .* is an array that holds a service at "0"/,
+  ],
+  [
+    "a choice without an end",
+    { chosen: when(ok).then(n) },
+    /^"chosen" .* is a when\(…\) without its otherwise\(…\); add that\.$/,
+  ],
   // Views.
+  ...[-1, 1.5, NaN, 2 ** 60].map((expectedEntities): Misuse => [
+    `an expectedEntities of ${expectedEntities}`,
+    { bad: viewOf({ expectedEntities }, "bad") },
+    /has an expectedEntities of .*; it is a whole number from 0 to 10\^12\.$/,
+  ]),
+  ...[-5, NaN, Infinity].map((ttlSeconds): Misuse => [
+    `a TTL of ${ttlSeconds}`,
+    { bad: viewOf({ ttlSeconds }, "bad") },
+    /has a ttlSeconds of .*; it is a number of seconds above 0\.$/,
+  ]),
   [
     "a view with a bad name",
     { bad: viewOf({}, "A view") },
@@ -367,6 +489,44 @@ describe("the catalogue", () => {
         ["twice", "rows"],
         ["thrice", "second"],
       ],
+    );
+  });
+
+  it("refuses definitions in the place of modules", () => {
+    const [problem, ...others] = problemsOf({
+      rows: { rows_view: view },
+      twice: n.mul(2) as never,
+    });
+    assert.match(problem ?? "", /^features\/index\.ts exports the expression "twice" itself;/);
+    assert.deepEqual(others, []);
+  });
+
+  it("allows lists of what has a name, and objects of the user's own that look like definitions", () => {
+    const twice = n.mul(2);
+    const exports = {
+      twice,
+      all: [twice, n, view],
+      same_formula: { twice: n.mul(2) },
+      columns: rows.columns,
+      item,
+      kinds: { kind: "view" },
+      kind_of: { kind: "source", name: 5 },
+      limits: { low: 1, parts: [new Date(0), new Uint8Array(5)] },
+      chosen: when,
+      range: between(0, 1),
+      nothing: undefined,
+    };
+    assert.deepEqual([...build(exports).features.keys()], ["twice"]);
+  });
+
+  it("takes a literal in every branch of a choice", () => {
+    const chosen = when(ok).then(1).otherwise(0);
+    const fraction = when(ok).then(1).otherwise(x);
+    const text = when(ok).then("yes").otherwise(name);
+    const catalogue = build({ chosen, fraction, text });
+    assert.deepEqual(
+      [...catalogue.features.values()].map(({ node }) => `${node.dtype} ${node.shape}`),
+      ["int64 column", "float64 column", "string column"],
     );
   });
 

@@ -52,6 +52,10 @@ describe("the types of expressions", () => {
     const centred = n.sub(mean(n));
     const scalar = mean(n).div(2);
     const chosen = when(ok).then(n).otherwise(0);
+    const literals = when(ok).then(1).otherwise(0.5);
+    const flags = when(ok).then(true).otherwise(false);
+    sameType<TypeOf<typeof literals>, "float64 column">();
+    sameType<TypeOf<typeof flags>, "bool column">();
     const filled = name.fillNull("");
     const { n_1 } = oneHot(n, [1, 2]);
     sameType<TypeOf<typeof sumOfColumns>, "int64 column">();
@@ -167,6 +171,6 @@ describe("the types of expressions", () => {
     // @ts-expect-error a one-hot of the column's dtype
     oneHot(n, ["a"]);
     // @ts-expect-error a one-hot has the values that it was given
-    assert.equal(oneHot(n, [1]).n_2, undefined);
+    assert.equal(oneHot(n, [1]).n_2.node.kind, "invalid");
   });
 });
