@@ -49,7 +49,7 @@ export const listFloat64 = columnType("list_float64");
 
 /** The same column type, with nulls allowed; what is no column type stays so, for the catalogue to report. */
 export function nullable<D extends Dtype>(type: ColumnType<D>): ColumnType<D> {
-  return isColumnType(type) ? Object.freeze({ dtype: type.dtype as D, nullable: true }) : type;
+  return isColumnType(type) ? Object.freeze({ dtype: type.dtype, nullable: true }) : type;
 }
 
 /** Whether a value declares the dtype of a column. */

@@ -301,7 +301,7 @@ export class Expr<D extends Dtype = Dtype, S extends Shape = Shape> {
   /** Converts to another dtype; docs/semantics.md says which and how. */
   cast<T extends Ordered>(this: Expr<Ordered>, to: ColumnType<T>): Expr<T, S> {
     if (!isColumnType(to))
-      return misused(this, "a.cast(dtype)", "a dtype such as int64", to) as Expr<never, never>;
+      return misused<never, never>(this, "a.cast(dtype)", "a dtype such as int64", to);
     if (!Object.hasOwn(casts, to.dtype))
       return invalid(to.dtype, `a.cast(dtype) has no cast to ${to.dtype}.`, [this.node]);
     return operation(casts[to.dtype], this);
