@@ -39,6 +39,22 @@ const msPerHour = 3_600_000;
 const msPerDay = 24 * msPerHour;
 
 /**
+ * What tells whether an interval of a source has files; undefined where the data folder is not
+ * here. Files that cannot be listed count as none.
+ */
+export async function openFileLook(
+  config: SourceConfig,
+): Promise<((source: Source, interval: Interval) => Promise<boolean>) | undefined> {
+  const stats = await fs.stat(config.dataDir).catch(() => undefined);
+  if (stats === undefined) return undefined;
+  return (source, interval) =>
+    listSourceFiles(source, interval, config).then(
+      (files) => files.length > 0,
+      () => false,
+    );
+}
+
+/**
  * Lists the files of a source that an interval selects: by time, then by name.
  *
  * `{date}` stands for each UTC day (2026-01-31) and `{hour}` for each hour (2026-01-31T07) that the

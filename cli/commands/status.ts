@@ -1,8 +1,8 @@
 /** `status`: what the stores hold of each view, what is wrong, and the fix. */
-import { access } from "node:fs/promises";
 import type { Command } from "commander";
 import { viewNamed } from "../../engine/catalogue.ts";
 import type { Settings } from "../../settings.ts";
+import { openFileLook } from "../../sources/files.ts";
 import type { HasFiles } from "../../status/lost-intervals.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
@@ -71,15 +71,6 @@ export function addStatus(program: Command, context: Context): void {
 
 /** Looks for files of sources; undefined where the data folder is not here. */
 async function filesBelow({ dataDir, sources }: Settings): Promise<HasFiles | undefined> {
-  const isThere = await access(dataDir).then(
-    () => true,
-    () => false,
-  );
-  if (!isThere) return undefined;
-  const { listSourceFiles } = await import("../../sources/files.ts");
-  return ({ source }, interval) =>
-    listSourceFiles(source, interval, { dataDir, overrides: sources }).then(
-      (files) => files.length > 0,
-      () => false,
-    );
+  const hasFiles = await openFileLook({ dataDir, overrides: sources });
+  return hasFiles && (({ source }, interval) => hasFiles(source, interval));
 }
