@@ -75,27 +75,6 @@ describe("runs and their workers", function () {
     );
   });
 
-  it("say since when a worker that was killed gave no sign of life", async () => {
-    const worker = await deployment.startWorker();
-    const line = async () => (await cliJson<Listed>(["runs"], env)).runs[0];
-    await until("it works", async () => (await line())?.last_sign_of_life != null);
-    process.kill(-worker.pid, "SIGKILL");
-    const { workers } = await cliJson<Listed>(["runs"], env);
-    assert.equal(workers.polling, 1);
-    assert.equal((await line())?.status, "running");
-    await until("it is silent", async () =>
-      /running, (last sign of life \d+ s ago|attempt 2, after its worker gave no sign of life)/.test(
-        (await cli(["runs"], env)).out,
-      ),
-    );
-    await until("nobody takes what it left", async () =>
-      /attempt 2, after its worker gave no sign of life, no worker has taken it for \d+ s/.test(
-        (await cli(["status", "badges"], env)).out,
-      ),
-    );
-    await cli(["cancel", (await line())?.workflow_id ?? "", "--force"], env);
-  });
-
   it("say that there are more runs than are listed", async () => {
     await cli([...run, "--no-wait"], env);
     await until(
