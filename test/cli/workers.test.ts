@@ -76,6 +76,8 @@ describe("runs and their workers", function () {
   });
 
   it("say that there are more runs than are listed", async () => {
+    const [waiting] = (await cliJson<Listed>(["runs"], env)).runs;
+    await cli(["cancel", waiting?.workflow_id ?? "", "--force"], env);
     await cli([...run, "--no-wait"], env);
     await until(
       "both are listed",
