@@ -53,8 +53,8 @@ export function checkSources(definitions: Definitions, problems: string[]): void
       say(
         `has the csv separator ${JSON.stringify(separator)}; give one ASCII character other than a quote or a line end, such as ";".`,
       );
-    // Files of any ending that a star takes are read by their own.
-    if (ending === undefined && /\*[^/.]*$/.test(source.files)) continue;
+    // A star in the place of the ending: each file is read by its own.
+    if (ending === undefined && /\.\*$/.test(source.files)) continue;
     if (ending === undefined) {
       const known = Object.keys(fileFormats).join(" or ");
       say(`has the files "${source.files}", whose format nothing reads; they end in ${known}.`);

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { createCommittedViews } from "../../filling/committed-views.ts";
+import { singleState } from "../../engine/aggregates.ts";
+import type { ViewAggregate } from "../../engine/catalogue.ts";
+import { encodeState, mergeStates } from "../../engine/snapshot.ts";
 import { storedTable } from "../../filling/view-states.ts";
 import { buildCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import {
@@ -37,6 +40,13 @@ const catalogue = buildCatalogue({
 const view = viewNamed(catalogue, "events");
 const msPerDay = 86_400_000;
 const day = (n: number): Interval => ({ startMs: n * msPerDay, endMs: (n + 1) * msPerDay });
+
+/** The text of the state of an aggregate over some rows of one value. */
+function stateOf(aggregate: ViewAggregate, value: number, rows: number): string {
+  const { aggregate: name, input } = aggregate.node;
+  const states = Array.from({ length: rows }, () => singleState(name, value, input.dtype));
+  return encodeState(aggregate, mergeStates(aggregate, states));
+}
 
 describe("What a process knows to be committed", () => {
   let server: RedisServer;
@@ -77,10 +87,7 @@ describe("What a process knows to be committed", () => {
     const [first, second] = view.aggregates.map(({ fingerprint }) => fingerprint);
     assert.ok(first !== undefined && second !== undefined);
     const states = Object.fromEntries(
-      view.aggregates.map(({ fingerprint, node }) => [
-        fingerprint,
-        node.aggregate === "mean" ? `[${rows},${n}]` : `[${n * rows}]`,
-      ]),
+      view.aggregates.map((aggregate) => [aggregate.fingerprint, stateOf(aggregate, n, rows)]),
     );
     const committed = await process.read(view);
     const { revision } = await ledger.commitRun({
@@ -158,9 +165,9 @@ describe("What a process knows to be committed", () => {
     assert.deepEqual([...intervals.keys()], [formatInterval(interval)]);
     const whole = (n: number) => {
       const states = new Map(
-        view.aggregates.map(({ fingerprint, node }) => [
-          fingerprint,
-          { generation: 1, state: node.aggregate === "mean" ? "[1,2]" : "[2]" },
+        view.aggregates.map((aggregate) => [
+          aggregate.fingerprint,
+          { generation: 1, state: stateOf(aggregate, 2, 1) },
         ]),
       );
       return merge.snapshotWith(day(n), states).isWhole;
