@@ -75,8 +75,9 @@ const catalogue = buildCatalogue({
 /** Of each file. */
 const rowCount = Math.max(200, Math.round(1200 * propertyScale));
 const rowsPerRequest = 400;
-/** Where the last interval can end. */
-const latest = "9999-12-31T23:59:59.999Z";
+/** Where the intervals end: none may lie ahead of the clock. */
+const latest = "2026-01-01";
+const latestUs = BigInt(Date.parse(latest)) * 1000n;
 
 /** Awkward for files, keys and clients, beside those that are awkward for the engine. */
 const more: Readonly<Record<Dtype, readonly Value[]>> = {
@@ -176,14 +177,22 @@ function expected(dtype: Dtype, value: Value): unknown {
   return isInteger && value !== null ? BigInt(value as number | bigint) : value;
 }
 
+/** A time as it is, or as far before the last interval's end as it lies after 1970. */
+function passed(time: Value): Value {
+  const us = BigInt(time as number | bigint);
+  return us < latestUs ? time : Number(latestUs - 1n - (us % 10n ** 15n));
+}
+
 /** Rows of one entity each, in the order of the columns; awkward values come first. */
-function rowsOf({ types }: Source): Value[][] {
-  const columns = Object.values(types).map(({ dtype, nullable: mayBeNull }, i) => {
+function rowsOf({ types, eventTime }: Source): Value[][] {
+  const columns = Object.entries(types).map(([name, { dtype, nullable: mayBeNull }], i) => {
     const random = fc.sample(anyValueOf(dtype), { numRuns: rowCount, seed: propertySeed + i });
     const known = [...more[dtype], ...awkward[dtype]];
     // Turned by some rows, so that columns of one dtype differ.
     const values = [...known.slice(i), ...known.slice(0, i), ...random];
-    return mayBeNull ? values : values.map((value) => value ?? (dtype === "string" ? "" : 0));
+    if (mayBeNull) return values;
+    const filled = values.map((value) => value ?? (dtype === "string" ? "" : 0));
+    return name === eventTime ? filled.map(passed) : filled;
   });
   const rows = Array.from({ length: rowCount }, (_, row) =>
     columns.map((values) => values[row] ?? null),
