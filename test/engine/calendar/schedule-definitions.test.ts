@@ -83,7 +83,7 @@ describe("The schedules of several views", () => {
   ];
   for (const [options, said] of wrong)
     it(`are refused with ${JSON.stringify(options)}`, () => {
-      const schedule = { start: "2026-01-01", ...options } as ScheduleOptions;
+      const schedule = { start: "2026-01-01", ...options };
       const [from] = rows;
       assert.ok(from);
       const one = featureView("one", { source: from, stores: [], schedule });
