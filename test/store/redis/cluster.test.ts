@@ -30,7 +30,7 @@ import { until } from "../../support/until.ts";
 
 describe("redis cluster", function () {
   // A node writes its configuration to disk for every few slots that move, and waits for the disk.
-  this.timeout(240_000);
+  this.timeout(900_000);
 
   let cluster: TestCluster;
   let single: RedisServer;
