@@ -183,7 +183,7 @@ const fieldText = (field: Buffer, value: Buffer) =>
   `${field.toString("hex")} = ${value.toString("hex")}`;
 
 describe("The online store converges", function () {
-  this.timeout(60_000);
+  this.timeout(240_000);
   let redis: TestRedis;
   let client: Redis;
   let connections: readonly [RedisConnection, RedisConnection];
