@@ -54,7 +54,7 @@ const lasting: Readonly<Record<string, readonly ErrorCode[]>> = {
 };
 
 /** The steps of a run after its plan; files of it that are lost do not come back. */
-const planned = ["readSlice", "validateRun", "writeSlice", "commitRun", "publishRun"];
+const planned = ["readSlice", "validateRun", "commitRun", "fillAggregates", "recordCommit"];
 
 /** Whether an attempt of an activity must be its last. */
 function isLasting(name: string, thrown: unknown): boolean {

@@ -15,6 +15,7 @@ import {
   idsOf,
   type MaterializeInput,
   type MaterializeResult,
+  type PublishResult,
   upstreamEndedSignal,
 } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./dependencies.ts";
@@ -71,18 +72,28 @@ export async function startOrTell(
   });
 }
 
+/** The same of a publish. */
+export async function joinPublish(workflowId: string): Promise<PublishResult> {
+  return (await joinWorkflow(workflowId)) as PublishResult;
+}
+
+/** The result of an interval's run that someone else has started; see `joinWorkflow`. */
+export async function joinRun(workflowId: string): Promise<MaterializeResult> {
+  return (await joinWorkflow(workflowId)) as MaterializeResult;
+}
+
 /**
- * The result of an interval's run that someone else has started. While it is under way this
+ * The result of a workflow that someone else has started. While it is under way this
  * fails and is tried again: an attempt that waited would hold the place of the work it waits for.
  */
-export async function joinRun(workflowId: string): Promise<MaterializeResult> {
+async function joinWorkflow(workflowId: string): Promise<unknown> {
   const handle = getClient().workflow.getHandle(workflowId);
   const { status } = await handle.describe().catch((error: unknown) => {
     throw askAgain(`Temporal does not say how ${workflowId} is: ${messageOf(error)}`);
   });
   if (status.name === "RUNNING") throw askAgain(`${workflowId} is under way.`);
   try {
-    return (await handle.result()) as MaterializeResult;
+    return await handle.result();
   } catch (error) {
     throw failureBehind(error);
   }

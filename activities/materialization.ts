@@ -1,25 +1,26 @@
 /**
  * The activities of `materialize`, in the order of the commit protocol. Pass 1 (`planRun`,
- * `readSlice`, `validateRun`) writes no online row; pass 2 (`openStore`, `writeSlice`) writes them,
- * idempotent and newer-wins; `commitRun` moves coverage and the latest snapshot together, or not
- * at all; `publishRun` tidies up after it. What each does is in filling/; here are its name, the
- * gate before it and the cancellation of it.
+ * `readSlice`, `validateRun`) writes the offline rows; `commitRun` commits them, and `recordCommit`
+ * logs that and tells who waits for it; `publishView` makes what is committed what is served. What
+ * each does is in filling/; here are its name, the gate before it and the cancellation of it.
  *
  * Every activity may run again, at the same time as a zombie of itself: files are replaced whole,
- * rows by newer-wins, the commit by compare-and-set.
+ * entities by newer-wins, the commit by compare-and-set.
  */
 import { commitRun } from "../filling/commit.ts";
 import { createCommittedViews } from "../filling/committed-views.ts";
 import { readSlice, validateRun } from "../filling/pass-one.ts";
-import { openStore, sealStore, writeSlice } from "../filling/pass-two.ts";
+import { fillAggregates } from "../filling/fill-aggregates.ts";
+import { publishView } from "../filling/publish/publish.ts";
 import { intervalOfRun, viewOfRun } from "../filling/run-facts.ts";
 import { beginRun, readInterval } from "../filling/run-plan.ts";
 import type {
-  OpenedStore,
+  Committed,
+  PublishInput,
+  PublishResult,
   Ready,
   ReadyRequest,
   RowsRead,
-  RowsWritten,
   RunPlan,
   RunRef,
   Slice,
@@ -33,7 +34,7 @@ import { createRunEnd } from "./run-end.ts";
 /** Makes the activities of `materialize`. */
 export function createMaterialization(dependencies: OfflineDependencies) {
   const { catalogue, redis } = dependencies;
-  const committedViews = createCommittedViews(dependencies.ledger);
+  const committedViews = createCommittedViews(dependencies.ledger, dependencies.offline);
 
   return {
     /**
@@ -78,34 +79,25 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       return validateRun(dependencies, committedViews, view, run, assertWanted);
     },
 
-    /** Opens the namespace for pass 2, of so many rows, and notes which Redis it is in. */
-    async openStore(run: RunRef, rows: number): Promise<OpenedStore> {
-      return openStore(dependencies, viewOfRun(catalogue, run), rows);
-    },
-
-    /** Pass 2 for some files: writes their rows to the online store, each only over an older one. */
-    async writeSlice(
-      run: RunRef,
-      slice: Slice,
-      store: Pick<OpenedStore, "namespace">,
-    ): Promise<RowsWritten> {
-      return writeSlice(dependencies, viewOfRun(catalogue, run), run, slice, store, assertWanted);
-    },
-
     /**
-     * Records the run in the ledger and moves `latest`, fenced by the generation.
+     * Commits what pass 1 has found, fenced by the generation.
      *
-     * @param store - as pass 2 found it; null where the run wrote no rows
-     * @throws STORE_RESTARTED where rows of pass 2 may be lost: write them again; STORE_EVICTS;
-     *   SOURCE_CHANGED where the run must plan again
+     * @throws FENCED, SOURCE_CHANGED where the run must plan again
      */
-    async commitRun(run: RunRef, store: OpenedStore | null): Promise<{ snapshot: string | null }> {
+    async commitRun(run: RunRef): Promise<Committed> {
+      return commitRun(dependencies, committedViews, viewOfRun(catalogue, run), run);
+    },
+
+    /** Computes new aggregates over committed rows, and commits their states. */
+    async fillAggregates(run: RunRef): Promise<Committed> {
       const view = viewOfRun(catalogue, run);
-      // The policy may have been changed since the run began, and rows be gone.
-      await redis.assertNoEviction();
-      if (store !== null) await sealStore(dependencies, view, run, store);
-      const snapshot = await commitRun(dependencies, committedViews, view, run, store !== null);
-      return { snapshot: snapshot?.id ?? null };
+      return fillAggregates(dependencies, committedViews, view, run, assertWanted);
+    },
+
+    /** Makes what is committed of a view what is served; see filling/publish. */
+    async publishView(input: PublishInput): Promise<PublishResult> {
+      const view = viewOfRun(catalogue, input);
+      return publishView(dependencies, committedViews, view, input, assertWanted);
     },
 
     ...createRunEnd(dependencies, committedViews),

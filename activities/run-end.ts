@@ -1,6 +1,6 @@
-/** The activities at the end of a run: what it leaves behind, and who is told. */
+/** The activities at the end of a run: how it is remembered, and who is told. */
 import type { CommittedViews } from "../filling/committed-views.ts";
-import { publishRun, recordFailure, type RunFailure } from "../filling/run-end.ts";
+import { recordCommit, recordFailure, type RunFailure } from "../filling/run-end.ts";
 import { knownView, viewOfRun } from "../filling/run-facts.ts";
 import type { RunCounts, RunRef } from "../workflows/contract.ts";
 import type { OfflineDependencies } from "./dependencies.ts";
@@ -11,18 +11,17 @@ export function createRunEnd(dependencies: OfflineDependencies, committedViews: 
   const { catalogue } = dependencies;
   return {
     /**
-     * Writes what a committed run leaves behind, snapshot, manifest and log, and tells those that
-     * wait for it.
+     * Writes a committed run down, and tells those that wait for it.
      *
+     * @param counts - null where it has only filled aggregates, which is not logged
      * @returns what rests on the rows before, in words
      */
-    async publishRun(
+    async recordCommit(
       run: RunRef,
-      writesRows: boolean,
-      counts: RunCounts,
+      counts: RunCounts | null,
     ): Promise<{ readonly stale: readonly string[] }> {
       const view = viewOfRun(catalogue, run);
-      await publishRun(dependencies, view, run, writesRows, counts);
+      if (counts !== null) await recordCommit(dependencies, view, run, counts);
       return { stale: await tellDependents(dependencies, view, run, true) };
     },
 

@@ -19,7 +19,7 @@ import type {
 import { checkBackfill } from "../filling/backfill-input.ts";
 import { backfillIntervals, scheduleOf } from "../filling/backfill-range.ts";
 import type { OfflineDependencies } from "./dependencies.ts";
-import { joinRun } from "./interval-runs.ts";
+import { joinPublish, joinRun } from "./interval-runs.ts";
 import { viewOfRun } from "../filling/run-facts.ts";
 import { termsOf } from "../filling/run-terms.ts";
 
@@ -36,6 +36,7 @@ export function createScheduling(dependencies: SchedulingDependencies) {
     planBackfill: (input: BackfillInput, cursor: string | null) =>
       planBackfill(dependencies, input, cursor),
     joinRun,
+    joinPublish,
   };
 }
 

@@ -22,6 +22,7 @@ import { addLineage } from "./commands/lineage.ts";
 import { addMaterialize, addRerun } from "./commands/materialize.ts";
 import { addPartitions } from "./commands/partitions.ts";
 import { addRegisterSearchAttributes } from "./commands/register-search-attributes.ts";
+import { addPublish } from "./commands/publish.ts";
 import { addReset } from "./commands/reset.ts";
 import { addRuns } from "./commands/runs.ts";
 import { addScheduleCommands } from "./commands/schedule.ts";
@@ -72,6 +73,7 @@ export function createProgram(context: Context): Command {
   addMaterialize(program, context);
   addRerun(program, context);
   addBackfill(program, context);
+  addPublish(program, context);
   addTrainingSet(program, context);
   addScale(program, context);
   addCancel(program, context);

@@ -6,7 +6,7 @@ import type { Run, Runs } from "./temporal.ts";
 /** Starts the runs that fill a view; each is joined where it is under way. */
 export async function startFill(
   runs: Runs,
-  { view, ranges, outdated }: Unfilled,
+  { view, ranges, outdated, unpublished }: Unfilled,
 ): Promise<Run<unknown>[]> {
   const definitions = {
     view: view.name,
@@ -28,6 +28,14 @@ export async function startFill(
             to: end,
             reprocess: outdated > 0 ? "all" : "failed",
           }),
+    );
+  if (ranges.length === 0 && unpublished)
+    started.push(
+      await runs.startPublish({
+        view: view.name,
+        fingerprint: view.fingerprint,
+        definition: view.definition,
+      }),
     );
   return started;
 }

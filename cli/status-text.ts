@@ -24,7 +24,7 @@ function moreOf(view: string, all: number, shown: number, what = "more"): string
  * @param unknown - why runs under way are not known; null where they are
  */
 export function statusText(status: ViewStatus, unknown: string | null, paint: Paint): string {
-  const { problems, notes, head, freshness_seconds: freshness, snapshot, online } = status;
+  const { problems, notes, published, freshness_seconds: freshness, snapshot, online } = status;
   const verdict =
     problems.length === 0
       ? paint("green", "healthy")
@@ -39,10 +39,10 @@ export function statusText(status: ViewStatus, unknown: string | null, paint: Pa
     fields([
       ["fingerprint", status.fingerprint],
       [
-        "head",
-        head === null
-          ? "none"
-          : `${showTime(head.end)}, generation ${head.generation}, ${formatSpan(freshness ?? 0)} ago`,
+        "published",
+        published === null
+          ? "nothing"
+          : `up to ${showTime(published.end)}, ${formatSpan(freshness ?? 0)} ago${published.covered ? "" : ", without intervals that are missing"}, as publish ${published.generation}`,
       ],
       ["ttl", status.ttl_seconds === null ? "none" : formatSpan(status.ttl_seconds)],
       ["snapshot", snapshot === null ? "none" : `${snapshot.id} as of ${showTime(snapshot.as_of)}`],

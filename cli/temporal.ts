@@ -1,7 +1,10 @@
 /** Starts and follows runs on Temporal, for the CLI and the demo. */
 import { setTimeout as pause } from "node:timers/promises";
 import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
-import type { SearchAttributePair } from "@temporalio/common";
+import {
+  type SearchAttributePair,
+  WorkflowExecutionAlreadyStartedError,
+} from "@temporalio/common";
 import { OnceflowError } from "../engine/errors.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
 import { bodyLimitBytes } from "../serving/http/json-body.ts";
@@ -14,12 +17,14 @@ import {
   idsOf,
   type MaterializeInput,
   type MaterializeResult,
+  type PublishInput,
+  type PublishResult,
   queuesOf,
   type TrainingSetInput,
   type TrainingSetResult,
 } from "../workflows/contract.ts";
 import { attributesOf } from "../workflows/search-attributes.ts";
-import type { backfill, materialize, trainingSet } from "../workflows/index.ts";
+import type { backfill, materialize, publish, trainingSet } from "../workflows/index.ts";
 import { hasPolled } from "./worker-versions.ts";
 import { isUnroutable, translate, unavailable } from "./temporal-errors.ts";
 
@@ -43,6 +48,8 @@ export interface Runs {
   /** A backfill that was started before. */
   readonly backfillOf: (workflowId: string) => BackfillRun;
   readonly startTrainingSet: (input: TrainingSetInput) => Promise<Run<TrainingSetResult>>;
+  /** Publishes a view; a plain publish joins the one that is under way, any other comes after it. */
+  readonly startPublish: (input: PublishInput) => Promise<Run<PublishResult>>;
   /** Calls the online activity without a workflow; the server must know Standalone Activities. */
   readonly getFeatures: (request: unknown) => Promise<FeatureAnswer>;
   /** Does work with the client; what Temporal refuses gets our codes. */
@@ -104,6 +111,7 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
     startBackfill: (input) => guard(() => startBackfill(session, input)),
     backfillOf: (workflowId) => toBackfill(client.workflow.getHandle(workflowId), "", guard),
     startTrainingSet: (input) => guard(() => startTrainingSet(session, input)),
+    startPublish: (input) => guard(() => startPublish(session, input)),
     getFeatures: (request) => guard(() => getFeatures(session, request)),
     attempt: guard,
     close: () => connection.close(),
@@ -177,6 +185,37 @@ async function startTrainingSet(
     }),
   );
   return toRun<TrainingSetResult>(handle, handle.firstExecutionRunId, guard);
+}
+
+async function startPublish(session: Session, input: PublishInput): Promise<Run<PublishResult>> {
+  const { client, queue, guard } = session;
+  const { view, fingerprint, definition, ...how } = input;
+  const workflowId = idsOf(queue).publish({ view, fingerprint, definition });
+  const isPlain = Object.keys(how).length === 0;
+  const attributes = attributesOf("publish", view);
+  const start = () =>
+    startOnBuild(session, attributes, (attributed) =>
+      client.workflow.start<typeof publish>("publish", {
+        args: [input],
+        ...placeOf(session),
+        workflowId,
+        workflowIdConflictPolicy: isPlain ? "USE_EXISTING" : "FAIL",
+        staticSummary: `publish ${view}`,
+        ...attributed,
+      }),
+    );
+  for (;;)
+    try {
+      const handle = await start();
+      return toRun<PublishResult>(handle, handle.firstExecutionRunId, guard);
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      // How that one ends is its own affair.
+      await client.workflow
+        .getHandle(workflowId)
+        .result()
+        .catch(() => undefined);
+    }
 }
 
 async function getFeatures(

@@ -80,7 +80,7 @@ async function demo(options: DemoOptions): Promise<void> {
   const training = await buildTrainingSet(site);
   const rows = await readRows(site, training);
   const ways = waysOf(site);
-  const compared = await compareWays(site, ways, rows, filled.absences.snapshot);
+  const compared = await compareWays(site, ways, rows, (filled.absences.published?.snapshot ?? null));
   const latency = await measureWays(site, ways, rows);
   const report = await reportOf(site, filled, training, rows, compared, latency);
   await tell(site, training, compared, report);
@@ -170,7 +170,8 @@ async function materializeViews(site: Site): Promise<Filled> {
     "materialize",
     "Materialize view absences by a Temporal workflow",
     async (detail) => resultOf(runs.client, await startRun(site, absences, 0, nowMs), detail),
-    ({ rows, written }) => `View absences: ${rows} rows read, ${written} entities stored`,
+    ({ rows, published }) =>
+      `View absences: ${rows} rows read, ${published?.written ?? 0} entities published`,
   );
   if (materialized.rows === 0)
     throw new OnceflowError(
@@ -363,7 +364,7 @@ async function reportOf(
     rows_per_second: Math.round(filled.absences.rows / (seconds["materialize"] ?? 1)),
     seconds,
     workflow_ids: workflowIds,
-    snapshot: { absences: filled.absences.snapshot },
+    snapshot: { absences: (filled.absences.published?.snapshot ?? null) },
     skew,
     standalone_activities: services.standaloneActivities,
     columns_decoded: Object.fromEntries(

@@ -9,6 +9,7 @@ import {
   type Entity,
   type FeatureService,
   type FeatureView,
+  type GapRule,
   isDated,
   type Source,
 } from "./language/definitions.ts";
@@ -59,11 +60,13 @@ export interface Rows {
 }
 
 /** A feature view with all that follows from its definition. */
-export interface View extends Omit<FeatureView, "schedule" | "stores"> {
+export interface View extends Omit<FeatureView, "schedule" | "stores" | "gaps"> {
   readonly entity: Entity;
   readonly rows: Rows;
   /** When it is materialized; undefined means on request only. */
   readonly schedule: Schedule | undefined;
+  /** What is published where an interval is missing. */
+  readonly gaps: GapRule;
   /** Storage fingerprint: names the namespace of the rows. */
   readonly fingerprint: string;
   /** In the order of the row encoding, which is that of their names. */
@@ -221,6 +224,7 @@ function resolveView(declared: FeatureView, all: readonly Feature[]): View {
     entity: source.entity,
     rows: rowsOf(source),
     schedule: declared.schedule && resolveSchedule(declared.schedule, name),
+    gaps: declared.gaps ?? (aggregates.length > 0 ? "hold" : "serve"),
     fingerprint,
     stores,
     features,

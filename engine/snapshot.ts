@@ -130,8 +130,7 @@ export function createSnapshotMerge(aggregates: readonly ViewAggregate[], fullRe
       return aggregateOf(node.aggregate).merge(sum, decodeState(aggregate, own.state));
     });
     const facts = aggregates.map(({ fingerprint }) => {
-      const own = states.get(fingerprint);
-      return own === undefined ? null : [own.generation, own.state];
+      return states.get(fingerprint)?.state ?? null;
     });
     return {
       states: merged,

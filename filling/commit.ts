@@ -1,62 +1,96 @@
-/** The commit of a run: what is committed, merged with what the run has found, and set at once. */
+/**
+ * The commit of a run: its manifest is the proof of it in the offline store, and the ledger is told
+ * at once. What is served does not change before the next publish.
+ */
 import type { View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { hash } from "../engine/fingerprint.ts";
 import { formatInterval } from "../engine/calendar/interval.ts";
-import { encodeSnapshot, type Snapshot } from "../engine/snapshot.ts";
 import { assertUnchanged, type SourceFile } from "../sources/files.ts";
 import type { CoverageFacts, CoveredFiles } from "../store/ledger.ts";
-import type { RunRef } from "../workflows/contract.ts";
+import { countOfRevision } from "../store/revision.ts";
+import type { Committed, RunRef } from "../workflows/contract.ts";
 import type { CommittedView, CommittedViews } from "./committed-views.ts";
 import { sumRows } from "./offline-parts.ts";
 import { readPassOne } from "./pass-one.ts";
-import { intervalOfRun } from "./run-facts.ts";
+import { factsOf, intervalOfRun, type RunManifest } from "./run-facts.ts";
 import type { Stores } from "./stores.ts";
 import { assertNoOverlap, statesOfRun } from "./view-states.ts";
 
-/** Times that a commit merges again after another run of the view committed in between. */
+/** Times that a commit is tried again after another run of the view committed in between. */
 const commitAttempts = 20;
 
+/** What a run commits. */
+export interface Findings {
+  /** Absent where the rows are committed, and an aggregate alone is new. */
+  readonly coverage: CoverageFacts | undefined;
+  /** Encoded states by aggregate fingerprint. */
+  readonly states: Readonly<Record<string, string>>;
+  /** What they were read from; empty where that is the offline store. */
+  readonly files: readonly SourceFile[];
+}
+
 /**
- * Records a run in the ledger and moves the latest snapshot, fenced by the generation. Runs of this
- * process take turns; those of others show as conflicts, and then it merges again.
+ * Commits what pass 1 of a run has found, fenced by its generation.
  *
- * @param writesRows - whether the run wrote rows; else it only fills aggregates
- * @returns the snapshot; undefined where an aggregate still lacks states, or there is none
  * @throws FENCED, INTERVAL_INVALID, STORE_LOST, SOURCE_CHANGED where the states that are there may
  *   be of newer files
  */
-export function commitRun(
+export async function commitRun(
   stores: Pick<Stores, "ledger" | "offline">,
   committedViews: CommittedViews,
   view: View,
   run: RunRef,
-  writesRows: boolean,
-): Promise<Snapshot | undefined> {
+): Promise<Committed> {
+  const { files, startedAtMs, upstream, rows, states } = await readPassOne(stores, view, run);
+  const count = sumRows(rows);
+  const coverage = {
+    ...coverageOf({ rows: count, files }),
+    ...(Object.keys(upstream).length > 0 ? { upstream } : {}),
+  };
+  await factsOf(stores.offline, view, run).writeManifest({
+    ...run,
+    rows: count,
+    known_at: new Date(startedAtMs).toISOString(),
+    files,
+    coverage,
+    parts: rows,
+    states,
+  });
+  return commitFindings(stores, committedViews, view, run, { coverage, states, files });
+}
+
+/** What the ledger keeps of files and rows. */
+export function coverageOf({ rows, files }: Pick<RunManifest, "rows" | "files">): CoverageFacts {
+  return { rows, files: filesOf(files) };
+}
+
+/**
+ * Records findings in the ledger. Runs of this process take turns; those of others show as conflicts,
+ * and then it looks again.
+ */
+export function commitFindings(
+  stores: Pick<Stores, "ledger" | "offline">,
+  committedViews: CommittedViews,
+  view: View,
+  run: RunRef,
+  findings: Findings,
+): Promise<Committed> {
   return committedViews.inTurn(view, async () => {
-    const found = await findingsOf(stores, view, run, writesRows);
     for (let attempt = 1; ; attempt++) {
       const committed = await committedViews.read(view);
       assertNoOverlap(view, committed.intervals, run);
       // States are shared by all definitions of a view, whose runs do not fence each other. Asked
       // after the revision, so that whoever commits what the files are now shows as a conflict.
-      if (hasOtherStates(view, committed, run, found)) await assertUnchanged(found.files);
+      if (hasOtherStates(view, committed, run, findings)) await assertUnchanged(findings.files);
       try {
-        return await tryCommit(stores, view, run, committed, found);
+        return await tryCommit(stores, view, run, committed, findings);
       } catch (error) {
         const isConflict = error instanceof OnceflowError && error.code === "LEDGER_CONFLICT";
         if (!isConflict || attempt === commitAttempts) throw error;
       }
     }
   });
-}
-
-/** What a run adds to what is committed. */
-interface Findings {
-  readonly coverage: CoverageFacts | undefined;
-  /** Encoded states by aggregate fingerprint. */
-  readonly states: Readonly<Record<string, string>>;
-  readonly files: readonly SourceFile[];
 }
 
 /** Whether the run's interval has states of other runs, by whatever definition of the view. */
@@ -73,34 +107,16 @@ function hasOtherStates(
   );
 }
 
-async function findingsOf(
-  stores: Pick<Stores, "offline">,
-  view: View,
-  run: RunRef,
-  writesRows: boolean,
-): Promise<Findings> {
-  const { files, upstream, rows, states } = await readPassOne(stores, view, run);
-  const coverage = {
-    rows: sumRows(rows),
-    files: filesOf(files),
-    ...(Object.keys(upstream).length > 0 ? { upstream } : {}),
-  };
-  return { coverage: writesRows ? coverage : undefined, states, files };
-}
-
 /** @throws LEDGER_CONFLICT where another run of the view has committed since */
 async function tryCommit(
-  { ledger }: Pick<Stores, "ledger">,
+  { ledger, offline }: Pick<Stores, "ledger" | "offline">,
   view: View,
   run: RunRef,
   committed: CommittedView,
   { coverage, states }: Findings,
-): Promise<Snapshot | undefined> {
+): Promise<Committed> {
   const interval = intervalOfRun(view, run);
   const { runId, generation } = run;
-  const ownStates = statesOfRun(view, run, states);
-  const merged = committed.merge.snapshotWith(interval, ownStates);
-  const snapshot = view.aggregates.length > 0 && merged.isWhole ? merged.snapshot : undefined;
   const { revision, repeated } = await ledger.commitRun({
     view: view.name,
     fingerprint: view.fingerprint,
@@ -110,19 +126,14 @@ async function tryCommit(
     expectedRevision: committed.revision,
     coverage,
     states,
-    snapshot: snapshot && {
-      id: snapshot.id,
-      aggregatesFingerprint: view.aggregatesFingerprint,
-      asOfMs: snapshot.asOfMs,
-      body: encodeSnapshot(view.aggregates, snapshot),
-    },
   });
   if (!repeated)
     committed.follow(revision, interval, {
       coverage: coverage && { ...coverage, generation },
-      states: ownStates,
+      states: statesOfRun(view, run, states),
     });
-  return snapshot;
+  await offline.journal.noteRevision(view.name, revision);
+  return { revision: countOfRevision(revision) };
 }
 
 /** Names the files of a commit: when the newest was written, and a hash of them all. */

@@ -1,14 +1,12 @@
 /** The offline rows of a run, in parts: how pass 1 writes them, and how they are read back. */
-import type { View } from "../engine/catalogue.ts";
 import type { Frame } from "../engine/compile/batch.ts";
 import { heightOf } from "../engine/compile/frame.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { assertUnchanged, type SourceFile } from "../sources/files.ts";
-import type { PartitionRef } from "../store/offline/offline-folders.ts";
+import type { PartitionRef } from "../store/offline/keys.ts";
 import { lostFiles } from "../store/offline/objects.ts";
 import type { OfflineStore, PartRef } from "../store/offline/offline-store.ts";
-import type { RunRef } from "../workflows/contract.ts";
-import { partitionOf, type SliceFacts } from "./run-facts.ts";
+import type { SliceFacts } from "./run-facts.ts";
 
 /** A part, and how many rows pass 1 has counted in it. */
 export type CountedPart = PartRef & { readonly rows: number };
@@ -65,20 +63,19 @@ export function openParts(
  */
 export async function* readParts(
   offline: OfflineStore,
-  view: View,
-  run: RunRef,
+  partition: PartitionRef,
   parts: Iterable<CountedPart>,
   assertWanted: () => void,
   columns?: readonly string[],
 ): AsyncGenerator<Frame> {
   for (const part of parts) {
-    const frame = await offline.readPart(partitionOf(view, run), part, columns);
+    const frame = await offline.readPart(partition, part, columns);
     assertWanted();
     if (heightOf(frame) !== part.rows)
       throw new OnceflowError(
         "OFFLINE_UNAVAILABLE",
-        `view "${view.name}": part ${part.chunk} of file ${part.file} has ${heightOf(frame)} rows, and ${part.rows} were validated: another process has written it. Materialize its interval again.`,
-        { view: view.name, ...lostFiles },
+        `view "${partition.view}": part ${part.chunk} of file ${part.file} has ${heightOf(frame)} rows, and ${part.rows} were validated: another process has written it. Materialize its interval again.`,
+        { view: partition.view, ...lostFiles },
       );
     yield frame;
   }

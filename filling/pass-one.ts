@@ -115,7 +115,7 @@ export async function validateRun(
       const violations: Violation[] = [];
       const parts = partsOf([rows[place] ?? []], place);
       const { columnsWithAggregates } = program;
-      const frames = readParts(offline, view, run, parts, assertWanted, columnsWithAggregates);
+      const frames = readParts(offline, partitionOf(view, run), parts, assertWanted, columnsWithAggregates);
       const check = (frame: Frame) =>
         namingRow({ view, features: view.features, file }, frame, () =>
           program.checkWithAggregates(frame, values),
@@ -178,7 +178,11 @@ async function computeChunk(
 }
 
 /** Adds the states of a chunk to those of the chunks before. */
-function addStates(view: View, sums: Map<string, State>, states: ReadonlyMap<string, State>): void {
+export function addStates(
+  view: View,
+  sums: Map<string, State>,
+  states: ReadonlyMap<string, State>,
+): void {
   for (const aggregate of view.aggregates) {
     const { fingerprint } = aggregate;
     const before = sums.get(fingerprint);
@@ -189,7 +193,7 @@ function addStates(view: View, sums: Map<string, State>, states: ReadonlyMap<str
 }
 
 /** States as text, by the fingerprints of their aggregates. */
-function encodeStates(
+export function encodeStates(
   view: View,
   states: ReadonlyMap<string, State>,
 ): Readonly<Record<string, string>> {

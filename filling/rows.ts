@@ -14,6 +14,7 @@ import type { Value } from "../engine/language/dtypes.ts";
 import type { PolarsExpr } from "../engine/operations/table.ts";
 import type { ColumnData } from "../store/rows/column-data.ts";
 import { createRowCodec } from "../store/rows/codec.ts";
+import type { Mark } from "../store/rows/version.ts";
 import type { RowBatch } from "../store/rows/writer.ts";
 import type { RunRef } from "../workflows/contract.ts";
 import { intervalOfRun } from "./run-facts.ts";
@@ -44,7 +45,7 @@ type FloatColumn = Extract<FrameColumn, { readonly data: Float64Array }>;
 const exactOrdinal = pl.col(rowColumns.ordinal).cast(pl.Float64);
 
 /** The offline rows of one part as a batch for the online store. */
-export async function toRowBatch(frame: Frame, view: View, run: RunRef): Promise<RowBatch> {
+export async function toRowBatch(frame: Frame, view: View, mark: Mark): Promise<RowBatch> {
   const [eventTimes] = toColumns(frame, [rowColumns.eventTime]) as [IntegerColumn];
   const [ordinals] = toColumns(await lazyOf(frame).select(exactOrdinal).collect()) as [FloatColumn];
   return {
@@ -57,7 +58,7 @@ export async function toRowBatch(frame: Frame, view: View, run: RunRef): Promise
       return { kind: "utf8", ...texts, nulls: nulls ?? undefined };
     }),
     eventTimesUs: eventTimes.words,
-    generation: run.generation,
+    mark,
     ordinals: ordinals.data,
   };
 }

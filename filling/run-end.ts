@@ -1,4 +1,4 @@
-/** The end of a run: what it leaves behind, and how the ledger remembers it. */
+/** The end of a run: how the ledger remembers it, and what it takes back. */
 import type { View } from "../engine/catalogue.ts";
 import type { Outcome } from "../engine/calendar/grid.ts";
 import { formatInterval, interval as intervalOf } from "../engine/calendar/interval.ts";
@@ -6,7 +6,6 @@ import type { RunCounts, RunRef } from "../workflows/contract.ts";
 import type { CommittedViews } from "./committed-views.ts";
 import { factsOf, intervalOfRun, partitionOf, requireRun } from "./run-facts.ts";
 import type { Stores } from "./stores.ts";
-import { pointerRequest } from "./view-states.ts";
 
 /** How a run ended: one that gave way to a newer run says nothing of the interval. */
 export type RunOutcome = Outcome["outcome"] | "superseded";
@@ -14,28 +13,14 @@ export type RunOutcome = Outcome["outcome"] | "superseded";
 /** Of a reason in the ledger, so that its records stay small. */
 const reasonLength = 500;
 
-/** Writes what a committed run leaves behind: snapshot, manifest and log. */
-export async function publishRun(
+/** Writes a committed run to the run log. */
+export async function recordCommit(
   { ledger, offline }: Pick<Stores, "ledger" | "offline">,
   view: View,
   run: RunRef,
-  writesRows: boolean,
   counts: RunCounts,
 ): Promise<void> {
-  const { files, startedAtMs } = await requireRun(offline, view, run);
-  const [pointers] = await ledger.readPointers([pointerRequest(view)]);
-  const latest = pointers?.latest ?? null;
-  if (latest !== null) await offline.writeSnapshot(view.name, latest.id, latest.body);
-  if (writesRows) {
-    await factsOf(offline, view, run).writeManifest({
-      ...run,
-      rows: counts.rows,
-      known_at: new Date(startedAtMs).toISOString(),
-      snapshot: latest?.id ?? null,
-      files,
-    });
-    await offline.removeGenerationsBefore(partitionOf(view, run));
-  } else await offline.removePartition(partitionOf(view, run));
+  const { startedAtMs } = await requireRun(offline, view, run);
   await logRun({ ledger }, view, run, startedAtMs, "committed", { ...counts });
 }
 
@@ -83,13 +68,8 @@ async function takeBack(
 ): Promise<{ startedAtMs: number | undefined; outcome: "committed" | "superseded" | undefined }> {
   const facts = await factsOf(offline, view, run).readRun();
   const startedAtMs = facts?.startedAtMs;
-  const { coverage, states } = await committedViews.read(view);
-  const interval = formatInterval(intervalOfRun(view, run));
-  // A run that only fills aggregates leaves the coverage as it is.
-  const committed =
-    facts?.due === "aggregates"
-      ? Math.max(0, ...[...(states.get(interval)?.values() ?? [])].map((s) => s.generation))
-      : (coverage.get(interval)?.generation ?? 0);
+  const { coverage } = await committedViews.read(view);
+  const committed = coverage.get(formatInterval(intervalOfRun(view, run)))?.generation ?? 0;
   if (committed === run.generation) return { startedAtMs, outcome: "committed" };
   await offline.removePartition(partitionOf(view, run));
   return { startedAtMs, outcome: committed > run.generation ? "superseded" : undefined };

@@ -2,10 +2,12 @@
 import { type Catalogue, type View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { interval, type Interval, parseInstant } from "../engine/calendar/interval.ts";
-import type { OfflineFolders, PartitionRef } from "../store/offline/offline-folders.ts";
+import type { PartitionRef } from "../store/offline/keys.ts";
+import type { OfflineFolders } from "../store/offline/offline-folders.ts";
 import type { OfflineStore } from "../store/offline/offline-store.ts";
 import { lostFiles } from "../store/offline/objects.ts";
 import type { SourceFile } from "../sources/files.ts";
+import type { CoverageFacts } from "../store/ledger.ts";
 import type { RunRef, Slice } from "../workflows/contract.ts";
 
 /**
@@ -66,18 +68,25 @@ export interface RunFacts {
   readonly runId: string;
   readonly files: readonly SourceFile[];
   readonly startedAtMs: number;
-  readonly due: "rows" | "aggregates";
   /** What the run rests on of upstream views, by view: see `checkReadiness`. */
   readonly upstream: Readonly<Record<string, string>>;
 }
 
-/** What a committed partition was made of; the last file that is written into it. */
+/**
+ * What a run commits; the last file that is written into its partition, and the proof of the commit
+ * where the ledger is lost.
+ */
 export interface RunManifest extends RunRef {
   readonly rows: number;
   readonly known_at: string;
-  readonly snapshot: string | null;
   /** The rows of each are parts of this folder, under its place in this list. */
   readonly files: readonly SourceFile[];
+  /** As the ledger keeps it; absent in those of older releases, as are the next two. */
+  readonly coverage?: CoverageFacts;
+  /** Of each file: the rows of each of its parts. */
+  readonly parts?: SliceFacts["rows"];
+  /** Encoded states by aggregate fingerprint. */
+  readonly states?: SliceFacts["states"];
 }
 
 /** What pass 1 found in a slice of the files; a file of the partition. */
@@ -91,6 +100,8 @@ export interface SliceFacts {
 const names = {
   run: "_run.json",
   manifest: "_manifest.json",
+  /** Of aggregates that were filled after the commit, by the fingerprint of their set. */
+  states: (set: string) => `states-${set.slice(0, 16)}.json`,
   slice: ({ from }: Slice) => `slice-${String(from).padStart(5, "0")}.json`,
 };
 
@@ -106,6 +117,8 @@ export function factsOf(offline: OfflineStore, view: View, run: Omit<RunRef, "ru
     writeManifest: (manifest: RunManifest) =>
       offline.writeJson(partition, names.manifest, manifest),
     readManifest: () => readManifest(offline, partition),
+    writeStates: (states: SliceFacts["states"]) =>
+      offline.writeJson(partition, names.states(view.aggregatesFingerprint), states),
   };
 }
 
@@ -115,6 +128,18 @@ export function readManifest(
   partition: PartitionRef,
 ): Promise<RunManifest | undefined> {
   return offline.readJson<RunManifest>(partition, names.manifest);
+}
+
+/** The states of aggregates that were filled after the commit of a partition. */
+export async function readFilledStates(
+  offline: Pick<OfflineFolders, "readJson" | "listJson">,
+  partition: PartitionRef,
+): Promise<SliceFacts["states"]> {
+  const filled = (await offline.listJson(partition)).filter((name) => name.startsWith("states-"));
+  const each = await Promise.all(
+    filled.map((name) => offline.readJson<SliceFacts["states"]>(partition, name)),
+  );
+  return Object.assign({}, ...each) as SliceFacts["states"];
 }
 
 /** The plan of a run that has begun. @throws FENCED, OFFLINE_UNAVAILABLE */

@@ -8,9 +8,10 @@ import { readStoreTime } from "../store/store-time.ts";
 import type { CoveredRun, DueRun, ReadyRequest } from "../workflows/contract.ts";
 import { assertEnded, assertNoneAhead } from "./ahead.ts";
 import type { CommittedViews } from "./committed-views.ts";
+import { canFillAggregates } from "./fill-aggregates.ts";
 import { factsOf, intervalOfRun, partitionOf, type RunFacts } from "./run-facts.ts";
 import type { Stores } from "./stores.ts";
-import { aggregateFingerprints, assertNoOverlap, pointerRequest } from "./view-states.ts";
+import { aggregateFingerprints, assertNoOverlap } from "./view-states.ts";
 
 /** Files of one run: each of its activities reads their list. */
 const filesLimit = 20_000;
@@ -29,7 +30,7 @@ export interface CommittedInterval {
  * @throws INTERVAL_INVALID where it cuts a committed one, or lies ahead of the clock of Redis
  */
 export async function readInterval(
-  { ledger, redis }: Pick<Stores, "ledger" | "redis">,
+  { redis }: Pick<Stores, "redis">,
   committedViews: CommittedViews,
   view: View,
   request: ReadyRequest,
@@ -44,10 +45,8 @@ export async function readInterval(
   const isWhole = aggregateFingerprints(view).every((each) => states?.get(each) !== undefined);
   if (covered === undefined || !isWhole || request.reprocess)
     return { covered, nothing: undefined };
-  const [pointers] = await ledger.readPointers([pointerRequest(view)]);
   const { generation, rows } = covered;
-  const snapshot = pointers?.latest?.id ?? null;
-  return { covered, nothing: { due: "nothing", generation, rows, snapshot } };
+  return { covered, nothing: { due: "nothing", generation, rows } };
 }
 
 /**
@@ -65,27 +64,28 @@ export async function beginRun(
   upstream: RunFacts["upstream"],
 ): Promise<DueRun> {
   const interval = intervalOfRun(view, request);
+  if (covered !== undefined && !request.reprocess) {
+    const { generation } = covered;
+    // Where the rows were made of less than new aggregates read, they are made again.
+    if (await canFillAggregates(offline, view, request, generation))
+      return { due: "aggregates", generation, files: 0 };
+  }
   const files = await listFiles(sources, view, interval);
-  const committed =
-    covered === undefined
-      ? undefined
-      : await factsOf(offline, view, { ...request, ...covered }).readManifest();
-  // New aggregates may rest on the rows that are served only while the files are the same.
-  const rowsStand = !request.reprocess && isSame(committed?.files, files);
   // Each plan is a run of its own to the ledger, so that zombies of an older one are fenced.
   const runId = planId(request, request.plan ?? 0);
-  const generation = await ledger.beginRun({ ...request, runId, interval });
+  const { fingerprint } = view;
+  const known = await offline.listGenerations({ view: view.name, fingerprint, interval });
+  const generation = await ledger.beginRun({ ...request, runId, interval }, known.at(-1) ?? 0);
   const run = { ...request, generation };
   await offline.cleanPartition(partitionOf(view, run));
   await removeOlderPlans(offline, view, request, generation);
   const facts = factsOf(offline, view, run);
   // A retry keeps the first start, so that the rows' known-at stays.
   const before = await facts.readRun();
-  if (before?.runId === runId) return { due: before.due, generation, files: before.files.length };
+  if (before?.runId === runId) return { due: "rows", generation, files: before.files.length };
   if (before !== undefined) await offline.removePartition(partitionOf(view, run));
-  const due = rowsStand ? "aggregates" : "rows";
-  await facts.writeRun({ runId, files, startedAtMs: Date.now(), due, upstream });
-  return { due, generation, files: files.length };
+  await facts.writeRun({ runId, files, startedAtMs: Date.now(), upstream });
+  return { due: "rows", generation, files: files.length };
 }
 
 /** How the ledger and the facts of a run name its plans. */
@@ -123,9 +123,4 @@ async function listFiles(
     "REQUEST_TOO_LARGE",
     `the interval ${formatInterval(interval)} of view "${view.name}" has ${files.length} files; a run takes ${filesLimit}. Materialize shorter intervals.`,
   );
-}
-
-/** Whether the same files were read, as they were then. */
-function isSame(before: readonly SourceFile[] | undefined, now: readonly SourceFile[]): boolean {
-  return JSON.stringify(before) === JSON.stringify(now);
 }

@@ -54,6 +54,8 @@ export interface ViewProgram {
   readonly checkWithAggregates: (frame: Frame, values: AggregateValues) => Promise<Violation[]>;
   /** Checks the expectations of aggregates and of what is computed from them alone. */
   readonly checkAggregates: (values: AggregateValues) => Violation[];
+  /** Columns that the aggregates read. */
+  readonly aggregated: readonly string[];
   /** Partial states by aggregate fingerprint. */
   readonly states: (frame: Frame) => Promise<ReadonlyMap<string, State>>;
 }
@@ -117,6 +119,7 @@ function compileView(view: View): ViewProgram {
     ],
     checkWithAggregates: checkLate,
     checkAggregates: (values) => checkScalars(scalars, values),
+    aggregated: [...new Set(namesRead(view.aggregates.map(({ node }) => node.input)))],
     states: compileStates(
       view.aggregates.map(({ fingerprint, node }) => ({
         fingerprint,

@@ -12,9 +12,9 @@ import { intervalOfRun } from "./run-facts.ts";
 /** The bounds of a run, ISO 8601. */
 type RunRange = Pick<RunRef, "start" | "end">;
 
-/** The table of rows that the online store keeps for a view. */
+/** The table of entities that the online store keeps for a view. */
 export function storedTable(view: View): StoredTable {
-  return { view: view.name, kind: "rows", fingerprint: view.fingerprint, columns: view.stores };
+  return { view: view.name, kind: "entities", fingerprint: view.fingerprint, columns: view.stores };
 }
 
 /** Names the pointers that this build of a view reads. */

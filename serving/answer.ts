@@ -48,6 +48,13 @@ export interface AnswerHead {
   readonly fingerprint: string;
   /** The one snapshot per view that every aggregate of the answer comes from. */
   readonly snapshot: Readonly<Record<string, string>>;
+  /**
+   * For each view that is asked for, the end up to which it is published, ISO 8601: all that its
+   * files say of the time before is counted. Null where nothing is published.
+   */
+  readonly as_of: Readonly<Record<string, string | null>>;
+  /** Views of which an interval before that end is missing; absent where none is. */
+  readonly uncovered?: readonly string[];
 }
 
 /** An answer in rows. */

@@ -29,6 +29,8 @@ export interface GatheredRows {
 /** What an answer rests on. */
 export interface Gathered {
   readonly snapshots: SnapshotSet;
+  /** What was current when they were read. */
+  readonly current: PointerSet;
   /** Bytes of the stored rows that were read. */
   readonly bytes: number;
   /** Undefined where the view has nothing stored under its fingerprint. */
@@ -82,13 +84,14 @@ export function createGather({
     if (lost !== undefined) throw lostView(lost.part.view);
     const snapshots = findSnapshots(planned.aggregates, pins, current);
     if (needed.length === 0 && !(snapshots instanceof Promise))
-      return gathered(needed, noRows, snapshots, false);
-    return gatherRows(needed, snapshots);
+      return gathered(needed, noRows, snapshots, current, false);
+    return gatherRows(needed, snapshots, current);
   }
 
   async function gatherRows(
     needed: readonly NeededRows[],
     snapshots: SnapshotSet | Promise<SnapshotSet>,
+    current: PointerSet,
   ): Promise<Gathered> {
     const [found, known] =
       snapshots instanceof Promise
@@ -97,7 +100,7 @@ export function createGather({
     needed.forEach(({ namespace, keys, part }, i) => {
       if (part.view.onStoreDown === "last") lastRows.keep(namespace, keys, found.rows[i] ?? []);
     });
-    return gathered(needed, found, known, false);
+    return gathered(needed, found, known, current, false);
   }
 
   /** What is known without the store, where all views that are read say how to go on. */
@@ -116,7 +119,7 @@ export function createGather({
       part.view.onStoreDown === "last" ? lastRows.find(namespace, keys) : keys.map(() => null),
     );
     const snapshots = await findSnapshots(planned.aggregates, pins, current);
-    return gathered(needed, { rows, bytes: 0 }, snapshots, true);
+    return gathered(needed, { rows, bytes: 0 }, snapshots, current, true);
   }
 
   async function recover(request: GatherRequest, first: unknown): Promise<Gathered> {
@@ -172,15 +175,15 @@ function neededRows(groups: readonly RowGroup[], current: PointerSet): NeededRow
     for (const { read: part } of group.shape.parts) {
       if (part === undefined) continue;
       const { view } = part;
-      const { namespace = null, head = null } = current.views.get(view) ?? {};
+      const { namespace = null, published = null } = current.views.get(view) ?? {};
       if (namespace === null) continue;
       needed.push({
         group,
         part,
         namespace,
         keys: group.rows.map((row) => keyOf(row, view.rows.key)),
-        // The head tells what a full refresh replaced; rows of events stay.
-        head: view.rows.isFullRefresh ? head : null,
+        // What the last whole publish did not write has gone.
+        head: published?.whole ?? null,
       });
     }
   return needed;
@@ -190,10 +193,12 @@ function gathered(
   needed: readonly NeededRows[],
   { rows, bytes }: ReadResult,
   snapshots: SnapshotSet,
+  current: PointerSet,
   isOld: boolean,
 ): Gathered {
   return {
     snapshots,
+    current,
     bytes,
     rowsOf: (group, read) => {
       const place = needed.findIndex((each) => each.group === group && each.part === read);

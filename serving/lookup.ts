@@ -5,7 +5,7 @@
  * An answer costs one round trip at most, whatever its entities and views; what is current in the
  * store is read in the background. Nothing here loads polars.
  */
-import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
+import { type Catalogue, type View, viewNamed } from "../engine/catalogue.ts";
 import type { OnlineForm } from "../engine/compile/online.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import type { Plan } from "../engine/planner.ts";
@@ -24,7 +24,7 @@ import { computeRows } from "./compute.ts";
 import { countIn, createCounters, type LookupCounters } from "./counters.ts";
 import type { BindingExplanation, Explanation } from "./explain.ts";
 import { explainPlan } from "./explain.ts";
-import { createGather } from "./gather.ts";
+import { createGather, type Gathered } from "./gather.ts";
 import { createLastRows } from "./last-rows.ts";
 import type { LookupObserver } from "./observer.ts";
 import { observeReads } from "./observer.ts";
@@ -121,7 +121,7 @@ export function createLookup({
     const reading = gather({ planned, pins: request.pins, groups });
     const gathered = reading instanceof Promise ? await reading : reading;
     if (isUnwanted?.()) throw cancelled();
-    const head = headOf(planned, gathered.snapshots);
+    const head = headOf(planned, gathered);
     const table = emptyTable(head, planned, request.rows.length, clock());
     for (const group of groups)
       computeRows({ group, gathered, maxAge: request.maxAge, violated, failed }, table);
@@ -142,11 +142,11 @@ export function createLookup({
     const request = parseRequest(json);
     const planned = plans(request.asked);
     const groups = groupRows(planned, request);
-    const { snapshots: used, bytes } = await gather({ planned, pins: request.pins, groups });
+    const gathered = await gather({ planned, pins: request.pins, groups });
     return {
-      ...headOf(planned, used),
+      ...headOf(planned, gathered),
       rows: request.rows.length,
-      bytes,
+      bytes: gathered.bytes,
       bindings: groups.map(({ shape, rows }): BindingExplanation => ({
         rows: rows.length,
         ...explainPlan(shape.parts),
@@ -192,16 +192,29 @@ function requireViews(catalogue: Catalogue, { byView }: MaxAge): void {
 }
 
 /** Made once for a plan and a set of snapshots, since both stay the same for many requests. */
-const heads = new WeakMap<SnapshotSet, readonly [of: Plan, head: AnswerHead]>();
+const heads = new WeakMap<
+  SnapshotSet,
+  { readonly plan: Plan; readonly current: PointerSet; readonly head: AnswerHead }
+>();
 
-function headOf({ service, plan }: Planned, used: SnapshotSet): AnswerHead {
-  const [of, known] = heads.get(used) ?? [];
-  if (of === plan && known !== undefined) return known;
+function headOf(planned: Planned, { snapshots, current }: Gathered): AnswerHead {
+  const { service, plan, views } = planned;
+  const known = heads.get(snapshots);
+  if (known?.plan === plan && known.current === current) return known.head;
+  const publishedOf = (view: View) => current.views.get(view)?.published ?? null;
+  const uncovered = views.filter((view) => publishedOf(view)?.covered === false);
   const head = {
     ...(service === undefined ? {} : { service }),
     fingerprint: plan.fingerprint,
-    snapshot: Object.fromEntries([...used].map(([view, { id }]) => [view.name, id])),
+    snapshot: Object.fromEntries([...snapshots].map(([view, { id }]) => [view.name, id])),
+    as_of: Object.fromEntries(
+      views.map((view) => {
+        const published = publishedOf(view);
+        return [view.name, published && new Date(published.endMs).toISOString()];
+      }),
+    ),
+    ...(uncovered.length === 0 ? {} : { uncovered: uncovered.map(({ name }) => name) }),
   };
-  heads.set(used, [plan, head]);
+  heads.set(snapshots, { plan, current, head });
   return head;
 }

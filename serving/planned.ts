@@ -26,6 +26,8 @@ export interface Planned {
   readonly names: readonly string[];
   readonly dtypes: readonly Dtype[];
   readonly aggregates: readonly AggregateUse[];
+  /** Of the outputs, each once. */
+  readonly views: readonly View[];
   /** What is settled for the rows of requests. */
   readonly shapeOf: FindShape;
 }
@@ -47,6 +49,7 @@ export function createPlans(catalogue: Catalogue, form: OnlineForm): (asked: Ask
       names: made.outputs.map(({ name }) => name),
       dtypes: made.outputs.map(({ node }) => node.dtype),
       aggregates: aggregatesUsed(made.outputs),
+      views: [...new Set(made.outputs.map(({ view }) => view))],
       shapeOf: createShapes(made, binderOf(made)),
     };
   }

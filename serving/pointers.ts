@@ -1,14 +1,16 @@
 /**
- * What is current in the store for each view: namespace, head and latest snapshot. It is read in
+ * What is current in the store for each view: its table, what is published and the latest snapshot. It is read in
  * the background and swapped whole, so that a request neither waits for it nor sees half of it.
  */
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { asError, OnceflowError } from "../engine/errors.ts";
 import type { Snapshot } from "../engine/snapshot.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
-import type { LatestSnapshot, Ledger } from "../store/ledger.ts";
+import { invocation } from "../engine/invocation.ts";
+import type { LatestSnapshot, Ledger, Pointers } from "../store/ledger.ts";
 import type { Namespace } from "../store/namespace.ts";
-import type { Mark } from "../store/rows/version.ts";
+import { countOfRevision, type Revision } from "../store/revision.ts";
+import type { Published } from "../store/published.ts";
 import { createPoller } from "./poller.ts";
 import type { RedisConnection } from "../store/redis/types.ts";
 
@@ -16,14 +18,16 @@ import type { RedisConnection } from "../store/redis/types.ts";
 export interface ViewPointers {
   /** Null where nothing was ever written under the view's fingerprint. */
   readonly namespace: Namespace | null;
-  readonly head: Mark | null;
+  /** Null where nothing was ever published. */
+  readonly published: Published | null;
   /** Null where the view's aggregates were never materialized. */
   readonly latest: Snapshot | null;
   /**
-   * Whether Redis no longer has what it had, and no run has filled it since, so that rows cannot
-   * be told from unknown ones; all else is then what was known before.
+   * Whether Redis no longer has what it had, and nobody has put it back since, so that rows cannot be
+   * told from unknown or older ones; all else is then what was known before.
    */
   readonly lost: boolean;
+  readonly revision: Revision;
 }
 
 /** What is current for every view, read at one time. */
@@ -96,17 +100,16 @@ export function createPointerCache({
     return {
       views: new Map(
         views.map((view, i): [View, ViewPointers] => {
-          const { namespace = null, head = null, latest = null } = found[i] ?? {};
+          const pointers = found[i] ?? nothing;
+          const { namespace, published, latest, revision } = pointers;
           const known = old?.get(view);
-          // Without a head it may be there again and half filled.
-          const lost =
-            (known?.namespace && namespace === null) || (known?.head && head === null) || false;
-          if (known && lost) return [view, { ...known, lost }];
+          const lost = known !== undefined && wentBack(known, pointers);
+          if (lost) return [view, { ...known, lost }];
           // Equal ids mean equal values, so most refreshes decode nothing.
           const same = known?.latest;
           const snapshot =
             latest === null ? null : latest.id === same?.id ? same : decode(view, latest);
-          return [view, { namespace, head, latest: snapshot, lost: false }];
+          return [view, { namespace, published, latest: snapshot, lost: false, revision }];
         }),
       ),
     };
@@ -146,6 +149,20 @@ export function createPointerCache({
   };
 }
 
+const nothing: Pointers = { namespace: null, published: null, latest: null, revision: "0" };
+
+/**
+ * Whether Redis is behind what was known of a view: it was emptied, restored from an older copy, or
+ * has lost what it had acknowledged. Neither revisions nor publishes ever go backwards.
+ */
+function wentBack(known: ViewPointers, now: Pointers): boolean {
+  return (
+    (known.namespace !== null && now.namespace === null) ||
+    (known.published?.generation ?? 0) > (now.published?.generation ?? 0) ||
+    countOfRevision(known.revision) > countOfRevision(now.revision)
+  );
+}
+
 /**
  * STORE_LOST of a view that Redis no longer has: rows do not go away by themselves, so to answer
  * NOT_FOUND would be a guess.
@@ -153,7 +170,7 @@ export function createPointerCache({
 export function lostView({ name, fingerprint }: View): OnceflowError {
   return new OnceflowError(
     "STORE_LOST",
-    `view "${name}": Redis no longer has what it had under fingerprint ${fingerprint}, so it was emptied, restored or swept, and no run has filled it since. Materialize the view again.`,
+    `view "${name}": Redis no longer has what it had under fingerprint ${fingerprint}, so it was emptied, restored from an older copy or swept, and nobody has put it back since. A worker does so by itself; at once: ${invocation} publish ${name}`,
     { view: name, fingerprint },
   );
 }

@@ -101,18 +101,19 @@ function createFilling(
 ): Filling {
   const filled = new Set<View>();
 
-  async function lacksOf(view: View, { head }: ViewPointers): Promise<readonly string[]> {
+  async function lacksOf(view: View, { published }: ViewPointers): Promise<readonly string[]> {
     if (options.rule === "store" || filled.has(view)) return [];
-    const { intervals, snapshot } = await readAwaited(redis, options, view);
+    const { intervals, snapshot, publish } = await readAwaited(redis, options, view);
     const lacks = [
       ...(intervals === 0 ? [] : [`${countOf(intervals, "interval")} that other definitions have`]),
       ...(snapshot ? ["a snapshot of its aggregates, which other definitions have"] : []),
+      ...(publish ? ["a publish of what is committed"] : []),
     ];
     if (lacks.length > 0)
       return [
         `view "${view.name}" lacks ${lacks.join(" and ")}. Run from this build: ${invocation} apply --fill`,
       ];
-    if (options.rule === "materialized" && head === null)
+    if (options.rule === "materialized" && published === null)
       return [
         `view "${view.name}" has never been materialized. Run: ${invocation} materialize ${view.name}`,
       ];

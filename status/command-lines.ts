@@ -58,3 +58,8 @@ export function fillLines(view: View, intervals: readonly Interval[]): string[] 
 export function resetLine(view: string): string {
   return `${invocation} reset ${view} --yes`;
 }
+
+/** The command that publishes what is committed of a view; what Redis has lost is put back first. */
+export function publishLine(view: string): string {
+  return `${invocation} publish ${view}`;
+}

@@ -2,12 +2,14 @@
  * Whether a build is filled: whether its definitions of a view have what others of the same view
  * have committed. One rule, which `/readyz`, `plan` and `apply --fill` ask:
  *
- * - Others are the storage fingerprints with a head, and the other sets of aggregates.
+ * - Others are the storage fingerprints that are published, or were by an older release, and the
+ *   other sets of aggregates.
  * - Asked for is each complete interval of this build's schedule that meets what is committed;
  *   without a schedule each interval as others have it; of a full refresh the newest.
  * - It is there where it is committed with the states of all aggregates, or where other intervals
  *   cover it, and no other has committed it of newer files. Where all are and only the snapshot is
  *   missing, the newest is computed again.
+ * - What is committed is published: an older release kept its rows in another layout.
  * - What lies in no interval of the schedule is `unplaced`: it cannot be filled, so nobody waits.
  *
  * A process waits for less than `apply --fill` runs, so that the one always ends the other: what is
@@ -26,6 +28,7 @@ import {
   parseInterval,
   type Span,
 } from "../engine/calendar/interval.ts";
+import { publishableOf } from "../engine/calendar/publishable.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
 import { intervalsBetween, newestInterval, nextSlotAfter } from "../engine/calendar/slots.ts";
 import type { Registry } from "../engine/registry.ts";
@@ -47,6 +50,8 @@ export interface Awaited {
   readonly intervals: number;
   /** Whether other sets of aggregates have a snapshot, and this one has none. */
   readonly snapshot: boolean;
+  /** Whether nothing is published of what is committed. */
+  readonly publish: boolean;
 }
 
 /** What a view lacks, as ranges of whole intervals, oldest first. */
@@ -56,6 +61,8 @@ export interface Unfilled {
   readonly ranges: readonly Span[];
   /** Of the intervals, those that are committed here too and have to be computed again. */
   readonly outdated: number;
+  /** Whether nothing is published of what is committed. */
+  readonly unpublished: boolean;
   /** Committed under other definitions, and in no interval of this build's schedule. */
   readonly unplaced: readonly Span[];
   /** Were these definitions not applied yet. */
@@ -81,6 +88,7 @@ interface Facts {
   /** Whether this set of aggregates has a snapshot, and whether another has one. */
   readonly hasSnapshot: boolean;
   readonly othersHaveSnapshot: boolean;
+  readonly isPublished: boolean;
 }
 
 /** Every view of a build that is not filled. */
@@ -92,7 +100,9 @@ export async function readUnfilled(
   const unfilled: Unfilled[] = [];
   for (const view of catalogue.views.values())
     unfilled.push(judge(view, await readFacts(redis, view, options), Date.now()));
-  return unfilled.filter(({ intervals, unplaced }) => intervals + unplaced.length > 0);
+  return unfilled.filter(
+    ({ intervals, unplaced, unpublished }) => intervals + unplaced.length > 0 || unpublished,
+  );
 }
 
 /**
@@ -104,7 +114,10 @@ export async function readAwaited(
   options: Prefixed,
   view: View,
 ): Promise<Awaited> {
-  if (isApplied(await readRegistry(redis, options), view)) return { intervals: 0, snapshot: false };
+  if (isApplied(await readRegistry(redis, options), view)) {
+    const facts = await readFacts(redis, view, options);
+    return { intervals: 0, snapshot: false, publish: isUnpublished(view, facts) };
+  }
   return judge(view, await readFacts(redis, view, options), Date.now()).awaited;
 }
 
@@ -133,7 +146,7 @@ async function readFacts(redis: RedisConnection, view: View, { prefix }: Prefixe
   );
   const own = await committedUnder(ledger, name, fingerprint);
   const others: Committed[] = [];
-  for (const other of named("head"))
+  for (const other of new Set([...named("published"), ...named("head")]))
     if (other !== fingerprint) others.push(...(await committedUnder(ledger, name, other)));
   const sets = named("latest");
   return {
@@ -144,6 +157,7 @@ async function readFacts(redis: RedisConnection, view: View, { prefix }: Prefixe
     ),
     hasSnapshot: sets.includes(aggregatesFingerprint),
     othersHaveSnapshot: sets.some((set) => set !== aggregatesFingerprint),
+    isPublished: named("published").includes(fingerprint),
   };
 }
 
@@ -203,8 +217,16 @@ function judge(view: View, facts: Facts, nowMs: number): Unfilled {
     awaited: {
       intervals: awaitedOf(withoutRows, own, others),
       snapshot: lacksSnapshot && lacking.length > 0,
+      publish: isUnpublished(view, facts),
     },
+    unpublished: isUnpublished(view, facts),
   };
+}
+
+/** Whether something is committed that could be served, and nothing is. */
+function isUnpublished(view: View, { own, isPublished }: Facts): boolean {
+  const committed = own.map(({ interval }) => interval);
+  return !isPublished && publishableOf(view, committed).endMs !== null;
 }
 
 /** How many of what has no rows others had before the last commit under these definitions. */

@@ -5,6 +5,7 @@ import { errorCodeOf, messageOf } from "../engine/errors.ts";
 import {
   contains,
   endsOf,
+  formatInterval,
   type Interval,
   joinIntervals,
   overlaps,
@@ -15,8 +16,9 @@ import {
 import { invocation } from "../engine/invocation.ts";
 import { intervalsBetween, newestInterval } from "../engine/calendar/slots.ts";
 import type { Ledger, LedgerEntry } from "../store/ledger.ts";
+import type { IntervalRef } from "../store/offline/keys.ts";
 import { type OfflineFolders, openOfflineFolders } from "../store/offline/offline-folders.ts";
-import { backfillLine, chainOf, fillLines, materializeLine } from "./command-lines.ts";
+import { backfillLine, chainOf, materializeLine, publishLine } from "./command-lines.ts";
 import type { Finding, Judgement } from "./findings.ts";
 import { countOf } from "../engine/words.ts";
 
@@ -95,7 +97,7 @@ export async function compareWithOffline(
     if (written.length === 0) return { intervals: [], unknown: null, broken };
     // A run may have committed one meanwhile.
     const now = await ledger.readCoverage(view.name, view.fingerprint);
-    return { intervals: fillable(view, written, now), unknown: null, broken };
+    return { intervals: written.filter(lackingIn(view, now, overlaps)), unknown: null, broken };
   } catch (error) {
     if (errorCodeOf(error) !== "OFFLINE_UNAVAILABLE") throw error;
     return { intervals: [], unknown: messageOf(error).replace(/\.$/, ""), broken: [] };
@@ -210,10 +212,12 @@ async function writtenBeside(
 ): Promise<Interval[]> {
   const ref = { view: view.name, fingerprint: view.fingerprint };
   const isLacking = lackingIn(view, coverage, contains);
+  const voided = await offline.journal.readVoided(ref);
   const found: Interval[] = [];
   for (const interval of (await offline.listIntervals(ref)).reverse()) {
-    if (!isLacking(interval) || !(await isCommitted(offline, { ...ref, interval }, broken)))
-      continue;
+    if (!isLacking(interval)) continue;
+    const upTo = voided.get(formatInterval(interval)) ?? 0;
+    if (!(await isCommitted(offline, { ...ref, interval }, upTo, broken))) continue;
     found.push(interval);
     // Each of a full refresh replaces the ones before.
     if (view.rows.isFullRefresh) break;
@@ -224,27 +228,13 @@ async function writtenBeside(
 /** A folder without a manifest is of a run that did not commit. */
 async function isCommitted(
   offline: OfflineFolders,
-  ref: Parameters<OfflineFolders["listGenerations"]>[0],
+  ref: IntervalRef,
+  voided: number,
   broken: BrokenManifest[],
 ): Promise<boolean> {
   for (const generation of await offline.listGenerations(ref))
-    if (await readManifestOr(offline, { ...ref, generation }, broken)) return true;
+    if (generation > voided && (await readManifestOr(offline, { ...ref, generation }, broken))) return true;
   return false;
-}
-
-/**
- * The intervals that fill what was written: as they were, or as the schedule cuts that time now.
- * What overlaps with something committed is left out: after a `reset` it may have been cut anew.
- */
-function fillable(view: View, written: readonly Interval[], coverage: Coverage): Interval[] {
-  const { schedule } = view;
-  const cut =
-    schedule === undefined || view.rows.isFullRefresh
-      ? written
-      : joinIntervals(written).flatMap(({ startMs, endMs }) =>
-          intervalsBetween(schedule, startMs, endMs),
-        );
-  return cut.filter(lackingIn(view, coverage, overlaps));
 }
 
 /** Tells what is newer than all that is committed of a full refresh, or does not meet any of it. */
@@ -295,20 +285,16 @@ function firstFill(
 }
 
 function refill(view: View, intervals: readonly Interval[], isEmpty: boolean): Finding {
-  const { name } = view;
   const [first, last] = [intervals[0], intervals.at(-1)];
   const { start, end } = endsOf({ startMs: first?.startMs ?? 0, endMs: last?.endMs ?? 0 });
-  const isWhole = view.rows.isFullRefresh;
-  const what = isWhole
+  const what = view.rows.isFullRefresh
     ? `the view as of ${showTime(end)}`
     : `${countOf(intervals.length, "interval")} in ${showSpan({ start, end })}`;
-  const { fix, rest } = isWhole
-    ? { fix: `${invocation} materialize ${name}`, rest: "" }
-    : chainOf(name, fillLines(view, intervals));
-  const words = isEmpty
-    ? `Redis has nothing of what was materialized under these definitions: the offline store has ${what}. Either Redis was emptied, or the view was reset or swept`
-    : isWhole
-      ? `Redis has an older state of the view than the offline store, which has ${what}. Either Redis was restored from an older copy, or the view was reset`
-      : `Redis lacks what the offline store has: ${what}. Either Redis lost it, or the view was reset, and not all was filled again`;
-  return { problem: `${words}${rest}`, fix };
+  const lost = isEmpty
+    ? `Redis has nothing of what was committed under these definitions, so it was emptied: the offline store has ${what}`
+    : `Redis lacks what the offline store has: ${what}. It was restored from an older copy, or has lost what it had acknowledged`;
+  return {
+    problem: `${lost}. A worker puts it back by itself; the fix does so at once`,
+    fix: publishLine(view.name),
+  };
 }

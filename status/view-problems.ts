@@ -8,8 +8,10 @@ import {
   interval as intervalOf,
   parseInterval,
   showSpan,
+  showTime,
   type Span,
 } from "../engine/calendar/interval.ts";
+import { publishableOf } from "../engine/calendar/publishable.ts";
 import { invocation } from "../engine/invocation.ts";
 import { isInterval } from "../engine/calendar/slots.ts";
 import type { LatestSnapshot, LedgerEntry, RunRecord, StoredStates } from "../store/ledger.ts";
@@ -19,6 +21,7 @@ import {
   chainOf,
   fillLines,
   materializeLine,
+  publishLine,
   resetLine,
   stretchLine,
 } from "./command-lines.ts";
@@ -58,7 +61,7 @@ export interface ViewFacts {
   /** Beside the offline store; null where the coverage is lost. */
   readonly lacking: LostIntervals | null;
   readonly states: StoredStates["states"];
-  readonly head: LedgerEntry["head"];
+  readonly published: LedgerEntry["published"];
   /** From the end of the newest interval committed to now. */
   readonly freshnessSeconds: number | null;
   readonly latest: LatestSnapshot | null;
@@ -95,6 +98,7 @@ export function judgeView(
       ...gapsOf(view, facts),
       ...overlapsOf(view, facts),
       ...lostRows(view, facts),
+      ...unpublishedOf(view, facts),
       ...unmergedOf(view, facts),
       ...failuresOf(view, facts),
       ...dependenceOf(view, facts),
@@ -172,31 +176,57 @@ function overlapsOf({ name, aggregates }: View, { holes: { overlaps } }: ViewFac
   ];
 }
 
-/** Rows that are no longer in the online store. */
-function lostRows({ name }: View, { coverage, report }: ViewFacts): Finding[] {
-  const after = "the reset prints the commands that fill it again";
-  const fix = resetLine(name);
-  if (report === null)
-    return coverage.size === 0
-      ? []
-      : [
-          {
-            problem: `intervals are committed, but the online store has no rows of them; ${after}`,
-            fix,
-          },
-        ];
+/** Entities that are no longer in the online store. */
+function lostRows({ name }: View, { published, report }: ViewFacts): Finding[] {
+  if (report === null || published === null) return [];
   const { buckets, missing, foreign, behind } = report;
   const counts = [
     [missing, "missing"],
     [foreign, "of another epoch"],
-    [behind, "older than the last commit"],
+    [behind, "older than the last publish"],
   ] as const;
   return counts
     .filter(([count]) => count > 0)
     .map(([count, what]) => ({
-      problem: `${count} of ${countOf(buckets, "bucket")} ${count === 1 ? "is" : "are"} ${what}: rows are lost; ${after}`,
-      fix,
+      problem: `${count} of ${countOf(buckets, "bucket")} ${count === 1 ? "is" : "are"} ${what}: rows are lost. A worker puts them back from the offline store by itself; the fix does so at once`,
+      fix: `${publishLine(name)} --whole`,
     }));
+}
+
+/** What is committed and not served. */
+function unpublishedOf(view: View, { coverage, published }: ViewFacts): Finding[] {
+  const { name } = view;
+  if (published?.frozen != null)
+    return [
+      {
+        problem: `what is served is frozen at ${iso(published.endMs)} (${published.frozen}): no run moves it`,
+        fix: `${publishLine(name)} --resume`,
+      },
+    ];
+  const { endMs, gap } = publishableOf(view, [...coverage.keys()].map(parseInterval));
+  if (endMs !== null && published === null)
+    return [
+      { problem: "intervals are committed, and nothing is published yet", fix: publishLine(name) },
+    ];
+  if (endMs !== null && published !== null && endMs !== published.endMs)
+    return [
+      {
+        problem: `what is committed may be served up to ${iso(endMs)}, and is up to ${iso(published.endMs)}`,
+        fix: publishLine(name),
+      },
+    ];
+  if (gap === null || view.gaps === "serve") return [];
+  const held = [...coverage.keys()].filter((each) => parseInterval(each).endMs > (endMs ?? -Infinity));
+  return [
+    {
+      problem: `${countOf(held.length, "committed interval")} not served yet: ${showSpan(endsOf(gap))} comes before and is missing, and the view has gaps: "hold"`,
+      fix: stretchLine(view, endsOf(gap)),
+    },
+  ];
+}
+
+function iso(ms: number): string {
+  return showTime(new Date(ms).toISOString());
 }
 
 /** Why a view with aggregates has rows but no snapshot. */
@@ -204,7 +234,6 @@ function unmergedOf(view: View, { coverage, states, latest }: ViewFacts): Findin
   if (latest !== null || view.aggregates.length === 0 || coverage.size === 0) return [];
   // Of a full refresh only the newest interval counts.
   const covered = [...coverage.keys()].sort();
-  const newest = covered.at(-1) ?? "";
   const counted = view.rows.isFullRefresh ? covered.slice(-1) : covered;
   const lacking = counted.filter((interval) =>
     view.aggregates.some(({ fingerprint }) => !states.get(fingerprint)?.has(interval)),
@@ -213,7 +242,7 @@ function unmergedOf(view: View, { coverage, states, latest }: ViewFacts): Findin
     return [
       {
         problem: "no aggregate snapshot is there, though every interval has its states",
-        fix: `${materializeLine(view, endsOf(newest))} --reprocess`,
+        fix: `${publishLine(view.name)} --whole`,
       },
     ];
   const { fix, rest } = chainOf(view.name, fillLines(view, lacking.map(parseInterval)));

@@ -12,6 +12,7 @@ import { type Json, toJson } from "../engine/wire.ts";
 import { readGrid } from "./read-grid.ts";
 import type { Ledger, RunRecord } from "../store/ledger.ts";
 import type { NamespaceReport } from "../store/namespace.ts";
+import type { Published } from "../store/published.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import { resetLine } from "./command-lines.ts";
 import type { Finding } from "./findings.ts";
@@ -53,9 +54,16 @@ export interface ViewStatus {
     readonly newest: readonly CoveredSpan[];
     readonly gaps: readonly Span[];
   };
-  /** End and generation of the newest interval committed. */
-  readonly head: { readonly end: string; readonly generation: number } | null;
-  /** From the end of the newest interval to now, in seconds. */
+  /** What is served: everything up to an end. */
+  readonly published: {
+    readonly end: string;
+    readonly generation: number;
+    /** Whether no interval is missing before the end. */
+    readonly covered: boolean;
+    /** Why nothing but a command moves it; null where runs do. */
+    readonly frozen: string | null;
+  } | null;
+  /** From the end of what is published to now, in seconds. */
   readonly freshness_seconds: number | null;
   readonly ttl_seconds: number | null;
   readonly snapshot: {
@@ -105,7 +113,7 @@ export async function inspectView(
   nowMs: number,
 ): Promise<ViewStatus> {
   const facts = await readFacts(view, stores, nowMs);
-  const { coverage, head, latest, report, records, runs } = facts;
+  const { coverage, published, latest, report, records, runs } = facts;
   const { problems, notes } = judgeView(view, facts, stores.offlineDir, nowMs);
   const covered = [...coverage]
     .map(([interval, { rows, generation }]) => ({ ...endsOf(interval), rows, generation }))
@@ -122,7 +130,7 @@ export async function inspectView(
       newest: covered,
       gaps: facts.holes.gaps,
     },
-    head: head === null ? null : { end: iso(head.endMs), generation: head.generation },
+    published: published && describePublished(published),
     freshness_seconds: facts.freshnessSeconds,
     ttl_seconds: view.ttlSeconds ?? null,
     snapshot: latest === null ? null : describeSnapshot(view, latest),
@@ -161,14 +169,14 @@ async function readFacts(
     orLost(online.listNamespaces(name)),
     readDependence(view, ledger, catalogue, nowMs),
   ]);
-  const head = entry?.head ?? null;
+  const published = entry?.published ?? null;
   const lacking =
     entry === null ? null : await compareWithOffline(view, coverage, ledger, offlineDir);
   const isNew = coverage.size === 0 && lacking?.intervals.length === 0;
   const files =
     isNew && hasFiles !== undefined ? await findFiles(view, hasFiles, nowMs) : undefined;
   const own = entry?.namespace ?? null;
-  const report = own === null ? null : await online.verifyNamespace(own, { head });
+  const report = own === null ? null : await online.verifyNamespace(own, { head: published });
   const old = [];
   for (const namespace of namespaces ?? []) {
     if (namespace.fingerprint === fingerprint) continue;
@@ -181,8 +189,8 @@ async function readFacts(
     holes: view.rows.isFullRefresh ? { gaps: [], overlaps: [] } : holesOf([...coverage.keys()]),
     lacking: lacking && { ...lacking, files },
     states,
-    head,
-    freshnessSeconds: head === null ? null : Math.max(0, nowMs - head.endMs) / 1000,
+    published,
+    freshnessSeconds: published === null ? null : Math.max(0, nowMs - published.endMs) / 1000,
     latest: pointers?.[0]?.latest ?? null,
     report,
     cells,
@@ -203,6 +211,10 @@ async function readDependence(
   if (schedule === undefined || schedule.dependsOn.length === 0) return [];
   const newestMs = newestInterval(schedule, nowMs)?.endMs ?? schedule.startMs;
   return readGrid(ledger, catalogue, view, intervalsBetween(schedule, schedule.startMs, newestMs));
+}
+
+function describePublished({ endMs, generation, covered, frozen }: Published) {
+  return { end: iso(endMs), generation, covered, frozen };
 }
 
 function describeSnapshot(view: View, latest: { id: string; asOfMs: number; body: string }) {

@@ -12,9 +12,15 @@ const defaultPrefix = "onceflow";
 /**
  * What keeps an entry of Redis, so that `sweep` leaves it: a build with the storage fingerprint,
  * the aggregate or the set of aggregates that it is named after, any build of the view, or
- * `always`.
+ * `always`. What is of an older layout is kept as `storage` is, until the fingerprint is published.
  */
-export type KeepRule = "storage" | "aggregate" | "aggregateSet" | "view" | "always";
+export type KeepRule =
+  | "storage"
+  | "aggregate"
+  | "aggregateSet"
+  | "view"
+  | "always"
+  | "olderLayout";
 
 /** How a kind of entries is spelled, and what keeps one. */
 interface Kind {
@@ -40,15 +46,22 @@ const ledgerKinds = {
 /** Kinds of fields in the pointers hash. */
 const pointerKinds = {
   revision: { hasFingerprint: false, keptBy: "always" },
-  namespace: { hasFingerprint: true, keptBy: "storage" },
-  head: { hasFingerprint: true, keptBy: "storage" },
+  table: { hasFingerprint: true, keptBy: "storage" },
+  published: { hasFingerprint: true, keptBy: "storage" },
+  // None is ever given out twice.
+  publishing: { hasFingerprint: true, keptBy: "always" },
   latest: { hasFingerprint: true, keptBy: "aggregateSet" },
+  // Of the layout before publishes, which processes of older releases still read.
+  namespace: { hasFingerprint: true, keptBy: "olderLayout" },
+  head: { hasFingerprint: true, keptBy: "olderLayout" },
 } as const satisfies Readonly<Record<string, Kind>>;
 
 /** Kinds of tables of stored rows. */
 const tableKinds = {
-  /** The rows of a view, by entity. */
-  rows: { keptBy: "storage" },
+  /** What is published of each entity of a view. */
+  entities: { keptBy: "storage" },
+  /** The rows of a view in the layout before publishes. */
+  rows: { keptBy: "olderLayout" },
 } as const satisfies Readonly<Record<string, Pick<Kind, "keptBy">>>;
 
 /** A kind of key in the ledger of a view. */
@@ -75,7 +88,7 @@ export interface StoreKeys {
   readonly shard: (view: string, fingerprint: string, shard: number) => string;
   /** Hash: "" → epoch, entity key → version and row. */
   readonly bucket: (view: string, fingerprint: string, shard: number, bucket: number) => string;
-  /** Hash: revision, and per fingerprint the namespace, the head and the whole latest snapshot. */
+  /** Hash: revision, and per fingerprint the table, what is published and the latest snapshot. */
   readonly pointers: (view: string) => string;
   /** Hash: snapshot id → body. */
   readonly snapshots: (view: string) => string;
@@ -114,8 +127,9 @@ export interface StoreKeys {
 export const pointerFields = {
   /** Count of the commits and resets, ".", and a token that is its alone. */
   revision: spell<PointerKind>("revision"),
-  namespace: (fingerprint: string) => spell<PointerKind>("namespace", fingerprint),
-  head: (fingerprint: string) => spell<PointerKind>("head", fingerprint),
+  table: (fingerprint: string) => spell<PointerKind>("table", fingerprint),
+  published: (fingerprint: string) => spell<PointerKind>("published", fingerprint),
+  publishing: (fingerprint: string) => spell<PointerKind>("publishing", fingerprint),
   latest: (aggregatesFingerprint: string) => spell<PointerKind>("latest", aggregatesFingerprint),
 } as const;
 
@@ -165,9 +179,9 @@ export function createKeys(prefix: string = defaultPrefix): StoreKeys {
     `${prefix}:${kind}:{${view}/${rest}`;
   return {
     prefix,
-    shard: (view, fingerprint, shard) => tableKey("rows", view, `${fingerprint}:${shard}}`),
+    shard: (view, fingerprint, shard) => tableKey("entities", view, `${fingerprint}:${shard}}`),
     bucket: (view, fingerprint, shard, bucket) =>
-      tableKey("rows", view, `${fingerprint}:${shard}}:${bucket}`),
+      tableKey("entities", view, `${fingerprint}:${shard}}:${bucket}`),
     pointers: (view) => ledgerKey("pointers", view),
     snapshots: (view) => ledgerKey("snapshots", view),
     coverage: (view, fingerprint) => ledgerKey("coverage", view, fingerprint),

@@ -1,6 +1,7 @@
 /**
  * The ledger: which intervals of which fingerprints are committed, the partial states and
- * snapshots of aggregates, and the pointers that say what is current. It lives beside the rows.
+ * snapshots of aggregates, and the pointers that say what is published. It lives beside the
+ * entities, and all of it can be put back from the offline store: see filling/restore.ts.
  *
  * What it stores of a commit holds no wall-clock time and no run id, so the same runs in any order
  * end in the same bytes; those facts are in the run log, apart.
@@ -13,11 +14,17 @@ import type { StoreKeys } from "./keys.ts";
 import { createKeys, pointerFields, requireNames } from "./keys.ts";
 import type { Namespace } from "./namespace.ts";
 import { randomId, readyNamespace } from "./namespace.ts";
-import type { RedisArgument, RedisConnection, RedisReply } from "./redis/types.ts";
+import {
+  beginPublish,
+  commitPublish,
+  decodePublished,
+  type PublishCommit,
+  type Published,
+} from "./published.ts";
+import type { Revision } from "./revision.ts";
+import type { RedisConnection, RedisReply } from "./redis/types.ts";
 import { textOf } from "./redis/connection.ts";
 import { pairsOf, wholeHash } from "./redis/pairs.ts";
-import type { Mark } from "./rows/version.ts";
-import { decodeMark, encodeMark } from "./rows/version.ts";
 
 /** A run over one interval of one storage fingerprint. */
 export interface RunIdentity {
@@ -48,17 +55,11 @@ export interface Coverage extends CoverageFacts {
   readonly generation: number;
 }
 
-/**
- * Changes with every commit and reset of the view; `commitRun` compares it. Equal revisions mean
- * equal content, also where a Redis was restored from a backup and went on from there.
- */
-export type Revision = string;
-
 /** What is covered under one storage fingerprint. */
 export interface LedgerEntry {
   readonly revision: Revision;
   readonly namespace: Namespace | null;
-  readonly head: Mark | null;
+  readonly published: Published | null;
   /** By `formatInterval`. */
   readonly coverage: ReadonlyMap<string, Coverage>;
 }
@@ -90,16 +91,6 @@ export interface CommittedEntry extends StoredStates {
   readonly coverage: ReadonlyMap<string, Coverage>;
 }
 
-/** An immutable set of aggregate values. */
-export interface SnapshotDraft {
-  /** A hash of what was merged. */
-  readonly id: string;
-  /** Names the set of aggregates, so that an old and a new build follow their own `latest`. */
-  readonly aggregatesFingerprint: string;
-  readonly asOfMs: number;
-  readonly body: string;
-}
-
 export interface LatestSnapshot {
   readonly id: string;
   readonly asOfMs: number;
@@ -111,14 +102,10 @@ export interface Commit extends RunIdentity {
   readonly generation: number;
   /** The revision that was read with what was merged. */
   readonly expectedRevision: Revision;
-  /**
-   * Absent where the run wrote no rows, since they were covered and only an aggregate is new; the
-   * head then stays as well.
-   */
+  /** Absent where the run wrote no rows, since they were covered and only an aggregate is new. */
   readonly coverage?: CoverageFacts | undefined;
   /** By aggregate fingerprint. */
   readonly states: Readonly<Record<string, string>>;
-  readonly snapshot?: SnapshotDraft | undefined;
 }
 
 export interface CommitOutcome {
@@ -137,9 +124,19 @@ export interface PointerRequest {
 export interface Pointers {
   /** Null where nothing was ever written under the fingerprint. */
   readonly namespace: Namespace | null;
-  /** Greatest (interval end, generation) committed; below it a full refresh has no rows. */
-  readonly head: Mark | null;
+  readonly published: Published | null;
   readonly latest: LatestSnapshot | null;
+  readonly revision: Revision;
+}
+
+/** A committed interval that the offline store has, for a ledger that lost it. */
+export interface RestoredInterval {
+  readonly interval: string;
+  /** The newest that was ever allotted, committed or not. */
+  readonly newestGeneration: number;
+  readonly coverage: Coverage;
+  /** By aggregate fingerprint; those that it lacks are absent. */
+  readonly states: Readonly<Record<string, string>>;
 }
 
 /** A line of the run log: wall-clock facts for people; JSON values only. */
@@ -157,9 +154,10 @@ export interface RunRecord {
 export interface Ledger {
   /**
    * Allots the run's generation: 1 for the first run of an interval, then 2, and so on. All
-   * attempts of a run share it: the same run id gets the same answer.
+   * attempts of a run share it: the same run id gets the same answer. It is above the newest that
+   * the offline store has of the interval, since a ledger may be lost.
    */
-  readonly beginRun: (run: RunIdentity) => Promise<number>;
+  readonly beginRun: (run: RunIdentity, newestOffline: number) => Promise<number>;
   /** What is covered under a storage fingerprint, at one moment. Cost: O(intervals). */
   readonly readLedger: (view: string, fingerprint: string) => Promise<LedgerEntry>;
   /** Every interval's partial states of some aggregates, at one moment. */
@@ -173,14 +171,32 @@ export interface Ledger {
    */
   readonly readCommitted: (request: CommittedRequest) => Promise<CommittedEntry | null>;
   /**
-   * Compares and sets: coverage, states, snapshot, `latest` and head move together or not at all.
+   * Compares and sets: coverage and states move together or not at all.
    * A repeat of a commit that was done succeeds.
    *
    * @throws FENCED where a newer run of the interval has begun, LEDGER_CONFLICT where the revision
    *   moved (read, merge and commit again), STORE_LOST where the ledger forgot the run
    */
   readonly commitRun: (commit: Commit) => Promise<CommitOutcome>;
-  /** Namespace, head and latest snapshot of each request, in one round trip. */
+  /** Allots the generation of a publish, see `beginPublish`. */
+  readonly beginPublish: (view: string, fingerprint: string, least: number) => Promise<number>;
+  /** Moves what is published and the latest snapshot, see `commitPublish`. */
+  readonly commitPublish: (commit: PublishCommit) => Promise<void>;
+  /**
+   * Puts back what a ledger has lost; what is there of the same or a newer generation stays.
+   *
+   * @param leastCount - of the revision afterwards
+   */
+  readonly restoreView: (
+    view: string,
+    fingerprint: string,
+    aggregates: readonly string[],
+    intervals: readonly RestoredInterval[],
+    leastCount: number,
+  ) => Promise<Revision>;
+  /** Puts back the body of a snapshot; one that is there stays. */
+  readonly restoreSnapshot: (view: string, id: string, body: string) => Promise<void>;
+  /** Table, what is published and latest snapshot of each request, in one round trip. */
   readonly readPointers: (requests: readonly PointerRequest[]) => Promise<Pointers[]>;
   /** The body of a snapshot, or null. No snapshot is collected yet, so none needs a pin. */
   readonly readSnapshot: (view: string, id: string) => Promise<string | null>;
@@ -210,11 +226,20 @@ export function createLedger(
 ): Ledger {
   const keys = createKeys(prefix);
   return {
-    beginRun: (run) => beginRun(redis, keys, run),
+    beginRun: (run, newestOffline) => beginRun(redis, keys, run, newestOffline),
     readLedger: (view, fingerprint) => readLedger(redis, keys, view, fingerprint),
     readStates: (view, aggregates) => readStates(redis, keys, view, aggregates),
     readCommitted: (request) => readCommitted(redis, keys, request),
     commitRun: (commit) => commitRun(redis, keys, commit),
+    beginPublish: (view, fingerprint, least) =>
+      beginPublish(redis, keys, view, fingerprint, least),
+    commitPublish: (commit) => commitPublish(redis, keys, commit),
+    restoreView: (view, fingerprint, aggregates, intervals, leastCount) =>
+      restoreView(redis, keys, { view, fingerprint, aggregates, intervals, leastCount }),
+    async restoreSnapshot(view, id, body) {
+      requireNames(view);
+      await redis.send(["hsetnx", keys.snapshots(view), id, body]);
+    },
     readPointers: (requests) => readPointers(redis, keys, requests),
     async readSnapshot(view, id) {
       requireNames(view);
@@ -261,7 +286,12 @@ export function createLedger(
   };
 }
 
-async function beginRun(redis: RedisConnection, keys: StoreKeys, run: RunIdentity) {
+async function beginRun(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  run: RunIdentity,
+  newestOffline: number,
+) {
   const { view, fingerprint, interval, runId } = run;
   requireNames(view, fingerprint);
   const generation = await redis.send([
@@ -271,6 +301,7 @@ async function beginRun(redis: RedisConnection, keys: StoreKeys, run: RunIdentit
     formatInterval(interval),
     runId,
     rememberedRuns,
+    newestOffline,
   ]);
   return generation as number;
 }
@@ -291,12 +322,12 @@ async function readLedger(
     keys.coverage(view, fingerprint),
   ])) as RedisReply[];
   const pointer = new Map(pairsOf(fields));
-  const record = pointer.get(pointerFields.namespace(fingerprint));
-  const head = pointer.get(pointerFields.head(fingerprint));
+  const record = pointer.get(pointerFields.table(fingerprint));
+  const published = pointer.get(pointerFields.published(fingerprint));
   return {
     revision: revisionOf(revision),
     namespace: readyNamespace(view, fingerprint, record?.toString() ?? null),
-    head: head ? decodeMark(head) : null,
+    published: decodePublished(view, published?.toString() ?? null),
     coverage: parseCoverage(coverage),
   };
 }
@@ -367,27 +398,22 @@ async function commitRun(
   keys: StoreKeys,
   commit: Commit,
 ): Promise<CommitOutcome> {
-  const { view, fingerprint, generation, coverage, snapshot } = commit;
+  const { view, fingerprint, generation, coverage } = commit;
   const aggregates = Object.keys(commit.states).sort();
-  const sets = snapshot ? [snapshot.aggregatesFingerprint] : [];
-  requireNames(view, fingerprint, ...aggregates, ...sets);
+  requireNames(view, fingerprint, ...aggregates);
   const interval = formatInterval(commit.interval);
   const stateKeys = aggregates.map((aggregate) => keys.states(view, aggregate));
   const reply = await redis.send([
     "commitRun",
-    4 + stateKeys.length,
+    3 + stateKeys.length,
     keys.pointers(view),
     keys.generations(view, fingerprint),
     keys.coverage(view, fingerprint),
-    keys.snapshots(view),
     ...stateKeys,
     interval,
     generation,
     commit.expectedRevision,
-    coverage ? stableJson({ ...coverage, generation }) : "",
-    pointerFields.head(fingerprint),
-    encodeMark({ endMs: commit.interval.endMs, generation }),
-    ...snapshotArguments(snapshot),
+    coverage ? encodeCoverage({ ...coverage, generation }) : "",
     randomId(),
     ...aggregates.map((aggregate) => `${generation} ${commit.states[aggregate]}`),
   ]);
@@ -414,31 +440,63 @@ async function commitRun(
           "Read the states again, merge and commit.",
         { ...details, revision },
       );
-    case "forgotten":
+    default:
       throw new OnceflowError(
         "STORE_LOST",
         `${where}: the ledger knows generation ${newest} at most, so Redis was emptied or ` +
           "restored since the run began. Start the run again.",
         details,
       );
-    default:
-      throw new OnceflowError(
-        "INTERNAL",
-        `${where}: snapshot ${snapshot?.id ?? ""} exists with another body; an id must be a ` +
-          "hash of all that its body rests on.",
-        details,
-      );
   }
 }
 
-function snapshotArguments(snapshot: SnapshotDraft | undefined): RedisArgument[] {
-  if (snapshot === undefined) return ["", "", "", ""];
-  const { id, body, aggregatesFingerprint, asOfMs } = snapshot;
-  if (!/^\S+$/.test(id))
-    throw new OnceflowError("INTERNAL", `"${id}" is no snapshot id: it must have no blank.`);
-  if (!Number.isSafeInteger(asOfMs))
-    throw new OnceflowError("INTERNAL", `the snapshot's time ${asOfMs} ms is no integer.`);
-  return [id, body, pointerFields.latest(aggregatesFingerprint), asOfMs];
+/** Intervals that one call puts back. */
+const restoredAtOnce = 500;
+
+async function restoreView(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  {
+    view,
+    fingerprint,
+    aggregates,
+    intervals,
+    leastCount,
+  }: Omit<CommittedRequest, "known"> & {
+    readonly intervals: readonly RestoredInterval[];
+    readonly leastCount: number;
+  },
+): Promise<Revision> {
+  requireNames(view, fingerprint, ...aggregates);
+  let revision: RedisReply = null;
+  for (let from = 0; from === 0 || from < intervals.length; from += restoredAtOnce)
+    revision = await redis.send([
+      "restoreView",
+      3 + aggregates.length,
+      keys.pointers(view),
+      keys.generations(view, fingerprint),
+      keys.coverage(view, fingerprint),
+      ...aggregates.map((aggregate) => keys.states(view, aggregate)),
+      leastCount,
+      randomId(),
+      ...intervals
+        .slice(from, from + restoredAtOnce)
+        .flatMap(({ interval, newestGeneration, coverage, states }) => [
+          interval,
+          coverage.generation,
+          newestGeneration,
+          encodeCoverage(coverage),
+          ...aggregates.map((aggregate) =>
+            states[aggregate] === undefined ? "" : `${coverage.generation} ${states[aggregate]}`,
+          ),
+        ]),
+    ]);
+  return textOf(revision) ?? "0";
+}
+
+/** The bytes of a commit, the same for equal facts. */
+function encodeCoverage(coverage: Coverage): string {
+  return stableJson(coverage);
 }
 
 async function readPointers(
@@ -452,18 +510,20 @@ async function readPointers(
       return [
         "hmget",
         keys.pointers(view),
-        pointerFields.namespace(fingerprint),
-        pointerFields.head(fingerprint),
+        pointerFields.table(fingerprint),
+        pointerFields.published(fingerprint),
         pointerFields.latest(aggregatesFingerprint),
+        pointerFields.revision,
       ];
     }),
   );
   return requests.map(({ view, fingerprint }, i) => {
-    const [record, head, latest] = replies[i] as RedisReply[];
+    const [record, published, latest, revision] = replies[i] as RedisReply[];
     return {
       namespace: readyNamespace(view, fingerprint, textOf(record)),
-      head: Buffer.isBuffer(head) ? decodeMark(head) : null,
+      published: decodePublished(view, textOf(published)),
       latest: parseLatest(textOf(latest)),
+      revision: revisionOf(revision),
     };
   });
 }

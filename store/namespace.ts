@@ -23,7 +23,7 @@ export interface StoredTable {
   /** snake_case. */
   readonly view: string;
   /** Names its keys, and with them the rule by which `sweep` keeps it. */
-  readonly kind: TableKind;
+  readonly kind: Exclude<TableKind, "rows">;
   /** Storage fingerprint, hexadecimal. */
   readonly fingerprint: string;
   /** In storage order. */
@@ -76,8 +76,8 @@ export function chooseBuckets(rows: number): number {
 
 /** The field of the pointers that holds the record of a table. */
 const recordFields = {
-  rows: pointerFields.namespace,
-} as const satisfies Readonly<Record<TableKind, (fingerprint: string) => string>>;
+  entities: pointerFields.table,
+} as const satisfies Readonly<Record<StoredTable["kind"], (fingerprint: string) => string>>;
 
 /** Creates a namespace, or returns the one that exists. @throws CONFIG_INVALID, STORE_UNAVAILABLE */
 export async function openNamespace(
@@ -144,9 +144,30 @@ export async function resetNamespace(
     ...aggregates.map((aggregate) => keys.states(view, aggregate)),
     recordFields[kind](fingerprint),
     newRecord(buckets),
-    pointerFields.head(fingerprint),
+    pointerFields.published(fingerprint),
     pointerFields.latest(aggregatesFingerprint),
     randomId(),
+  ]);
+  return openNamespace(redis, keys, table, buckets);
+}
+
+/**
+ * Begins a new epoch with empty buckets, for a table that has lost entities; what is published goes
+ * with it, and what is committed stays.
+ */
+export async function renewNamespace(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  table: StoredTable,
+  buckets: number,
+): Promise<Namespace> {
+  const { view, kind, fingerprint } = table;
+  requireNames(view, fingerprint);
+  requireBuckets(buckets);
+  const pointers = keys.pointers(view);
+  await redis.pipeline([
+    ["hset", pointers, recordFields[kind](fingerprint), newRecord(buckets)],
+    ["hdel", pointers, pointerFields.published(fingerprint)],
   ]);
   return openNamespace(redis, keys, table, buckets);
 }
@@ -162,7 +183,7 @@ export async function listNamespaces(
   const reply = await redis.send(["readHashes", 2, pointers, pointers]);
   return pairsOf((reply as RedisReply[])[1]).flatMap(([field, record]) => {
     const named = parsePointerField(field);
-    if (named?.kind !== "namespace") return [];
+    if (named?.kind !== "table") return [];
     return readyNamespace(view, named.fingerprint, record.toString()) ?? [];
   });
 }
@@ -271,6 +292,11 @@ function parseRecord(view: string, fingerprint: string, record: string): Namespa
         "Reset the namespace and materialize the view again.",
     );
   return { view, fingerprint, buckets: Number(buckets), epoch };
+}
+
+/** The record of a table that is ready. */
+export function recordOf({ buckets, epoch }: Namespace): string {
+  return `${buckets} ${epoch} ready`;
 }
 
 function newRecord(buckets: number): string {

@@ -10,6 +10,7 @@ import type { Namespace, NamespaceReport, NamespaceReset, StoredTable } from "./
 import {
   listNamespaces,
   openNamespace,
+  renewNamespace,
   resetNamespace,
   sealNamespace,
   verifyNamespace,
@@ -40,6 +41,11 @@ export interface OnlineStore {
    * of their set, runs in flight fenced. Generations and the bodies of snapshots stay.
    */
   readonly resetNamespace: (table: StoredTable, options: NamespaceReset) => Promise<Namespace>;
+  /** Starts a table again under a new epoch, empty, after a loss; what is committed stays. */
+  readonly renewNamespace: (
+    table: StoredTable,
+    options: { readonly buckets: number },
+  ) => Promise<Namespace>;
   /**
    * Replaces each row by a newer one; any order and any repetition end in the same bytes. Batches
    * that come one after the other are better given together: each call then takes more rows, and
@@ -85,6 +91,7 @@ export function createOnlineStore(
     openNamespace: (table, { buckets }) => openNamespace(redis, keys, table, buckets),
     listNamespaces: (view) => listNamespaces(redis, keys, view),
     resetNamespace: (table, options) => resetNamespace(redis, keys, table, options),
+    renewNamespace: (table, { buckets }) => renewNamespace(redis, keys, table, buckets),
     writeRows: (namespace, batches) => writeRows(redis, keys, namespace, batches),
     deleteRows: (namespace, entityKeys, version) =>
       writeTombstones(redis, keys, namespace, entityKeys, version),

@@ -80,6 +80,8 @@ interface ViewEntries {
 interface InUse {
   readonly storage: ReadonlySet<string>;
   readonly aggregates: ReadonlySet<string>;
+  /** Storage fingerprints that are published. */
+  readonly published: ReadonlySet<string>;
   /** Sets of aggregates. */
   readonly sets: ReadonlySet<string>;
   readonly isViewKept: boolean;
@@ -112,7 +114,7 @@ export async function planSweep(
     const young = found.filter((each) => ageOf(each, rule.nowMs) < rule.olderThanMs);
     leftovers.push(...found.filter((each) => !young.includes(each)));
     recent.push(...young);
-    const sweep = sweepOf(names, entries, inUseOf(builds, young));
+    const sweep = sweepOf(names, entries, inUseOf(entries, builds, young));
     if (sweep.buckets.length + sweep.keys.length + sweep.fields.length > 0) views.push(sweep);
   }
   return { leftovers, recent, views };
@@ -183,8 +185,14 @@ function ageOf({ lastRun }: Leftover, nowMs: number): number {
   return lastRun === null ? Infinity : nowMs - Date.parse(lastRun);
 }
 
-function inUseOf(builds: readonly RegisteredView[], recent: readonly Leftover[]): InUse {
+function inUseOf(
+  { fields }: ViewEntries,
+  builds: readonly RegisteredView[],
+  recent: readonly Leftover[],
+): InUse {
+  const published = fields.filter(({ kind }) => kind === "published");
   return {
+    published: new Set(published.map(({ fingerprint }) => fingerprint)),
     storage: new Set([...builds, ...recent].map(({ fingerprint }) => fingerprint)),
     aggregates: new Set(builds.flatMap(({ aggregates }) => aggregates)),
     sets: new Set(builds.map(({ aggregatesFingerprint }) => aggregatesFingerprint)),
@@ -203,6 +211,8 @@ function isInUse({ keptBy, fingerprint }: Named<string>, inUse: InUse): boolean 
       return inUse.isRecent || inUse.sets.has(fingerprint);
     case "view":
       return inUse.isRecent || inUse.isViewKept;
+    case "olderLayout":
+      return inUse.storage.has(fingerprint) && !inUse.published.has(fingerprint);
     case "always":
       return true;
   }

@@ -21,8 +21,10 @@ import {
   type BackfillState,
   type MaterializeInput,
   type MaterializeResult,
+  type PublishResult,
 } from "./contract.ts";
 import { causeOf } from "./failure.ts";
+import { publishOf, startPublish } from "./publish.ts";
 
 const defaultParallel = 8;
 /** What is under way is carried on by name, in a payload of less than 32 KiB. */
@@ -61,10 +63,13 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
 
   let begun = 0;
   let starting = 0;
+  let published: PublishResult;
+  let named: Pick<BackfillPage, "fingerprint" | "definition"> | undefined;
   const perRun = input.partitionsPerRun ?? defaultPerRun;
   try {
     let page = await plan(input, state.cursor);
     const { fingerprint, definition } = page;
+    named = { fingerprint, definition };
     const { workflow, ...how } = page.terms;
     if (input.carried === undefined) state.total = page.total;
     for (;;) {
@@ -83,7 +88,8 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
         state.cursor = run.start;
         starting++;
         const interval = `${run.start}/${run.end}`;
-        const child = { view: input.view, fingerprint, definition, ...how, ...run };
+        const view = { view: input.view, fingerprint, definition };
+        const child = { ...view, ...how, ...run, publishes: false };
         void follow(
           execution,
           interval,
@@ -98,16 +104,23 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
       page = await plan(input, page.cursor);
     }
     await condition(() => under.size === 0);
+    published = await publishOf({ view: input.view, fingerprint, definition }, Infinity);
   } catch (error) {
     if (!isCancellation(error)) throw error;
     // The children of this execution have got the cancellation themselves.
-    await CancellationScope.nonCancellable(() => cancelJoined(execution, joined));
+    await CancellationScope.nonCancellable(async () => {
+      await cancelJoined(execution, joined);
+      // What they have committed is not to wait for the next run.
+      const { view, fingerprint, definition } = { ...input, ...named };
+      if (fingerprint !== undefined && definition !== undefined)
+        await startPublish({ view, fingerprint, definition });
+    });
     throw error;
   }
   show();
   const { total, committed, covered, failed, rows, maxParallel, startedAtMs, failures } = state;
   const counts = { total, committed, covered, failed, rows, maxParallel, startedAtMs, failures };
-  return { view: input.view, ...counts };
+  return { view: input.view, ...counts, published };
 }
 
 function executionOf(input: BackfillInput): Execution {

@@ -15,7 +15,13 @@ export function queuesOf(base: string) {
 }
 
 /** What `OnceflowKind` says of a workflow. */
-export type RunKind = "materialize" | "schedule" | "backfill" | "training_set" | "pool";
+export type RunKind =
+  | "materialize"
+  | "publish"
+  | "schedule"
+  | "backfill"
+  | "training_set"
+  | "pool";
 
 /** Workflow and schedule ids; each names one piece of work, so what is started twice runs once. */
 export function idsOf(queue: string) {
@@ -27,6 +33,7 @@ export function idsOf(queue: string) {
     schedule: (view: string) => `${queue}/${view}`,
     /** What a schedule starts; Temporal appends the nominal time. */
     scheduled: (view: string) => `${queue}/scheduled/${view}`,
+    publish: ({ view, definition }: PublishInput) => `${queue}/publish/${view}/${definition}`,
     pool: (name: string) => `${queue}/pool/${name}`,
     backfill: ({ view, from, to, reprocess = "missing", definition }: BackfillInput) =>
       `${queue}/backfill/${view}/${from}/${to}/${reprocess}${definition === undefined ? "" : `/${definition}`}`,
@@ -52,8 +59,10 @@ export interface MaterializeInput {
   readonly pools?: readonly PoolRef[];
   /** Names in ONCEFLOW_WEBHOOKS that are called when it failed or was blocked. */
   readonly onFailure?: readonly string[];
-  /** When somebody is to be told that it has not committed yet. */
+  /** When somebody is to be told that it is not published yet. */
   readonly late?: RunLate;
+  /** Whether it publishes what it has committed; a backfill does so once, for all. Default true. */
+  readonly publishes?: boolean;
 }
 
 /** How the steps of a run are tried again. */
@@ -125,13 +134,54 @@ export interface MaterializeResult {
   readonly generation: number;
   /** Rows of the interval. */
   readonly rows: number;
-  /** Rows now stored online; the others gave way to newer rows of their entities. */
-  readonly written: number;
-  readonly superseded: number;
-  /** Id of the latest aggregate snapshot after the commit; null for a view without aggregates. */
-  readonly snapshot: string | null;
+  /** What was published after it; null where whoever started the run publishes. */
+  readonly published: PublishResult | null;
   /** Failed expectations with onFail: "warn". */
   readonly warnings: readonly string[];
+}
+
+/** Input of `publish`, which makes what is committed of a view what is served. */
+export interface PublishInput {
+  readonly view: string;
+  readonly fingerprint: string;
+  readonly definition: string;
+  /** Writes every entity anew, not only those that a changed interval holds. Default false. */
+  readonly whole?: boolean;
+  /** The generation of an earlier publish to go back to; the view is frozen then. */
+  readonly backTo?: number;
+  /** Keeps what is published as it is, for this reason, until somebody resumes it. */
+  readonly freeze?: string;
+  /** Ends a freeze. */
+  readonly resume?: boolean;
+}
+
+/** What a publish did. */
+export interface PublishResult {
+  readonly view: string;
+  /**
+   * `published`; `current` where what is committed is published already; `frozen` where a freeze
+   * keeps it; `nothing` where nothing may be published.
+   */
+  readonly outcome: "published" | "current" | "frozen" | "nothing";
+  /** What is published now: its generation and its end, ISO 8601; null where nothing is. */
+  readonly generation: number | null;
+  readonly end: string | null;
+  /** Whether no interval is missing before that end. */
+  readonly covered: boolean;
+  /** Whether every entity was written anew. */
+  readonly whole: boolean;
+  /** Entities that were written, and entities that have no row any more. */
+  readonly written: number;
+  readonly withdrawn: number;
+  /** Id of the latest aggregate snapshot; null for a view without aggregates. */
+  readonly snapshot: string | null;
+  readonly frozen: string | null;
+  /** The first stretch that is missing before something that is committed. */
+  readonly missing: { readonly start: string; readonly end: string } | null;
+  /** Whether Redis writes down what it acknowledges; else a crash of it may cost a publish. */
+  readonly durable: boolean;
+  /** Count of the commits that it has seen. */
+  readonly revision: number;
 }
 
 /** Input of `scheduled`, which a schedule starts. */
@@ -212,6 +262,8 @@ export interface BackfillState {
 /** What a backfill did; a failed interval does not fail it. */
 export type BackfillResult = Omit<BackfillState, "cursor" | "running" | "others" | "paused"> & {
   readonly view: string;
+  /** What was published at its end. */
+  readonly published: PublishResult;
 };
 
 /** One page of what a backfill has to run. */
@@ -311,12 +363,20 @@ export type Ready = { readonly due: "ready" } | CoveredRun;
 /** Whether and what a run has to do. */
 export type RunPlan = DueRun | CoveredRun;
 
-/** A run that has begun, and over how many source files. */
+/** A run that has begun. */
 export interface DueRun {
-  /** `rows`: everything; `aggregates`: the rows are covered, a new aggregate is not. */
+  /** `rows`: everything; `aggregates`: the rows are committed, a new aggregate is not. */
   readonly due: "rows" | "aggregates";
+  /** Allotted to the run; of `aggregates` that of the committed rows. */
   readonly generation: number;
+  /** Source files. */
   readonly files: number;
+}
+
+/** What a commit has settled. */
+export interface Committed {
+  /** Count of the commits of the view, this one among them. */
+  readonly revision: number;
 }
 
 /** A run that has nothing to do: its interval is committed. */
@@ -325,15 +385,11 @@ export interface CoveredRun {
   /** Of the committed interval, as are its rows. */
   readonly generation: number;
   readonly rows: number;
-  /** Id of the latest aggregate snapshot; null for a view without aggregates. */
-  readonly snapshot: string | null;
 }
 
 /** What a run did, for the run log. */
 export interface RunCounts {
   readonly rows: number;
-  readonly written: number;
-  readonly superseded: number;
   readonly warnings: readonly string[];
 }
 
@@ -356,28 +412,8 @@ export function slicesOf(files: number): Slice[] {
   return Array.from({ length: count }, (_, i) => ({ from: bound(i), to: bound(i + 1) }));
 }
 
-/** The online store as a run found it before pass 2. */
-export interface OpenedStore {
-  /** Where the rows go, as the store knows it. */
-  readonly namespace: {
-    readonly view: string;
-    readonly fingerprint: string;
-    readonly buckets: number;
-    readonly epoch: string;
-  };
-  /** Changes when Redis, or a master of the Cluster, restarts. */
-  readonly redisRunId: string;
-}
-
 /** What pass 1 found in a slice, or in the whole run. */
 export interface RowsRead {
   readonly rows: number;
   readonly warnings: readonly string[];
-}
-
-/** What pass 2 did with a slice. */
-export interface RowsWritten {
-  readonly read: number;
-  readonly written: number;
-  readonly superseded: number;
 }

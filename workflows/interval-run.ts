@@ -18,6 +18,7 @@ import {
   upstreamEndedSignal,
   type WebhookEvent,
 } from "./contract.ts";
+import { failureBehind } from "./failure.ts";
 
 /** The run of an interval as its steps share it. */
 export interface IntervalRun {
@@ -33,8 +34,8 @@ export interface IntervalRun {
   sensed: boolean;
   /** Whether something upstream has ended since the run last asked. */
   told: boolean;
-  /** To be called once it has committed: it is not late any more. */
-  readonly committed: () => void;
+  /** To be called once it is published: it is not late any more. */
+  readonly published: () => void;
 }
 
 /** Does the work, and where it fails records why, in the ledger and on the run's page. */
@@ -52,7 +53,7 @@ export async function recorded<T>(
     generation: null,
     sensed: false,
     told: false,
-    committed: () => inTime.cancel(),
+    published: () => inTime.cancel(),
   };
   setHandler(defineSignal(upstreamEndedSignal), () => {
     run.told = true;
@@ -76,7 +77,7 @@ export async function recorded<T>(
 
 /** Writes down how the run ended, and calls who is to be told; neither waits for the other. */
 async function recordEnd(run: IntervalRun, error: unknown): Promise<Outcome> {
-  const cause = error instanceof ActivityFailure ? (error.cause ?? error) : error;
+  const cause = failureBehind(error);
   const outcome = outcomeOf(error, cause);
   const reason = cause instanceof Error ? cause.message : String(cause);
   const words = `${outcome.slice(0, 1).toUpperCase()}${outcome.slice(1)}: ${reason}`;
@@ -134,7 +135,7 @@ async function tellWhenLate(
       ));
   if (isLate)
     await CancellationScope.nonCancellable(() =>
-      callAll(run, webhooks, "late", `not committed at ${at}, its deadline.`),
+      callAll(run, webhooks, "late", `not published at ${at}, its deadline.`),
     );
 }
 

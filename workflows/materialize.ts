@@ -1,12 +1,12 @@
 /** `materialize`: one view, one interval, by the commit protocol. */
-import { ActivityFailure, ApplicationFailure, sleep } from "@temporalio/workflow";
+import { sleep } from "@temporalio/workflow";
 import { mapConcurrently } from "./concurrency.ts";
 import {
   type CoveredRun,
   type DueRun,
   type MaterializeInput,
   type MaterializeResult,
-  type OpenedStore,
+  type PublishResult,
   type RunCounts,
   type RunPlan,
   type RunRef,
@@ -16,12 +16,11 @@ import {
 import { causeOf } from "./failure.ts";
 import { type IntervalRun, recorded } from "./interval-run.ts";
 import { inPools } from "./pools.ts";
+import { publishOf, wordsOfPublish } from "./publish.ts";
 import { mayBegin, whenReady } from "./when-ready.ts";
 
-/** Slices of one run that are read or written at once, over all workers. */
+/** Slices of one run that are read at once, over all workers. */
 const slicesAtOnce = 4;
-/** Times that pass 2 is done where Redis restarts in the middle of it. */
-const writeAttempts = 5;
 /** Plans of one run, whose source files may be replaced while it works, and the pauses in between. */
 const mostPlans = 10;
 const [firstPauseMs, longestPauseMs] = [500, 60_000];
@@ -30,11 +29,11 @@ const outdating: readonly string[] = ["SOURCE_CHANGED", "SOURCE_MISSING", "OFFLI
 const warningsLimit = 50;
 
 /**
- * Computes an interval of a view and writes it to the stores, or does nothing where the ledger has
- * it already.
+ * Computes an interval of a view, commits it, and publishes what is committed of the view; or does
+ * nothing where the ledger has it already and it is published.
  *
- * Pass 1 reads and validates everything before pass 2 writes the first row; one compare-and-set
- * then records coverage and moves the latest snapshot. A failure before it moves no pointer.
+ * Pass 1 reads and validates everything before the commit, which is one compare-and-set. The publish
+ * that follows moves the pointers of what is served once, at its end.
  */
 export async function materialize(input: MaterializeInput): Promise<MaterializeResult> {
   return recorded(input, async (run) => {
@@ -55,7 +54,8 @@ export async function commitInterval(run: IntervalRun): Promise<MaterializeResul
   for (let before = 0; ; before++) {
     const plan = await planOf(run, before);
     if (plan.due === "nothing") return coveredResult(run, plan);
-    run.generation = plan.generation;
+    // What only fills aggregates leaves nothing behind that would have to be taken back.
+    run.generation = plan.due === "rows" ? plan.generation : null;
     const ref = { ...request, generation: plan.generation };
     let found: Found;
     try {
@@ -66,9 +66,7 @@ export async function commitInterval(run: IntervalRun): Promise<MaterializeResul
       await sleep(Math.min(firstPauseMs * 2 ** before, longestPauseMs));
       continue;
     }
-    const result = await publish(run, ref, plan, found);
-    run.committed();
-    return result;
+    return publish(run, ref, plan, found);
   }
 }
 
@@ -88,36 +86,41 @@ function outdatesPlan(error: unknown): boolean {
   return !isCancelled && outdating.includes(type);
 }
 
-/** What a run says that found its interval committed. */
-export function coveredResult({ input, show }: IntervalRun, plan: CoveredRun): MaterializeResult {
-  show(`Nothing to do: generation ${plan.generation} is committed.`);
-  const { rows, snapshot } = plan;
-  return resultOf(input, plan, {
-    outcome: "covered",
-    rows,
-    written: 0,
-    superseded: 0,
-    snapshot,
-    warnings: [],
-  });
+/** What a run says that found its interval committed; what was not published then is now. */
+export async function coveredResult(
+  run: IntervalRun,
+  plan: CoveredRun,
+): Promise<MaterializeResult> {
+  const { input, show } = run;
+  const found = `Nothing to do: generation ${plan.generation} is committed.`;
+  show(found);
+  const published = await publishAfter(run, 0);
+  show([found, ...wordsOfPublish(published)].join("\n"));
+  run.published();
+  return resultOf(input, plan, { outcome: "covered", rows: plan.rows, published, warnings: [] });
 }
 
 /** What a run has committed. */
-type Found = RunCounts & { readonly snapshot: string | null };
+type Found = RunCounts & { readonly revision: number };
 
 async function computeAndCommit(
   { show, activities }: IntervalRun,
   run: RunRef,
   plan: DueRun,
 ): Promise<Found> {
+  if (plan.due === "aggregates") {
+    const summary = "fill new aggregates from the offline rows";
+    show("Filling new aggregates from the offline rows.");
+    const { revision } = await activities.fillAggregates.executeWithOptions({ summary }, [run]);
+    return { rows: 0, warnings: [], revision };
+  }
   const slices = slicesOf(plan.files);
-  const writesRows = plan.due === "rows";
   let done = 0;
   const read = await mapConcurrently(slices, slicesAtOnce, async (slice) => {
     const summary = `read and validate ${wordsOf(slice, plan.files)}`;
     const counts = await activities.readSlice.executeWithOptions({ summary }, [run, slice]);
     done += slice.to - slice.from;
-    show(`Pass 1, read and validate: ${done} of ${plan.files} files.`);
+    show(`Read and validate: ${done} of ${plan.files} files.`);
     return counts;
   });
   const { rows, warnings: lateWarnings } = await activities.validateRun.executeWithOptions(
@@ -128,99 +131,50 @@ async function computeAndCommit(
     0,
     warningsLimit,
   );
-
-  const { written, superseded, snapshot } = writesRows
-    ? await writeAndCommit(
-        activities,
-        run,
-        slices.filter((_, i) => read[i]?.rows !== 0),
-        rows,
-        show,
-      )
-    : { ...(await commit(activities, run, null)), written: 0, superseded: 0 };
-  return { rows, written, superseded, warnings, snapshot };
+  const { revision } = await activities.commitRun.executeWithOptions({ summary: "commit" }, [run]);
+  return { rows, warnings, revision };
 }
 
+/** Tells of the commit, and publishes it. */
 async function publish(
-  { input, show, activities }: IntervalRun,
-  run: RunRef,
+  run: IntervalRun,
+  ref: RunRef,
   plan: DueRun,
-  { snapshot, ...counts }: Found,
+  { revision, ...counts }: Found,
 ): Promise<MaterializeResult> {
-  const { rows, written, superseded, warnings } = counts;
-  const { stale } = await activities.publishRun.executeWithOptions(
-    { summary: "manifest and log" },
-    [run, plan.due === "rows", counts],
-  );
-  show(
-    [
-      "Committed.",
-      "",
-      "| rows | written | superseded | generation | snapshot |",
-      "|---|---|---|---|---|",
-      `| ${rows} | ${written} | ${superseded} | ${plan.generation} | ${snapshot ?? "none"} |`,
-      ...[...warnings, ...stale].map((warning) => `\n⚠ ${warning}`),
-    ].join("\n"),
-  );
-  return resultOf(input, plan, {
-    outcome: "committed",
-    rows,
-    written,
-    superseded,
-    snapshot,
-    warnings,
-  });
+  const { input, show, activities } = run;
+  const { rows, warnings } = counts;
+  const { stale } = await activities.recordCommit.executeWithOptions({ summary: "log" }, [
+    ref,
+    plan.due === "rows" ? counts : null,
+  ]);
+  const lines = [
+    "Committed.",
+    "",
+    "| rows | generation |",
+    "|---|---|",
+    `| ${rows} | ${plan.generation} |`,
+    ...[...warnings, ...stale].map((warning) => `\n⚠ ${warning}`),
+  ];
+  show([...lines, "", "Publishing."].join("\n"));
+  const published = await publishAfter(run, revision);
+  show([...lines, ...wordsOfPublish(published)].join("\n"));
+  run.published();
+  return resultOf(input, plan, { outcome: "committed", rows, published, warnings });
+}
+
+/** Publishes up to a revision, unless whoever started the run does so. */
+async function publishAfter(
+  { input }: IntervalRun,
+  revision: number,
+): Promise<PublishResult | null> {
+  if (input.publishes === false) return null;
+  const { view, fingerprint, definition } = input;
+  return publishOf({ view, fingerprint, definition }, revision);
 }
 
 function wordsOf({ from, to }: Slice, files: number): string {
   return to === from + 1 ? `file ${to} of ${files}` : `files ${from + 1} to ${to} of ${files}`;
-}
-
-/**
- * Pass 2 for the slices that have rows, and the commit; again, where Redis restarted in between and
- * may have lost rows.
- */
-async function writeAndCommit(
-  activities: IntervalRun["activities"],
-  run: RunRef,
-  slices: readonly Slice[],
-  rows: number,
-  show: (lines: string) => void,
-) {
-  for (let attempt = 1; ; attempt++) {
-    const summary = "open the online store";
-    const store = await activities.openStore.executeWithOptions({ summary }, [run, rows]);
-    let [done, written, superseded] = [0, 0, 0];
-    const files = slices.reduce((sum, { from, to }) => sum + to - from, 0);
-    await mapConcurrently(slices, slicesAtOnce, async (slice) => {
-      const counts = await activities.writeSlice.executeWithOptions(
-        { summary: `write the rows of file ${slice.from + 1} and on` },
-        [run, slice, store],
-      );
-      written += counts.written;
-      superseded += counts.superseded;
-      done += slice.to - slice.from;
-      show(`Pass 2, write to the online store: ${done} of ${files} files, ${written} rows.`);
-    });
-    try {
-      return { ...(await commit(activities, run, store)), written, superseded };
-    } catch (error) {
-      if (attempt === writeAttempts || codeOf(error) !== "STORE_RESTARTED") throw error;
-    }
-  }
-}
-
-function commit(
-  activities: IntervalRun["activities"],
-  run: RunRef,
-  store: OpenedStore | null,
-): Promise<{ snapshot: string | null }> {
-  return activities.commitRun.executeWithOptions({ summary: "commit" }, [run, store]);
-}
-
-function codeOf(error: unknown): string | undefined {
-  const cause = error instanceof ActivityFailure ? error.cause : undefined;
-  return cause instanceof ApplicationFailure ? (cause.type ?? undefined) : undefined;
 }
 
 function resultOf(

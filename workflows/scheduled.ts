@@ -10,6 +10,7 @@ import { attributesOf } from "./search-attributes.ts";
 import { runInterval } from "./child.ts";
 import type { MaterializeResult, ScheduledInput, ScheduledResult } from "./contract.ts";
 import { causeOf } from "./failure.ts";
+import { publishOf } from "./publish.ts";
 
 /**
  * Runs what is due at the nominal time of a slot, or at the time of a trigger by hand. Where an
@@ -29,9 +30,18 @@ export async function scheduled(input: ScheduledInput): Promise<ScheduledResult>
   if (newest !== undefined)
     upsertSearchAttributes(attributesOf("schedule", view, `${newest.start}/${newest.end}`));
   const { workflow, ...how } = terms;
+  // The newest publishes as soon as it has committed, and this once for all where others were due.
   const settled = await Promise.allSettled(
-    runs.map((run) => runInterval(workflow, { view, fingerprint, definition, ...how, ...run })),
+    runs.map((run) =>
+      runInterval(workflow, {
+        ...{ view, fingerprint, definition },
+        ...how,
+        ...run,
+        ...(run === newest ? {} : { publishes: false }),
+      }),
+    ),
   );
+  if (runs.length > 1) await publishOf({ view, fingerprint, definition }, Infinity);
   const lines = settled.map((result, i) => {
     const interval = `\`[${runs[i]?.start}, ${runs[i]?.end})\``;
     return result.status === "fulfilled"

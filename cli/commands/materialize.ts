@@ -26,6 +26,7 @@ import {
   openRuns,
   usageError,
 } from "../context.ts";
+import { publishFields } from "../publish-text.ts";
 import { cancelLine, followRun } from "../follow.ts";
 import { clean, fields } from "../table.ts";
 import type { Run } from "../temporal.ts";
@@ -225,7 +226,7 @@ function finished(
 ): Reply {
   const isCovered = result.outcome === "covered";
   const rowsPerSecond = isCovered ? null : Math.round(result.rows / Math.max(seconds, 0.001));
-  const { view, generation, rows, written, superseded, snapshot, warnings } = result;
+  const { view, generation, rows, published, warnings } = result;
   return {
     data: {
       ...result,
@@ -241,9 +242,7 @@ function finished(
           : `committed ${view} ${showSpan(result)}`,
         fields([
           ["rows", `${rows}`],
-          ["written", isCovered ? undefined : `${written}`],
-          ["superseded", isCovered ? undefined : `${superseded}`],
-          ["snapshot", snapshot ?? "none"],
+          ...publishFields(published),
           ["workflow", workflowId],
           ["seconds", seconds.toFixed(1)],
           ["rows/s", rowsPerSecond === null ? undefined : `${rowsPerSecond}`],

@@ -2,7 +2,7 @@
 import { scheduleProblems } from "../calendar/schedule-problems.ts";
 import { upstreamsOf } from "../calendar/schedule.ts";
 import { fingerprintOf } from "../fingerprint.ts";
-import { fallbacks, type FeatureView, type Source } from "../language/definitions.ts";
+import { fallbacks, type FeatureView, gapRules, type Source } from "../language/definitions.ts";
 import { restsOnAggregate } from "../rests-on.ts";
 import { showValue } from "../wire.ts";
 import { type Definitions, nameProblem, problemOf } from "./definitions.ts";
@@ -57,6 +57,8 @@ export function checkViews(
         say(
           `has the ${option} ${showValue(definition[option])}; it is one of ${fallbacks.join(", ")}.`,
         );
+    if (definition.gaps !== undefined && !gapRules.includes(definition.gaps))
+      say(`has the gaps ${showValue(definition.gaps)}; it is one of ${gapRules.join(", ")}.`);
     if (definition.schedule !== undefined)
       for (const problem of scheduleProblems(definition.schedule)) say(`schedule: ${problem}`);
     for (const problem of upstreamProblems(definition, views)) say(`schedule: ${problem}`);

@@ -213,6 +213,13 @@ export function valueColumns(source: Source): readonly Expr<Dtype, "column">[] {
 export const fallbacks = ["null", "default", "last", "error"] as const;
 export type Fallback = (typeof fallbacks)[number];
 
+/**
+ * What is published of a view where one of its intervals is missing: `hold` what was before it, since
+ * a sum without a day is a wrong value; `serve` what came after it too, and answers say so.
+ */
+export const gapRules = ["hold", "serve"] as const;
+export type GapRule = (typeof gapRules)[number];
+
 /** A set of columns, features and aggregates that is materialized together. */
 export interface FeatureView {
   readonly kind: "view";
@@ -226,6 +233,8 @@ export interface FeatureView {
   readonly onOutdated: Fallback;
   /** What is served while the online store does not answer, or has lost the view's rows. */
   readonly onStoreDown: Fallback;
+  /** What is published where an interval is missing; undefined for the default: see `gapRules`. */
+  readonly gaps: GapRule | undefined;
   /** Sizes the online store's buckets, once, when it is first filled; at least its first rows. */
   readonly expectedEntities: number;
   /** When it is materialized; undefined means on request only. */
@@ -244,6 +253,8 @@ export function featureView(
     readonly onOutdated?: Fallback;
     /** "error" where it is left out. */
     readonly onStoreDown?: Fallback;
+    /** "hold" for a view with aggregates over event time, "serve" for one of rows alone. */
+    readonly gaps?: GapRule;
     readonly expectedEntities?: number;
     readonly schedule?: ScheduleOptions;
     readonly description?: string;
@@ -270,6 +281,7 @@ export function featureView(
       ttlSeconds: given.ttlSeconds,
       onOutdated: given.onOutdated ?? "default",
       onStoreDown: given.onStoreDown ?? "error",
+      gaps: given.gaps,
       expectedEntities: given.expectedEntities ?? 0,
       schedule: isRecord(schedule) ? Object.freeze({ ...schedule }) : undefined,
       description: given.description,

@@ -169,6 +169,15 @@ function answerSchemas(): Schemas {
       ...mapOf(text),
       description: "The one snapshot of each view whose aggregates are used.",
     },
+    as_of: {
+      ...mapOf(orNull(text)),
+      description:
+        "The end up to which each view is published; null where nothing of it is published.",
+    },
+    uncovered: {
+      ...listOf(text),
+      description: "Views of which an interval before that end is missing.",
+    },
   };
   const entity = mapOf(text);
   const time: Schema = {
@@ -205,7 +214,7 @@ function answerSchemas(): Schemas {
     },
     FeatureAnswer: {
       description: "The answer in rows, in the order of the request.",
-      ...objectOf({ ...head, results: listOf(refTo("FeatureRow")) }, ["service"]),
+      ...objectOf({ ...head, results: listOf(refTo("FeatureRow")) }, ["service", "uncovered"]),
     },
     ColumnAnswer: {
       description:
@@ -222,7 +231,7 @@ function answerSchemas(): Schemas {
           violations: cellOf({ expectations: listOf(text) }),
           errors: cellOf({ message: text }),
         },
-        ["service", "violations", "errors"],
+        ["service", "uncovered", "violations", "errors"],
       ),
     },
   };

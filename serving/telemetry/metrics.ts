@@ -292,15 +292,28 @@ function addLookup(registry: Registry, lookup: Lookup): void {
     });
   byView(
     "freshness_seconds",
-    "Age of the end of the newest committed interval: every event time of the view is before it.",
+    "Age of the end up to which the view is published: every event time that is served is before it.",
     "max",
-    ({ head }) => (head === null ? undefined : Math.max(0, (Date.now() - head.endMs) / 1000)),
+    ({ published }) =>
+      published === null ? undefined : Math.max(0, (Date.now() - published.endMs) / 1000),
   );
   byView(
     "materialized",
-    "1 where an interval was committed under this build's definition, else 0.",
+    "1 where something is published under this build's definition, else 0.",
     "min",
-    ({ head }) => (head === null ? 0 : 1),
+    ({ published }) => (published === null ? 0 : 1),
+  );
+  byView(
+    "frozen",
+    "1 while no run moves what is published, since somebody froze it, else 0.",
+    "max",
+    ({ published }) => (published === null || published.frozen === null ? 0 : 1),
+  );
+  byView(
+    "uncovered",
+    "1 while an interval is missing before the end that is published, else 0.",
+    "max",
+    ({ published }) => (published === null || published.covered ? 0 : 1),
   );
   byView("lost", "1 while Redis no longer has rows that it had, else 0.", "max", ({ lost }) =>
     lost ? 1 : 0,

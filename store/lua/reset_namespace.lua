@@ -6,9 +6,9 @@
 -- KEYS[2]  coverage of the fingerprint (hash)
 -- KEYS[3]  generations of the fingerprint (hash)
 -- KEYS[4…] outcomes of the fingerprint, and states, one hash per aggregate
--- ARGV[1]  namespace field
--- ARGV[2]  the new namespace record
--- ARGV[3]  head field
+-- ARGV[1]  table field
+-- ARGV[2]  the new table record
+-- ARGV[3]  published field
 -- ARGV[4]  latest field
 -- ARGV[5]  what tells the next revision from one of the same count
 -- returns  the count of intervals that were covered

@@ -3,7 +3,7 @@
 -- KEYS[1]  the shard (hash)
 -- KEYS[2…] its buckets (hashes)
 -- ARGV[1]  epoch of the namespace, 8 bytes
--- ARGV[2]  the zero mark, 12 bytes
+-- ARGV[2]  the zero mark, 10 bytes
 -- returns  the count of keys that were made anew
 -- cost     O(buckets), and O(rows) of what another epoch left
 --

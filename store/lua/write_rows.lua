@@ -4,25 +4,26 @@
 -- ARGV[1]  epoch of the namespace, 8 bytes
 -- ARGV[2]  for each bucket: uint32 count of its rows, at most 1000, and the rows, none twice, each:
 --          uint16 key size, uint16 0, uint32 value size, key, value, and zeros up to a multiple of
---          4 bytes; integers are little-endian; a value is a version (19 bytes) and a row, or a
+--          4 bytes; integers are little-endian; a value is a version (25 bytes) and a row, or a
 --          version alone for a tombstone
 -- returns  the count of rows written; where the bucket KEYS[i] is missing -2i, where its epoch is
 --          another -2i - 1, with the buckets before it written
 -- cost     O(rows + buckets); Lua unpacks no more than 8000 arguments
 
--- A version is (event time with its sign bit flipped, generation, ordinal). The integers are
--- compared, since string order in Lua follows the locale.
+-- A version is (generation and end of a publish, event time, ordinal), the times with their sign
+-- bits flipped. The integers are compared, since string order in Lua follows the locale.
 local sub, call = string.sub, redis.call
 
 local function newer(a, b)
-  local a1, a2, a3, a4 = struct.unpack('>I4I4I4I7', a)
-  local b1, b2, b3, b4 = struct.unpack('>I4I4I4I7', b)
+  local a1, a2, a3, a4, a5 = struct.unpack('>I4I6I4I4I7', a)
+  local b1, b2, b3, b4, b5 = struct.unpack('>I4I6I4I4I7', b)
   if a1 ~= b1 then return a1 > b1 end
   if a2 ~= b2 then return a2 > b2 end
   if a3 ~= b3 then return a3 > b3 end
   if a4 ~= b4 then return a4 > b4 end
+  if a5 ~= b5 then return a5 > b5 end
   -- A full tie: the greater bytes win, so that any order of writes ends alike.
-  for i = 20, math.min(#a, #b) do
+  for i = 26, math.min(#a, #b) do
     local x, y = string.byte(a, i), string.byte(b, i)
     if x ~= y then return x > y end
   end

@@ -11,20 +11,13 @@
  * it. A manifest is written last: a folder without one is no result.
  */
 import pl from "nodejs-polars";
-import { lazyOf } from "../../engine/compile/frame.ts";
+import { columnNamesOf, lazyOf } from "../../engine/compile/frame.ts";
 import { countFrame } from "../../engine/compile/frame-memory.ts";
 import { toCsv } from "./csv-export.ts";
 import { localObjects } from "./local-objects.ts";
-import { type Content, decode, isUnfinished, type ObjectStore, unlessMissing } from "./objects.ts";
-import {
-  jsonKey,
-  type OfflineFolders,
-  offlineFoldersOf,
-  partitionKey,
-  type PartitionRef,
-  snapshotKey,
-  trainingSetKey,
-} from "./offline-folders.ts";
+import { type Content, decode, isUnfinished, type ObjectStore } from "./objects.ts";
+import { jsonKey, partitionKey, type PartitionRef, snapshotKey, trainingSetKey } from "./keys.ts";
+import { type OfflineFolders, offlineFoldersOf } from "./offline-folders.ts";
 
 /** Rows of a source file: one chunk of them, so that no part need fit into memory with others. */
 export interface PartRef {
@@ -50,6 +43,8 @@ export interface OfflineStore extends OfflineFolders {
     part: PartRef,
     columns?: readonly string[],
   ) => Promise<pl.DataFrame>;
+  /** The names of a part's columns. */
+  columnsOf: (ref: PartitionRef, part: PartRef) => Promise<string[]>;
   /** Writes JSON beside the parts, such as a manifest once all parts are there. */
   writeJson: (ref: PartitionRef, name: string, value: unknown) => Promise<void>;
   /**
@@ -59,12 +54,8 @@ export interface OfflineStore extends OfflineFolders {
   cleanPartition: (ref: PartitionRef) => Promise<void>;
   /** Removes what a run wrote. */
   removePartition: (ref: PartitionRef) => Promise<void>;
-  /** Removes all older generations of the interval; call it after the commit of this one. */
-  removeGenerationsBefore: (ref: PartitionRef) => Promise<void>;
   /** Writes the encoded values of an aggregate snapshot. */
   writeSnapshot: (view: string, id: string, encoded: string) => Promise<void>;
-  /** Undefined where it was not written. */
-  readSnapshot: (view: string, id: string) => Promise<string | undefined>;
   /**
    * Writes a training set as parquet, which is exact, and as CSV for people (see `toCsv`), the
    * manifest last.
@@ -99,6 +90,11 @@ export function offlineStoreOf(objects: ObjectStore): OfflineStore {
       countFrame(frame);
       return frame;
     },
+    async columnsOf(ref, part) {
+      const key = partKey(ref, part);
+      const bytes = await objects.read(key);
+      return decode(objects, key, () => columnNamesOf(pl.readParquet(bytes, { numRows: 0 })));
+    },
     writeJson: (ref, name, value) => objects.put(jsonKey(ref, name), encodeJson(value)),
     async cleanPartition(ref) {
       for (const generation of await listGenerations(ref)) {
@@ -109,13 +105,7 @@ export function offlineStoreOf(objects: ObjectStore): OfflineStore {
       }
     },
     removePartition: (ref) => objects.remove(partitionKey(ref)),
-    async removeGenerationsBefore(ref) {
-      for (const generation of await listGenerations(ref))
-        if (generation < ref.generation) await objects.remove(partitionKey({ ...ref, generation }));
-    },
     writeSnapshot: (view, id, encoded) => objects.put(snapshotKey(view, id), Buffer.from(encoded)),
-    readSnapshot: async (view, id) =>
-      (await unlessMissing(objects.read(snapshotKey(view, id))))?.toString(),
     async writeTrainingSet(service, id, frame, manifest) {
       const key = trainingSetKey(service, id);
       await objects.put(`${key}/data.parquet`, parquetOf(frame));

@@ -19,3 +19,13 @@ export function isSameRun(before: string, now: string): boolean {
   const known = new Set(before.split(","));
   return now.split(",").every((id) => known.has(id));
 }
+
+/**
+ * Whether every master appends what it acknowledges to a file; else a crash may cost all since its
+ * last snapshot of itself.
+ */
+export async function isDurable(redis: RedisConnection): Promise<boolean> {
+  const masters = await redis.masters();
+  const infos = await Promise.all(masters.map(({ send }) => send(["info", "persistence"])));
+  return infos.every((info) => /^aof_enabled:1/m.test(String(info)));
+}

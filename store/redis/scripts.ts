@@ -15,6 +15,9 @@ export const scriptKeys = {
   beginRun: 2,
   recordOutcome: 1,
   commitRun: undefined,
+  beginPublish: 1,
+  commitPublish: 2,
+  restoreView: undefined,
   readHashes: undefined,
   sweepView: undefined,
 } as const satisfies Readonly<Record<string, number | undefined>>;

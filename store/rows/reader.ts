@@ -13,7 +13,7 @@ export interface RowRead {
   readonly namespace: Namespace;
   /** Encoded entity keys; one may occur twice. */
   readonly keys: readonly Buffer[];
-  /** Rows whose (event time, generation) is below are absent: the head of a full refresh. */
+  /** Entities that are of an older publish are absent: the last whole one. */
   readonly head?: Mark | null | undefined;
 }
 

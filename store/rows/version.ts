@@ -1,106 +1,117 @@
 /**
- * The version of a stored row, which decides between two writes of one entity in any order.
+ * The version of a stored row, which decides between two writes of one entity in any order: of two
+ * publishes the later, within one the newest row.
  *
- * | bytes   | field          | encoding                                                    |
- * | ------- | -------------- | ----------------------------------------------------------- |
- * | 0 – 7   | event time, µs | int64, big-endian, sign bit flipped                         |
- * | 8 – 11  | generation     | uint32, big-endian                                          |
- * | 12 – 18 | ordinal        | uint53 in 7 bytes, big-endian                               |
+ * | bytes   | field                   | encoding                                           |
+ * | ------- | ----------------------- | -------------------------------------------------- |
+ * | 0 – 3   | generation of a publish | uint32, big-endian                                 |
+ * | 4 – 9   | end of the publish, ms  | int48, big-endian, sign bit flipped                |
+ * | 10 – 17 | event time, µs          | int64, big-endian, sign bit flipped                |
+ * | 18 – 24 | ordinal                 | uint53 in 7 bytes, big-endian                      |
  *
  * The integers' order is the bytes' unsigned order. Lua compares the integers, since its string
- * `<` follows the locale. The first 12 bytes alone are a mark.
+ * `<` follows the locale. The first 10 bytes alone are a mark.
  */
 import type { Int64 } from "../../engine/language/dtypes.ts";
 import { OnceflowError } from "../../engine/errors.ts";
-import { floorDivInt64, int64FromWords, mulInt64, toInt64 } from "../../engine/language/int64.ts";
+import { int64FromWords, toInt64 } from "../../engine/language/int64.ts";
 
-export interface Version {
+export interface Version extends Mark {
   /** Event time in microseconds, or the interval's end where the source has none. */
   readonly eventTimeUs: Int64;
-  /** Allotted to a run by the ledger, uint32. */
-  readonly generation: number;
   /** The row's place in the ordered file list, 0 … 2^53 − 1. */
   readonly ordinal: number;
 }
 
-/** How far a run has come: the end of its interval, then its generation. */
+/** A publish: its generation, and the end up to which it counts. */
 export interface Mark {
-  readonly endMs: number;
+  /** Allotted to the publish when it begins, uint32; a later publish has a greater one. */
   readonly generation: number;
+  readonly endMs: number;
 }
 
-export const versionBytes = 19;
-export const markBytes = 12;
+export const versionBytes = 25;
+export const markBytes = 10;
 /** The mark below all marks; a shard starts with it. */
 export const zeroMark = Buffer.alloc(markBytes);
 
-/** Writes 19 bytes at `offset`, from the event time's two 32-bit words. */
-export function writeVersion(
+/** Writes what follows the mark at `offset`, from the event time's two 32-bit words. */
+export function writeRest(
   view: DataView,
   offset: number,
   eventTimeLow: number,
   eventTimeHigh: number,
-  generation: number,
   ordinal: number,
 ): void {
-  view.setUint32(offset, eventTimeHigh ^ 0x80000000);
-  view.setUint32(offset + 4, eventTimeLow);
-  view.setUint32(offset + 8, generation);
+  view.setUint32(offset + markBytes, eventTimeHigh ^ 0x80000000);
+  view.setUint32(offset + markBytes + 4, eventTimeLow);
   // A safe integer has at most 21 bits above these 32.
   const high = Math.floor(ordinal / 0x100000000);
-  view.setUint8(offset + 12, high >>> 16);
-  view.setUint16(offset + 13, high & 0xffff);
+  view.setUint8(offset + markBytes + 8, high >>> 16);
+  view.setUint16(offset + markBytes + 9, high & 0xffff);
   // A remainder would be that of doubles, which takes ten times as long.
-  view.setUint32(offset + 15, ordinal - high * 0x100000000);
+  view.setUint32(offset + markBytes + 11, ordinal - high * 0x100000000);
 }
 
 /**
- * The 19 bytes of a version.
+ * The bytes of a version.
  *
  * @throws VALUE_INVALID where a field is outside its range
  */
-export function encodeVersion({ eventTimeUs, generation, ordinal }: Version): Buffer {
+export function encodeVersion({ eventTimeUs, ordinal, ...mark }: Version): Buffer {
   const bytes = Buffer.allocUnsafe(versionBytes);
-  const [low, high] = wordsOf(eventTimeUs);
-  requireGeneration(generation);
+  encodeMark(mark).copy(bytes);
   requireOrdinal(ordinal);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  writeVersion(view, 0, low, high, generation, ordinal);
+  writeRest(view, 0, ...wordsOf(eventTimeUs), ordinal);
   return bytes;
 }
 
 export function decodeVersion(bytes: Buffer, offset = 0): Version {
+  const rest = offset + markBytes;
   return {
+    ...decodeMark(bytes, offset),
     eventTimeUs: readEventTime(bytes, offset),
-    generation: bytes.readUInt32BE(offset + 8),
-    ordinal: bytes.readUIntBE(offset + 12, 3) * 0x100000000 + bytes.readUInt32BE(offset + 15),
+    ordinal: bytes.readUIntBE(rest + 8, 3) * 0x100000000 + bytes.readUInt32BE(rest + 11),
   };
 }
 
 /** The event time alone of an encoded version, in microseconds. */
 export function readEventTime(bytes: Buffer, offset = 0): Int64 {
-  return int64FromWords(bytes.readInt32BE(offset + 4), bytes.readUInt32BE(offset) ^ 0x80000000);
+  const place = offset + markBytes;
+  return int64FromWords(bytes.readInt32BE(place + 4), bytes.readUInt32BE(place) ^ 0x80000000);
 }
 
 /** Negative, 0 or positive as `a` is older than, equal to or newer than `b`. */
 export function compareVersions(a: Version, b: Version): number {
+  const marks = a.generation - b.generation || a.endMs - b.endMs;
+  if (marks !== 0) return marks;
   if (a.eventTimeUs !== b.eventTimeUs) return a.eventTimeUs < b.eventTimeUs ? -1 : 1;
-  return a.generation - b.generation || a.ordinal - b.ordinal;
+  return a.ordinal - b.ordinal;
 }
 
-/** The 12 bytes of a mark: the first 12 of any version with that event time and generation. */
-export function encodeMark({ endMs, generation }: Mark): Buffer {
+/** Half of the integers of 48 bits; added, it makes the order of signed ones that of their bytes. */
+const half48 = 2 ** 47;
+
+/**
+ * The bytes of a mark, with which all versions of its publish begin.
+ *
+ * @throws VALUE_INVALID where a field is outside its range
+ */
+export function encodeMark({ generation, endMs }: Mark): Buffer {
   requireGeneration(generation);
-  const endUs = mulInt64(endMs, 1000);
-  if (endUs === null) throw new OnceflowError("VALUE_INVALID", `${endMs} ms is no instant.`);
-  const version = encodeVersion({ eventTimeUs: endUs, generation, ordinal: 0 });
-  return version.subarray(0, markBytes);
+  if (!Number.isInteger(endMs) || endMs < -half48 || endMs >= half48)
+    throw new OnceflowError("VALUE_INVALID", `${endMs} ms is no instant.`);
+  const bytes = Buffer.allocUnsafe(markBytes);
+  bytes.writeUInt32BE(generation);
+  bytes.writeUIntBE(endMs + half48, 4, 6);
+  return bytes;
 }
 
 export function decodeMark(bytes: Buffer, offset = 0): Mark {
   return {
-    endMs: Number(floorDivInt64(readEventTime(bytes, offset), 1000)),
-    generation: bytes.readUInt32BE(offset + 8),
+    generation: bytes.readUInt32BE(offset),
+    endMs: bytes.readUIntBE(offset + 4, 6) - half48,
   };
 }
 

@@ -17,14 +17,8 @@ import type { RowCodec } from "./codec.ts";
 import { type BlockEncoder, utf8PartBytes, writeUtf8Part } from "./encoder.ts";
 import { addEntries, clearSlab, createSlab, isFull, type Slab } from "./slab.ts";
 import { callsOf, type RowCall } from "./slab-calls.ts";
-import type { Version } from "./version.ts";
-import {
-  requireGeneration,
-  requireOrdinal,
-  versionBytes,
-  wordsOf,
-  writeVersion,
-} from "./version.ts";
+import type { Mark, Version } from "./version.ts";
+import { encodeMark, requireOrdinal, versionBytes, wordsOf, writeRest } from "./version.ts";
 
 /** Rows to write, by column. */
 export interface RowBatch {
@@ -37,7 +31,8 @@ export interface RowBatch {
   readonly columns: readonly ColumnData[];
   /** Event time in µs: one for all rows, 32-bit words (low, high) per row, or a function. */
   readonly eventTimesUs: Int64 | Int32Array | ((row: number) => Int64);
-  readonly generation: number;
+  /** The publish that writes them. */
+  readonly mark: Mark;
   /** The ordinal of row 0, from which rows count up, or one per row. */
   readonly ordinals: number | Float64Array | ((row: number) => number);
 }
@@ -71,13 +66,13 @@ export function writeTombstones(
   keys: StoreKeys,
   namespace: Namespace,
   entityKeys: readonly Buffer[],
-  { eventTimeUs, generation, ordinal }: Version,
+  { eventTimeUs, ordinal, ...mark }: Version,
 ): Promise<WriteCounts> {
   return writeEntries(redis, keys, namespace, [
     {
       count: entityKeys.length,
       key: encodedKeys(entityKeys),
-      version: versionEncoder({ eventTimesUs: eventTimeUs, generation, ordinals: () => ordinal }),
+      version: versionEncoder({ eventTimesUs: eventTimeUs, mark, ordinals: () => ordinal }),
       row: noRow,
     },
   ]);
@@ -166,11 +161,11 @@ const blockOrdinals = new Float64Array(rowsPerBlock);
 /** Gathers what differs by row, and then writes in one loop over numbers. */
 function versionEncoder({
   eventTimesUs,
-  generation,
+  mark,
   ordinals,
-}: Pick<RowBatch, "eventTimesUs" | "generation" | "ordinals">): BlockEncoder["write"] {
-  requireGeneration(generation);
-  return (from, to, { view, places }) => {
+}: Pick<RowBatch, "eventTimesUs" | "mark" | "ordinals">): BlockEncoder["write"] {
+  const markOfAll = encodeMark(mark);
+  return (from, to, { bytes, view, places }) => {
     if (eventTimesUs instanceof Int32Array)
       eventTimeWords.set(eventTimesUs.subarray(2 * from, 2 * to));
     else
@@ -189,7 +184,8 @@ function versionEncoder({
       const low = eventTimeWords[2 * i] as number;
       const high = eventTimeWords[2 * i + 1] as number;
       const place = places[i] as number;
-      writeVersion(view, place, low, high, generation, ordinal);
+      bytes.set(markOfAll, place);
+      writeRest(view, place, low, high, ordinal);
       places[i] = place + versionBytes;
     }
   };

@@ -21,7 +21,7 @@ import { INT64_MAX, INT64_MIN } from "../../../engine/language/int64.ts";
 import { interval } from "../../../engine/calendar/interval.ts";
 import { timestampMax, timestampMin } from "../../../engine/operations/scalar.ts";
 import { toCsv } from "../../../store/offline/csv-export.ts";
-import type { PartitionRef } from "../../../store/offline/offline-folders.ts";
+import type { PartitionRef } from "../../../store/offline/keys.ts";
 import { createOfflineStore } from "../../../store/offline/offline-store.ts";
 import { failureOf } from "../../support/fails-with.ts";
 import { runsOf } from "../../support/property.ts";

@@ -1,0 +1,116 @@
+/**
+ * Makes the ledger and an empty table again from the offline store alone, after Redis was emptied,
+ * restored from an older copy, or has lost what it had acknowledged. A whole publish then fills the
+ * table.
+ */
+import type { View } from "../../engine/catalogue.ts";
+import { formatInterval, type Interval } from "../../engine/calendar/interval.ts";
+import { OnceflowError } from "../../engine/errors.ts";
+import { chooseBuckets } from "../../store/namespace.ts";
+import { countOfRevision } from "../../store/revision.ts";
+import { isLost } from "../../store/offline/objects.ts";
+import type { RestoredInterval } from "../../store/ledger.ts";
+import { coverageOf } from "../commit.ts";
+import type { CommittedViews } from "../committed-views.ts";
+import { readPassOne } from "../pass-one.ts";
+import { readFilledStates, readManifest, type RunManifest, type SliceFacts } from "../run-facts.ts";
+import type { Stores } from "../stores.ts";
+import { aggregateFingerprints, storedTable } from "../view-states.ts";
+import { partitionRef } from "./partitions.ts";
+
+/** Puts back all that the offline store has of a view. Cost: O(intervals). */
+export async function restoreView(
+  stores: Pick<Stores, "ledger" | "offline" | "online">,
+  committedViews: CommittedViews,
+  view: View,
+): Promise<void> {
+  const { ledger, offline, online } = stores;
+  const { name, fingerprint } = view;
+  const noted = await offline.journal.readRevision(name);
+  const intervals = await readCommittedOffline(offline, view);
+  const aggregates = aggregateFingerprints(view);
+  const least = countOfRevision(noted ?? "0") + 1;
+  const revision = await ledger.restoreView(name, fingerprint, aggregates, intervals, least);
+  for (const id of await offline.listSnapshots(name)) {
+    const body = await offline.readSnapshot(name, id);
+    if (body !== undefined) await ledger.restoreSnapshot(name, id, body);
+  }
+  const rows = intervals.reduce((sum, each) => sum + each.coverage.rows, 0);
+  await online.renewNamespace(storedTable(view), {
+    buckets: chooseBuckets(Math.max(rows, view.expectedEntities)),
+  });
+  await offline.journal.noteRevision(name, revision);
+  committedViews.forget(view);
+}
+
+/** The newest committed generation of each interval, but for what a reset has made void. */
+export async function readCommittedOffline(
+  offline: Stores["offline"],
+  view: View,
+): Promise<RestoredInterval[]> {
+  const ref = { view: view.name, fingerprint: view.fingerprint };
+  const voided = await offline.journal.readVoided(ref);
+  const found: RestoredInterval[] = [];
+  for (const interval of await offline.listIntervals(ref)) {
+    const restored = await readInterval(
+      offline,
+      view,
+      interval,
+      voided.get(formatInterval(interval)) ?? 0,
+    );
+    if (restored !== undefined) found.push(restored);
+  }
+  return found;
+}
+
+async function readInterval(
+  offline: Stores["offline"],
+  view: View,
+  interval: Interval,
+  voidedGeneration: number,
+): Promise<RestoredInterval | undefined> {
+  const all = await offline.listGenerations({ view: view.name, fingerprint: view.fingerprint, interval });
+  const text = formatInterval(interval);
+  for (const generation of [...all].reverse()) {
+    if (generation <= voidedGeneration) return undefined;
+    const manifest = await readManifest(offline, partitionRef(view, interval, generation));
+    if (manifest === undefined) continue;
+    return {
+      interval: text,
+      newestGeneration: all.at(-1) ?? generation,
+      coverage: { ...(manifest.coverage ?? coverageOf(manifest)), generation },
+      states: await statesOf(offline, view, interval, manifest),
+    };
+  }
+  return undefined;
+}
+
+/** The states of a committed generation; in older releases, the facts of pass 1 alone have them. */
+async function statesOf(
+  offline: Stores["offline"],
+  view: View,
+  interval: Interval,
+  manifest: RunManifest,
+): Promise<SliceFacts["states"]> {
+  const filled = await readFilledStates(
+    offline,
+    partitionRef(view, interval, manifest.generation),
+  );
+  const own = manifest.states ?? (await statesOfPassOne(offline, view, manifest));
+  const states = { ...own, ...filled };
+  const known = new Set(aggregateFingerprints(view));
+  return Object.fromEntries(Object.entries(states).filter(([each]) => known.has(each)));
+}
+
+async function statesOfPassOne(
+  offline: Stores["offline"],
+  view: View,
+  manifest: RunManifest,
+): Promise<SliceFacts["states"]> {
+  try {
+    return (await readPassOne({ offline }, view, manifest)).states;
+  } catch (error) {
+    if (error instanceof OnceflowError && isLost(error)) return {};
+    throw error;
+  }
+}
