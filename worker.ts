@@ -5,8 +5,10 @@
  * one never loads polars.
  */
 import { fileURLToPath } from "node:url";
+import { Client } from "@temporalio/client";
 import { NativeConnection, Runtime, Worker } from "@temporalio/worker";
 import { yieldToOthers } from "./activities/priority.ts";
+import type { StoreWatchOptions } from "./activities/store-watch.ts";
 import { traceActivities } from "./activities/tracing.ts";
 import { temporalLogger } from "./activities/worker-log.ts";
 import type { Catalogue } from "./engine/catalogue.ts";
@@ -27,8 +29,12 @@ import {
   versioningOf,
 } from "./settings.ts";
 import { connectRedis } from "./store/redis/connection.ts";
-import { queuesOf } from "./workflows/contract.ts";
+import { createLedger } from "./store/ledger.ts";
+import { openOfflineFolders } from "./store/offline/offline-folders.ts";
+import { createOnlineStore } from "./store/online-store.ts";
 import type { RedisConnection } from "./store/redis/types.ts";
+import { idsOf, queuesOf } from "./workflows/contract.ts";
+import { attributesOf } from "./workflows/search-attributes.ts";
 
 const help = `Usage: ${commandLine("worker", "[--queue offline|online]")}
 
@@ -74,7 +80,7 @@ async function main(): Promise<void> {
   const { options, registry, close } =
     queue === "online"
       ? await onlineOptions(settings, redis, log, tracing)
-      : await offlineOptions(settings, redis);
+      : await offlineOptions(settings, redis, log, connection);
   if (sdkMetrics !== undefined) {
     const { url } = await startMetrics({
       registry: joinEndpoint(registry, `http://127.0.0.1:${sdkMetrics}/metrics`),
@@ -98,15 +104,22 @@ function sdkTelemetry(port: number) {
   return { metrics: { prometheus: { bindAddress: `127.0.0.1:${port}`, ...usual } } };
 }
 
-async function offlineOptions(settings: Settings, redis: RedisConnection) {
+async function offlineOptions(
+  settings: Settings,
+  redis: RedisConnection,
+  log: Logger,
+  connection: NativeConnection,
+) {
   const { requirePolars } = await import("./engine/compile/polars.ts");
   await requirePolars();
-  const [{ createOfflineActivities }, { tasks }, { heartbeatMs }, workflows] = await Promise.all([
-    import("./activities/offline.ts"),
-    import("./activities/tasks/index.ts"),
-    import("./activities/run-context.ts"),
-    import("./workflows/index.ts"),
-  ]);
+  const [{ createOfflineActivities }, { watchStore }, { tasks }, { heartbeatMs }, workflows] =
+    await Promise.all([
+      import("./activities/offline.ts"),
+      import("./activities/store-watch.ts"),
+      import("./activities/tasks/index.ts"),
+      import("./activities/run-context.ts"),
+      import("./workflows/index.ts"),
+    ]);
   const catalogue = await loadProject();
   assertNamed(catalogue, {
     tasks: Object.keys(tasks),
@@ -115,6 +128,16 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
   });
   const build = deploymentOf(settings);
   const activities = createOfflineActivities({ catalogue, redis, settings, tasks, build });
+  const { temporalNamespace: namespace, prefix, offlineDir } = settings;
+  const watch = watchStore({
+    catalogue,
+    redis,
+    ledger: createLedger(redis, { prefix }),
+    online: createOnlineStore(redis, { prefix }),
+    offline: openOfflineFolders({ root: offlineDir }),
+    log,
+    publish: publishOn(new Client({ connection, namespace }), settings),
+  });
   const options = {
     taskQueue: queuesOf(settings.queue).offline,
     workflowsPath: fileURLToPath(new URL("./workflows", import.meta.url)),
@@ -125,7 +148,26 @@ async function offlineOptions(settings: Settings, redis: RedisConnection) {
     maxHeartbeatThrottleInterval: heartbeatMs,
     ...versioningOf(settings),
   };
-  return { options, registry: processMetrics(catalogue), close: () => Promise.resolve() };
+  const close = () => Promise.resolve(watch.close());
+  return { options, registry: processMetrics(catalogue), close };
+}
+
+/** Starts the publish of a view on workers of this build; one that is under way does it as well. */
+function publishOn(client: Client, settings: Settings): StoreWatchOptions["publish"] {
+  const { offline: taskQueue } = queuesOf(settings.queue);
+  const build = deploymentOf(settings);
+  return async ({ name: view, fingerprint, definition }, { whole }) => {
+    const input = { view, fingerprint, definition };
+    await client.workflow.start("publish", {
+      args: [whole ? { ...input, whole } : input],
+      taskQueue,
+      workflowId: idsOf(settings.queue).publish(input),
+      workflowIdConflictPolicy: "USE_EXISTING",
+      staticSummary: `publish ${view}, which Redis has lost`,
+      typedSearchAttributes: attributesOf("publish", view),
+      ...(build === undefined ? {} : { versioningOverride: { pinnedTo: build } }),
+    });
+  };
 }
 
 /** What schedules name must be there. @throws DEFINITION_INVALID */

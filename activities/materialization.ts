@@ -7,13 +7,16 @@
  * Every activity may run again, at the same time as a zombie of itself: files are replaced whole,
  * entities by newer-wins, the commit by compare-and-set.
  */
+import type { View } from "../engine/catalogue.ts";
+import { OnceflowError } from "../engine/errors.ts";
 import { commitRun } from "../filling/commit.ts";
 import { createCommittedViews } from "../filling/committed-views.ts";
 import { readSlice, validateRun } from "../filling/pass-one.ts";
 import { fillAggregates } from "../filling/fill-aggregates.ts";
 import { publishView } from "../filling/publish/publish.ts";
 import { intervalOfRun, viewOfRun } from "../filling/run-facts.ts";
-import { beginRun, readInterval } from "../filling/run-plan.ts";
+import { restoreView } from "../filling/publish/restore.ts";
+import { beginRun, type CommittedInterval, readInterval } from "../filling/run-plan.ts";
 import type {
   Committed,
   PublishInput,
@@ -36,6 +39,17 @@ export function createMaterialization(dependencies: OfflineDependencies) {
   const { catalogue, redis } = dependencies;
   const committedViews = createCommittedViews(dependencies.ledger, dependencies.offline);
 
+  /** What is committed of an interval; a ledger that was lost is put back first. */
+  async function readOrRestore(view: View, request: ReadyRequest): Promise<CommittedInterval> {
+    try {
+      return await readInterval(dependencies, committedViews, view, request);
+    } catch (error) {
+      if (!(error instanceof OnceflowError) || error.code !== "STORE_LOST") throw error;
+      await restoreView(dependencies, committedViews, view);
+      return readInterval(dependencies, committedViews, view, request);
+    }
+  }
+
   return {
     /**
      * Asks the ledger what is due and whether the run may begin, allots the generation and lists
@@ -48,7 +62,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       // An interval that is invalid fails here, before Redis is asked.
       intervalOfRun(view, request);
       await Promise.all([redis.assertNoEviction(), redis.assertClock()]);
-      const { covered, nothing } = await readInterval(dependencies, committedViews, view, request);
+      const { covered, nothing } = await readOrRestore(view, request);
       if (nothing !== undefined) return nothing;
       const ready = await checkReadiness(dependencies, view, request);
       if (ready.due === "waiting") return ready;
@@ -62,7 +76,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
      */
     async checkReady(request: ReadyRequest): Promise<Waiting | Ready> {
       const view = viewOfRun(catalogue, request);
-      const { nothing } = await readInterval(dependencies, committedViews, view, request);
+      const { nothing } = await readOrRestore(view, request);
       if (nothing !== undefined) return nothing;
       const answer = await checkReadiness(dependencies, view, request);
       return answer.due === "waiting" ? answer : { due: "ready" };

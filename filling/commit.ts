@@ -7,7 +7,7 @@ import { OnceflowError } from "../engine/errors.ts";
 import { hash } from "../engine/fingerprint.ts";
 import { formatInterval } from "../engine/calendar/interval.ts";
 import { assertUnchanged, type SourceFile } from "../sources/files.ts";
-import type { CoverageFacts, CoveredFiles } from "../store/ledger.ts";
+import type { CoverageFacts, CoveredFiles } from "../store/commits.ts";
 import { countOfRevision } from "../store/revision.ts";
 import type { Committed, RunRef } from "../workflows/contract.ts";
 import type { CommittedView, CommittedViews } from "./committed-views.ts";

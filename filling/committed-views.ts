@@ -12,7 +12,8 @@ import {
   type IntervalStates,
   type SnapshotMerge,
 } from "../engine/snapshot.ts";
-import type { Coverage, Ledger, StoredState } from "../store/ledger.ts";
+import type { Coverage } from "../store/commits.ts";
+import type { Ledger, StoredState } from "../store/ledger.ts";
 import { isBehind, type Revision } from "../store/revision.ts";
 import type { OfflineFolders } from "../store/offline/offline-folders.ts";
 import { aggregateFingerprints } from "./view-states.ts";

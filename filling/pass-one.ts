@@ -17,7 +17,7 @@ import { judge, sumViolations } from "./expectation-outcome.ts";
 import { namingRow } from "./map-failure.ts";
 import { overlap } from "./pipelined.ts";
 import { openParts, partsOf, readParts, sumRows } from "./offline-parts.ts";
-import { rowColumnsOf } from "./rows.ts";
+import { assertStorable, rowColumnsOf } from "./rows.ts";
 import {
   factsOf,
   intervalOfRun,
@@ -115,7 +115,13 @@ export async function validateRun(
       const violations: Violation[] = [];
       const parts = partsOf([rows[place] ?? []], place);
       const { columnsWithAggregates } = program;
-      const frames = readParts(offline, partitionOf(view, run), parts, assertWanted, columnsWithAggregates);
+      const frames = readParts(
+        offline,
+        partitionOf(view, run),
+        parts,
+        assertWanted,
+        columnsWithAggregates,
+      );
       const check = (frame: Frame) =>
         namingRow({ view, features: view.features, file }, frame, () =>
           program.checkWithAggregates(frame, values),
@@ -172,6 +178,7 @@ async function computeChunk(
     program.states(chunk),
     program.rows(chunk, added),
   ]);
+  if (!isEmpty) await assertStorable(rows, program.view);
   const computed = { states, rows, violations };
   if (isEmpty) emptyChunks.set(program, computed);
   return computed;

@@ -15,7 +15,7 @@ import type { PolarsExpr } from "../engine/operations/table.ts";
 import type { ColumnData } from "../store/rows/column-data.ts";
 import { createRowCodec } from "../store/rows/codec.ts";
 import type { Mark } from "../store/rows/version.ts";
-import type { RowBatch } from "../store/rows/writer.ts";
+import { assertStorable as assertRowsStorable, type RowBatch } from "../store/rows/writer.ts";
 import type { RunRef } from "../workflows/contract.ts";
 import { intervalOfRun } from "./run-facts.ts";
 import { rowColumns } from "./view-program.ts";
@@ -43,6 +43,32 @@ type IntegerColumn = Extract<FrameColumn, { readonly words: Int32Array }>;
 type FloatColumn = Extract<FrameColumn, { readonly data: Float64Array }>;
 
 const exactOrdinal = pl.col(rowColumns.ordinal).cast(pl.Float64);
+
+/** Bytes of a row's texts and lists, up to which no row can be too large to store. */
+const surelySmall = 512;
+
+/**
+ * Whether every row of a chunk could be stored: once it is committed, it must be.
+ *
+ * @throws VALUE_INVALID, ROW_TOO_LARGE
+ */
+export async function assertStorable(frame: Frame, view: View): Promise<void> {
+  const wide = [
+    ...view.rows.key.map((name) => ({ name, dtype: "string" as const })),
+    ...view.stores.filter(({ dtype }) => dtype === "string" || dtype === "list_float64"),
+  ];
+  const sizes = wide.map(({ name, dtype }, i) =>
+    (dtype === "string"
+      ? columnNamed(name).str.lengths().max().cast(pl.Float64).mul(pl.lit(4))
+      : columnNamed(name).lst.lengths().max().cast(pl.Float64).mul(pl.lit(8))
+    ).alias(`size_${i}`),
+  );
+  const found = (await lazyOf(frame).select(sizes).collect()).row(0) as (number | null)[];
+  const bytes = found.reduce<number>((sum, size) => sum + (size ?? 0), 0);
+  if (bytes <= surelySmall) return;
+  const mark = { generation: 0, endMs: 0 };
+  assertRowsStorable(await toRowBatch(frame, view, mark));
+}
 
 /** The offline rows of one part as a batch for the online store. */
 export async function toRowBatch(frame: Frame, view: View, mark: Mark): Promise<RowBatch> {

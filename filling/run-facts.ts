@@ -7,7 +7,7 @@ import type { OfflineFolders } from "../store/offline/offline-folders.ts";
 import type { OfflineStore } from "../store/offline/offline-store.ts";
 import { lostFiles } from "../store/offline/objects.ts";
 import type { SourceFile } from "../sources/files.ts";
-import type { CoverageFacts } from "../store/ledger.ts";
+import type { CoverageFacts } from "../store/commits.ts";
 import type { RunRef, Slice } from "../workflows/contract.ts";
 
 /**

@@ -3,7 +3,7 @@ import type { View } from "../engine/catalogue.ts";
 import { formatInterval, type Interval } from "../engine/calendar/interval.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { listSourceFiles, type SourceFile } from "../sources/files.ts";
-import type { Coverage } from "../store/ledger.ts";
+import type { Coverage } from "../store/commits.ts";
 import { readStoreTime } from "../store/store-time.ts";
 import type { CoveredRun, DueRun, ReadyRequest } from "../workflows/contract.ts";
 import { assertEnded, assertNoneAhead } from "./ahead.ts";

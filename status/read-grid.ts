@@ -6,7 +6,8 @@ import type { Schedule } from "../engine/calendar/schedule.ts";
 import { upstreamIntervals } from "../engine/calendar/slots.ts";
 import { ledgerInterval } from "../filling/run-facts.ts";
 import { aggregateFingerprints } from "../filling/view-states.ts";
-import type { Coverage, Ledger } from "../store/ledger.ts";
+import type { Coverage } from "../store/commits.ts";
+import type { Ledger } from "../store/ledger.ts";
 
 /**
  * The cells of some intervals, in the order given. An interval counts as committed when its rows

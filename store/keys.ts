@@ -14,13 +14,7 @@ const defaultPrefix = "onceflow";
  * the aggregate or the set of aggregates that it is named after, any build of the view, or
  * `always`. What is of an older layout is kept as `storage` is, until the fingerprint is published.
  */
-export type KeepRule =
-  | "storage"
-  | "aggregate"
-  | "aggregateSet"
-  | "view"
-  | "always"
-  | "olderLayout";
+export type KeepRule = "storage" | "aggregate" | "aggregateSet" | "view" | "always" | "olderLayout";
 
 /** How a kind of entries is spelled, and what keeps one. */
 interface Kind {

@@ -207,6 +207,27 @@ export async function sealNamespace(
   );
 }
 
+/** Removes what is of an older publish than a whole one. Cost: O(entities), in small calls. */
+export async function clearNamespace(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  namespace: Namespace,
+  { generation }: Mark,
+): Promise<number> {
+  const epoch = epochBytes(namespace);
+  let removed = 0;
+  await eachShard(
+    redis,
+    keys,
+    namespace,
+    (names) => ["clearShard", names.length, ...names, epoch, generation],
+    (reply) => {
+      removed += reply as number;
+    },
+  );
+  return removed;
+}
+
 /** Counts what is there and what is not. */
 export async function verifyNamespace(
   redis: RedisConnection,

@@ -8,6 +8,7 @@
 import { createKeys } from "./keys.ts";
 import type { Namespace, NamespaceReport, NamespaceReset, StoredTable } from "./namespace.ts";
 import {
+  clearNamespace,
   listNamespaces,
   openNamespace,
   renewNamespace,
@@ -68,6 +69,8 @@ export interface OnlineStore {
    * shard that lost writes from one that had none. Cost: at most 1024 small writes.
    */
   readonly sealNamespace: (namespace: Namespace, mark: Mark) => Promise<void>;
+  /** Removes what the last whole publish did not write, and returns how many entities that was. */
+  readonly clearNamespace: (namespace: Namespace, whole: Mark) => Promise<number>;
   /**
    * Reads all entities of all views of a request in one round trip.
    *
@@ -96,6 +99,7 @@ export function createOnlineStore(
     deleteRows: (namespace, entityKeys, version) =>
       writeTombstones(redis, keys, namespace, entityKeys, version),
     sealNamespace: (namespace, mark) => sealNamespace(redis, keys, namespace, mark),
+    clearNamespace: (namespace, whole) => clearNamespace(redis, keys, namespace, whole),
     readRows: (reads) => readRows(redis, keys, reads),
     verifyNamespace: (namespace, options = {}) => verifyNamespace(redis, keys, namespace, options),
   };

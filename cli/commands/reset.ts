@@ -4,6 +4,9 @@ import { viewNamed } from "../../engine/catalogue.ts";
 import { endsOf } from "../../engine/calendar/interval.ts";
 import { aggregateFingerprints, storedTable } from "../../filling/view-states.ts";
 import { invocation } from "../../engine/invocation.ts";
+import { OnceflowError } from "../../engine/errors.ts";
+import { makeVoid } from "../../filling/publish/void.ts";
+import { openOfflineFolders } from "../../store/offline/offline-folders.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { chooseBuckets } from "../../store/namespace.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
@@ -27,12 +30,13 @@ export function addReset(program: Command, context: Context): void {
   const command = program
     .command("reset")
     .argument("<view>", "name of the feature view")
-    .summary("empty a view's online rows after a loss, to materialize them again")
+    .summary("forget what is committed of a view, to materialize it again")
     .description(
       "Empties the online rows of a view under this build's definitions and forgets which " +
         "intervals are committed, the partial states of its aggregates and which snapshot is the " +
-        "latest; runs under way cannot commit any more, and intervals may then be cut otherwise. " +
-        "Offline rows, snapshots by their ids and the rows of other definitions stay. The " +
+        "latest, in Redis and in the offline store; runs under way cannot commit any more, and " +
+        "intervals may then be cut otherwise. The files of offline rows, snapshots by their ids and " +
+        "the rows of other definitions stay. After a loss of Redis, `publish` is what helps. The " +
         "bucket count is chosen anew from the rows committed so far. Prints the commands that " +
         "fill it again.",
     )
@@ -52,10 +56,18 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
   const settings = context.settings();
   const { prefix } = settings;
   return withRedis(settings, "writing", async (redis) => {
-    const { coverage } = await createLedger(redis, { prefix }).readLedger(name, view.fingerprint);
+    const ledger = createLedger(redis, { prefix });
+    const { coverage } = await ledger.readLedger(name, view.fingerprint);
     const forgotten = [...coverage]
       .map(([interval, { rows }]) => ({ ...endsOf(interval), rows }))
       .sort((a, b) => (a.end < b.end ? -1 : 1));
+    const offline = openOfflineFolders({ root: settings.offlineDir });
+    if (coverage.size > 0 && !(await offline.hasViews()))
+      throw new OnceflowError(
+        "OFFLINE_UNAVAILABLE",
+        `the offline store ${offline.root} has no views or is not there, and what a reset forgets must be forgotten there too. Run it where ONCEFLOW_OFFLINE names the folder that workers write to.`,
+      );
+    await makeVoid(offline, view);
     // A full refresh replaces what was there, so its newest interval alone counts.
     const due = view.rows.isFullRefresh ? forgotten.slice(-1) : forgotten;
     const { buckets } = await createOnlineStore(redis, { prefix }).resetNamespace(
@@ -71,6 +83,8 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
         aggregatesFingerprint: view.aggregatesFingerprint,
       },
     );
+    const { revision } = await ledger.readLedger(name, view.fingerprint);
+    await offline.journal.noteRevision(name, revision);
     const commands = view.rows.isFullRefresh
       ? [`${invocation} materialize ${name}`]
       : due.map((span) => materializeLine(view, span));

@@ -5,7 +5,8 @@
  */
 import type { View } from "../../engine/catalogue.ts";
 import { endsOf } from "../../engine/calendar/interval.ts";
-import { OnceflowError } from "../../engine/errors.ts";
+import { setTimeout as pause } from "node:timers/promises";
+import { type ErrorCode, OnceflowError } from "../../engine/errors.ts";
 import { chooseBuckets, type Namespace } from "../../store/namespace.ts";
 import { countOfRevision } from "../../store/revision.ts";
 import type { Published } from "../../store/published.ts";
@@ -32,6 +33,10 @@ import { tidyView } from "./tidy.ts";
 /** Times that a publish is done where Redis restarts in the middle of it, or has lost something. */
 const publishAttempts = 5;
 
+/** What another attempt mends, at once. */
+const passing: readonly ErrorCode[] = ["STORE_RESTARTED", "STORE_LOST", "FENCED"];
+const fencedPauseMs = 500;
+
 /** What to publish, and how. */
 export type PublishRequest = Pick<PublishInput, "whole" | "backTo" | "freeze" | "resume">;
 
@@ -56,10 +61,11 @@ export async function publishView(
       return await publishOnce(stores, committedViews, view, { ...request, whole }, assertWanted);
     } catch (error) {
       const code = error instanceof OnceflowError ? error.code : undefined;
-      if (code !== "STORE_RESTARTED" && code !== "STORE_LOST") throw error;
-      if (attempt === publishAttempts) throw error;
+      if (code === undefined || !passing.includes(code) || attempt === publishAttempts) throw error;
+      // Another definition of the view publishes too; what that has left undone is done after it.
+      if (code === "FENCED") await pause(fencedPauseMs * attempt);
+      else whole = true;
       if (code === "STORE_LOST") await restoreView(stores, committedViews, view);
-      whole = true;
     }
 }
 
@@ -170,7 +176,10 @@ async function write(
   const namespace = await online.openNamespace(storedTable(view), {
     buckets: chooseBuckets(Math.max(rowsOf(committed, target), view.expectedEntities)),
   });
-  const counts = await writeEntities({ offline, online, view, mark, namespace, assertWanted }, change);
+  const counts = await writeEntities(
+    { offline, online, view, mark, namespace, assertWanted },
+    change,
+  );
   await online.sealNamespace(namespace, mark);
   if (snapshot !== undefined) await offline.writeSnapshot(view.name, snapshot.id, snapshot.body);
   const now: Published = {
@@ -194,10 +203,16 @@ async function write(
     );
   const done = { ...plan, publishedAt: new Date().toISOString() };
   await offline.journal.writePublish(ref, plan.generation, done);
+  // What it did not write counts as gone already; now it takes no memory any more.
+  if (plan.whole && published !== null) await online.clearNamespace(namespace, mark);
   await tidyView(offline, view, committed, done);
   const durable = await isDurable(redis);
   const latest = snapshot?.id ?? found.latest;
-  return { ...resultOf(view, { ...found, published: now, latest }, "published", durable), ...counts, whole: plan.whole };
+  return {
+    ...resultOf(view, { ...found, published: now, latest }, "published", durable),
+    ...counts,
+    whole: plan.whole,
+  };
 }
 
 /** Allots the generation, and notes what the publish is made of before it writes anything. */
@@ -208,10 +223,11 @@ async function begin(
     least,
     snapshot,
     ...target
-  }: PublishTarget & Pick<PublishPlan, "whole"> & {
-    readonly least: number;
-    readonly snapshot: PublishPlan["snapshot"] | undefined;
-  },
+  }: PublishTarget &
+    Pick<PublishPlan, "whole"> & {
+      readonly least: number;
+      readonly snapshot: PublishPlan["snapshot"] | undefined;
+    },
 ): Promise<PublishPlan> {
   const { name, fingerprint } = view;
   const { endMs, covered, intervals, frozen, whole } = target;

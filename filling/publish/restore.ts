@@ -9,7 +9,7 @@ import { OnceflowError } from "../../engine/errors.ts";
 import { chooseBuckets } from "../../store/namespace.ts";
 import { countOfRevision } from "../../store/revision.ts";
 import { isLost } from "../../store/offline/objects.ts";
-import type { RestoredInterval } from "../../store/ledger.ts";
+import type { RestoredInterval } from "../../store/commits.ts";
 import { coverageOf } from "../commit.ts";
 import type { CommittedViews } from "../committed-views.ts";
 import { readPassOne } from "../pass-one.ts";
@@ -69,7 +69,11 @@ async function readInterval(
   interval: Interval,
   voidedGeneration: number,
 ): Promise<RestoredInterval | undefined> {
-  const all = await offline.listGenerations({ view: view.name, fingerprint: view.fingerprint, interval });
+  const all = await offline.listGenerations({
+    view: view.name,
+    fingerprint: view.fingerprint,
+    interval,
+  });
   const text = formatInterval(interval);
   for (const generation of [...all].reverse()) {
     if (generation <= voidedGeneration) return undefined;
@@ -92,10 +96,7 @@ async function statesOf(
   interval: Interval,
   manifest: RunManifest,
 ): Promise<SliceFacts["states"]> {
-  const filled = await readFilledStates(
-    offline,
-    partitionRef(view, interval, manifest.generation),
-  );
+  const filled = await readFilledStates(offline, partitionRef(view, interval, manifest.generation));
   const own = manifest.states ?? (await statesOfPassOne(offline, view, manifest));
   const states = { ...own, ...filled };
   const known = new Set(aggregateFingerprints(view));

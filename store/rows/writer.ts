@@ -155,6 +155,20 @@ function encodedKeys(keys: readonly Buffer[]): BlockEncoder {
   };
 }
 
+/**
+ * Whether every row could be stored, without storing one.
+ *
+ * @throws VALUE_INVALID, ROW_TOO_LARGE
+ */
+export function assertStorable(batch: RowBatch): void {
+  const { count, key, row } = entriesOf(batch);
+  for (let from = 0; from < count; from += rowsPerBlock) {
+    const to = Math.min(count, from + rowsPerBlock);
+    key.measure(from, to, keySizes);
+    row.measure(from, to, rowSizes);
+  }
+}
+
 const eventTimeWords = new Int32Array(2 * rowsPerBlock);
 const blockOrdinals = new Float64Array(rowsPerBlock);
 
