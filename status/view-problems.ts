@@ -216,7 +216,9 @@ function unpublishedOf(view: View, { coverage, published }: ViewFacts): Finding[
       },
     ];
   if (gap === null || view.gaps === "serve") return [];
-  const held = [...coverage.keys()].filter((each) => parseInterval(each).endMs > (endMs ?? -Infinity));
+  const held = [...coverage.keys()].filter(
+    (each) => parseInterval(each).endMs > (endMs ?? -Infinity),
+  );
   return [
     {
       problem: `${countOf(held.length, "committed interval")} not served yet: ${showSpan(endsOf(gap))} comes before and is missing, and the view has gaps: "hold"`,

@@ -6,9 +6,7 @@
  * What it stores of a commit holds no wall-clock time and no run id, so the same runs in any order
  * end in the same bytes; those facts are in the run log, apart.
  */
-import { OnceflowError } from "../engine/errors.ts";
 import type { Outcome } from "../engine/calendar/grid.ts";
-import type { Interval } from "../engine/calendar/interval.ts";
 import { formatInterval } from "../engine/calendar/interval.ts";
 import {
   beginRun,
@@ -24,7 +22,7 @@ import {
 import type { StoreKeys } from "./keys.ts";
 import { createKeys, pointerFields, requireNames } from "./keys.ts";
 import type { Namespace } from "./namespace.ts";
-import { randomId, readyNamespace } from "./namespace.ts";
+import { readyNamespace } from "./namespace.ts";
 import {
   beginPublish,
   commitPublish,

@@ -15,13 +15,7 @@ export function queuesOf(base: string) {
 }
 
 /** What `OnceflowKind` says of a workflow. */
-export type RunKind =
-  | "materialize"
-  | "publish"
-  | "schedule"
-  | "backfill"
-  | "training_set"
-  | "pool";
+export type RunKind = "materialize" | "publish" | "schedule" | "backfill" | "training_set" | "pool";
 
 /** Workflow and schedule ids; each names one piece of work, so what is started twice runs once. */
 export function idsOf(queue: string) {

@@ -75,7 +75,9 @@ export function wordsOfPublish(result: PublishResult | null): string[] {
   const held =
     missing === null
       ? []
-      : [`\n⚠ \`[${missing.start}, ${missing.end})\` is missing; what is committed after it ${result.covered ? "waits for it" : "is served without it"}.`];
+      : [
+          `\n⚠ \`[${missing.start}, ${missing.end})\` is missing; what is committed after it ${result.covered ? "waits for it" : "is served without it"}.`,
+        ];
   const what = {
     published: [
       `Published up to **${end ?? ""}**.`,
@@ -90,6 +92,8 @@ export function wordsOfPublish(result: PublishResult | null): string[] {
   }[outcome];
   const lost = durable
     ? []
-    : ["\n⚠ Redis appends to no file, so a crash of it costs what was published; a worker publishes it again."];
+    : [
+        "\n⚠ Redis appends to no file, so a crash of it costs what was published; a worker publishes it again.",
+      ];
   return ["", ...what, ...held, ...lost];
 }

@@ -11,7 +11,13 @@ import type { Paint } from "../terminal.ts";
 import { formatSpan } from "../../engine/calendar/duration.ts";
 import { searchAttributes } from "../../workflows/search-attributes.ts";
 
-const kinds: readonly RunKind[] = ["materialize", "schedule", "backfill", "training_set"];
+const kinds: readonly RunKind[] = [
+  "materialize",
+  "publish",
+  "schedule",
+  "backfill",
+  "training_set",
+];
 const statuses = ["Running", "Completed", "Failed", "Canceled", "Terminated", "TimedOut"] as const;
 /** Running ones that are asked why they are tried again: a call each. */
 const askedRuns = 20;

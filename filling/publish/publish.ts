@@ -56,18 +56,25 @@ export async function publishView(
   assertWanted: () => void,
 ): Promise<PublishResult> {
   let whole = request.whole ?? false;
+  let isRestored = false;
   for (let attempt = 1; ; attempt++)
     try {
-      return await publishOnce(stores, committedViews, view, { ...request, whole }, assertWanted);
+      const how = { ...request, whole, isRestored };
+      return await publishOnce(stores, committedViews, view, how, assertWanted);
     } catch (error) {
       const code = error instanceof OnceflowError ? error.code : undefined;
       if (code === undefined || !passing.includes(code) || attempt === publishAttempts) throw error;
       // Another definition of the view publishes too; what that has left undone is done after it.
       if (code === "FENCED") await pause(fencedPauseMs * attempt);
       else whole = true;
-      if (code === "STORE_LOST") await restoreView(stores, committedViews, view);
+      if (code !== "STORE_LOST") continue;
+      await restoreView(stores, committedViews, view);
+      isRestored = true;
     }
 }
+
+/** The same, and whether the ledger was put back: then nothing is published any more. */
+type Attempt = PublishRequest & { readonly isRestored: boolean };
 
 /** What a publish finds, and what it is to make of it. */
 interface Found {
@@ -84,7 +91,7 @@ async function publishOnce(
   stores: Stores,
   committedViews: CommittedViews,
   view: View,
-  request: PublishRequest,
+  request: Attempt,
   assertWanted: () => void,
 ): Promise<PublishResult> {
   const { redis, offline } = stores;
@@ -110,13 +117,13 @@ async function find(
   { ledger, offline }: Pick<Stores, "ledger" | "offline">,
   committedViews: CommittedViews,
   view: View,
-  request: PublishRequest,
+  request: Attempt,
 ): Promise<Found> {
   const committed = await committedViews.read(view);
   const history = await readHistory(offline, view);
   const [pointers] = await ledger.readPointers([pointerRequest(view)]);
   const { published = null, namespace = null, latest = null } = pointers ?? {};
-  if ((published?.generation ?? 0) < (history.last?.generation ?? 0))
+  if (!request.isRestored && (published?.generation ?? 0) < (history.last?.generation ?? 0))
     throw new OnceflowError(
       "STORE_LOST",
       `view "${view.name}": Redis has publish ${published?.generation ?? "none"}, and ${history.last?.generation ?? 0} was the last, so it was emptied or restored from an older copy. It is put back from the offline store.`,

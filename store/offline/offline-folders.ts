@@ -77,4 +77,3 @@ export function offlineFoldersOf(objects: ObjectStore): OfflineFolders {
     journal: journalOf(objects),
   };
 }
-
