@@ -1,4 +1,5 @@
 /** What every command works with, and how it answers. */
+import { hostname, userInfo } from "node:os";
 import type { Command } from "commander";
 import { CommanderError } from "commander";
 import type { Catalogue } from "../engine/catalogue.ts";
@@ -112,6 +113,20 @@ export async function withRedis<T>(
     return await work(redis);
   } finally {
     await redis.close();
+  }
+}
+
+/** Who runs the CLI, for logs: user and host. */
+export function whoRuns(): string {
+  return `${userName()}@${hostname()}`;
+}
+
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // In a container the user may have no name.
+    return `uid ${process.getuid?.() ?? "unknown"}`;
   }
 }
 

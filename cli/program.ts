@@ -23,11 +23,12 @@ import { addMaterialize, addRerun } from "./commands/materialize.ts";
 import { addPartitions } from "./commands/partitions.ts";
 import { addRegisterSearchAttributes } from "./commands/register-search-attributes.ts";
 import { addPublish } from "./commands/publish.ts";
-import { addReset } from "./commands/reset.ts";
+import { addBackup } from "./commands/store/backup.ts";
+import { addReset } from "./commands/store/reset.ts";
 import { addRuns } from "./commands/runs.ts";
 import { addScheduleCommands } from "./commands/schedule.ts";
 import { addStatus } from "./commands/status.ts";
-import { addSweep } from "./commands/sweep.ts";
+import { addSweep } from "./commands/store/sweep.ts";
 import { addTrainingSet } from "./commands/training-set.ts";
 import { addTypes } from "./commands/types.ts";
 import { addWait } from "./commands/wait.ts";
@@ -93,6 +94,7 @@ export function createProgram(context: Context): Command {
   addKeys(program, context);
   addReset(program, context);
   addSweep(program, context);
+  addBackup(program, context);
   return program;
 }
 

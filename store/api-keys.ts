@@ -38,7 +38,7 @@ export interface ApiKeyChange {
   /** Who changed it, as the CLI knows: user and host. */
   readonly by: string;
   /** `remove` of a key that ended long ago is done on the way, by whoever changes another. */
-  readonly change: "create" | "rotate" | "revoke" | "remove";
+  readonly change: "create" | "rotate" | "revoke" | "remove" | "restore";
   readonly id: string;
   readonly name: string;
   readonly scopes: readonly string[];
@@ -166,7 +166,7 @@ export async function readApiKeyChanges(
 /** What to write, and what to log of it. */
 export interface ApiKeyEdit {
   readonly put: readonly ApiKeyRecord[];
-  readonly change: ApiKeyChange;
+  readonly change: ApiKeyChange | readonly ApiKeyChange[];
 }
 
 /**
@@ -189,14 +189,16 @@ export async function changeApiKeys<T extends ApiKeyEdit>(
     const [nowMs, read] = await Promise.all([readStoreTime(redis), readApiKeys(redis, { prefix })]);
     const { revision, records } = read as ApiKeyRecords;
     const made = edit(records, nowMs);
-    const { put, change } = made;
+    const { put } = made;
+    const wanted = [made.change].flat();
     const old = [...records.values()].filter((record) => isForgotten(record, nowMs - keptMs));
     const removals = old.map(({ id, name, scopes, replaces }): ApiKeyChange => {
       const at = new Date(nowMs).toISOString();
-      return { at, by: change.by, change: "remove", id, name, scopes, replaces };
+      const by = wanted[0]?.by ?? "";
+      return { at, by, change: "remove", id, name, scopes, replaces };
     });
     // The newest comes first in the log: what was asked for.
-    const changes = [...removals, change].slice(-changeLimit);
+    const changes = [...removals, ...wanted].slice(-changeLimit);
     if (records.size - old.length + put.length > apiKeyLimit)
       throw new OnceflowError(
         "REQUEST_TOO_LARGE",
@@ -222,6 +224,38 @@ export async function changeApiKeys<T extends ApiKeyEdit>(
     "LEDGER_CONFLICT",
     `the API keys were changed by others ${attempts} times meanwhile; try again.`,
   );
+}
+
+/**
+ * Puts back records that are not there, and returns how many; those that are there stay.
+ *
+ * @param by - who does it, for the log
+ * @throws CONFIG_INVALID for what is no record, and what `changeApiKeys` throws
+ */
+export async function restoreApiKeys(
+  redis: RedisConnection,
+  records: readonly ApiKeyRecord[],
+  by: string,
+  settings: Prefixed = {},
+): Promise<number> {
+  const given = records.map((record) => {
+    const parsed = parseRecord(String(record.id), JSON.stringify(record));
+    if (parsed !== undefined) return parsed;
+    throw new OnceflowError("CONFIG_INVALID", `"${record.id}" is no record of an API key.`);
+  });
+  const { put } = await changeApiKeys(
+    redis,
+    (there, nowMs) => {
+      const missing = given.filter(({ id }) => !there.has(id));
+      const at = new Date(nowMs).toISOString();
+      const change = missing.map(({ id, name, scopes, replaces }): ApiKeyChange => {
+        return { at, by, change: "restore", id, name, scopes, replaces };
+      });
+      return { put: missing, change };
+    },
+    settings,
+  );
+  return put.length;
 }
 
 /**

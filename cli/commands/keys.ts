@@ -1,5 +1,4 @@
 /** `keys`: makes, lists, rotates and revokes the API keys of the HTTP service. */
-import { hostname, userInfo } from "node:os";
 import type { Command } from "commander";
 import type { Catalogue } from "../../engine/catalogue.ts";
 import { serviceNamed, viewNamed } from "../../engine/catalogue.ts";
@@ -23,6 +22,7 @@ import {
   type JsonOption,
   type Reply,
   usageError,
+  whoRuns,
   withRedis,
 } from "../context.ts";
 import { clean, table } from "../table.ts";
@@ -310,16 +310,7 @@ function changeOf(
 ): ApiKeyChange {
   const { id, name, scopes, replaces } = record;
   const at = new Date(nowMs).toISOString();
-  return { at, by: `${userName()}@${hostname()}`, change, id, name, scopes, replaces };
-}
-
-function userName(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    // In a container the user may have no name.
-    return `uid ${process.getuid?.() ?? "unknown"}`;
-  }
+  return { at, by: whoRuns(), change, id, name, scopes, replaces };
 }
 
 type State = "active" | "replaced" | "expired" | "revoked";

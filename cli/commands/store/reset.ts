@@ -1,15 +1,15 @@
 /** `reset`: empties a view's online rows and aggregates so that they can be filled again. */
 import type { Command } from "commander";
-import { viewNamed } from "../../engine/catalogue.ts";
-import { endsOf } from "../../engine/calendar/interval.ts";
-import { aggregateFingerprints, storedTable } from "../../filling/view-states.ts";
-import { invocation } from "../../engine/invocation.ts";
-import { OnceflowError } from "../../engine/errors.ts";
-import { makeVoid } from "../../filling/publish/void.ts";
-import { openOfflineFolders } from "../../store/offline/offline-folders.ts";
-import { createLedger } from "../../store/ledger.ts";
-import { chooseBuckets } from "../../store/namespace.ts";
-import { createOnlineStore } from "../../store/online-store.ts";
+import { viewNamed } from "../../../engine/catalogue.ts";
+import { endsOf } from "../../../engine/calendar/interval.ts";
+import { aggregateFingerprints, storedTable } from "../../../filling/view-states.ts";
+import { invocation } from "../../../engine/invocation.ts";
+import { OnceflowError } from "../../../engine/errors.ts";
+import { makeVoid } from "../../../filling/publish/void.ts";
+import { openOfflineFolders } from "../../../store/offline/offline-folders.ts";
+import { createLedger } from "../../../store/ledger.ts";
+import { chooseBuckets } from "../../../store/namespace.ts";
+import { createOnlineStore } from "../../../store/online-store.ts";
 import {
   type Context,
   finishCommand,
@@ -17,9 +17,9 @@ import {
   type Reply,
   usageError,
   withRedis,
-} from "../context.ts";
-import { materializeLine } from "../../status/command-lines.ts";
-import { countOf } from "../../engine/words.ts";
+} from "../../context.ts";
+import { materializeLine } from "../../../status/command-lines.ts";
+import { countOf } from "../../../engine/words.ts";
 
 interface Options extends JsonOption {
   readonly yes?: true;

@@ -1,15 +1,21 @@
 /** `sweep`: removes what definitions that nobody uses any more have left in Redis. */
 import type { Command } from "commander";
-import { parseSpan } from "../../engine/calendar/duration.ts";
-import { invocation } from "../../engine/invocation.ts";
-import { emptyRegistry, registryOf } from "../../engine/registry.ts";
-import { readRegistry } from "../../store/registry.ts";
-import { type Leftover, planSweep, sweep } from "../../store/sweep.ts";
-import { type Context, finishCommand, type JsonOption, usageError, withRedis } from "../context.ts";
-import { table } from "../table.ts";
-import type { Paint } from "../terminal.ts";
-import { showTime } from "../../engine/calendar/interval.ts";
-import { countOf } from "../../engine/words.ts";
+import { parseSpan } from "../../../engine/calendar/duration.ts";
+import { invocation } from "../../../engine/invocation.ts";
+import { emptyRegistry, registryOf } from "../../../engine/registry.ts";
+import { readRegistry } from "../../../store/registry.ts";
+import { type Leftover, planSweep, sweep } from "../../../store/sweep.ts";
+import {
+  type Context,
+  finishCommand,
+  type JsonOption,
+  usageError,
+  withRedis,
+} from "../../context.ts";
+import { table } from "../../table.ts";
+import type { Paint } from "../../terminal.ts";
+import { showTime } from "../../../engine/calendar/interval.ts";
+import { countOf } from "../../../engine/words.ts";
 
 interface Options extends JsonOption {
   readonly yes?: true;
