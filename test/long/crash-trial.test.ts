@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
-import { Redis } from "ioredis";
 import { connectRuns } from "../../cli/temporal.ts";
 import type { OwnedProcess } from "../../dev/processes.ts";
 import { writeBadges } from "../../dev/example-data.ts";
 import type { Settings } from "../../settings.ts";
-import { markBytes, versionBytes } from "../../store/rows/version.ts";
-import { type RedisServer, scanKeys, startRedis } from "../support/redis/server.ts";
+import { servedBytes } from "../support/redis/served.ts";
+import { type RedisServer, startRedis } from "../support/redis/server.ts";
 import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { until } from "../support/until.ts";
 
@@ -39,7 +38,7 @@ describe("crash trial", function () {
     await onRedis([], async (settings, worker) => {
       await worker.start();
       await backfill(settings);
-      reference = await served(settings);
+      reference = await servedBytes(settings, "badges");
       assert.ok(reference.size > employees);
     });
   });
@@ -99,13 +98,13 @@ describe("crash trial", function () {
       }
       const published = await run;
       runs++;
-      const found = await served(settings);
+      const found = await servedBytes(settings, "badges");
       if (!isEqual(found, reference)) {
         lost++;
         // Redis died after the publish, and it did not keep it: that must have been told.
         assert.equal(published.durable, false, `run ${runs} lost what it had published`);
         await until("what was lost is put back", async () =>
-          isEqual(await served(settings), reference),
+          isEqual(await servedBytes(settings, "badges"), reference),
         );
       }
     }
@@ -149,29 +148,4 @@ describe("crash trial", function () {
 
 function isEqual(one: ReadonlyMap<string, string>, other: ReadonlyMap<string, string>): boolean {
   return one.size === other.size && [...other].every(([key, value]) => one.get(key) === value);
-}
-
-/** What is served of the view: rows without their versions, by entity, and the snapshot's body. */
-async function served({ redisUrl, prefix }: Settings): Promise<ReadonlyMap<string, string>> {
-  const client = new Redis(redisUrl, { protocol: 2 });
-  try {
-    const found = new Map<string, string>();
-    const pointers = await client.hgetall(`${prefix}:{badges}:pointers`);
-    const named = (kind: string) =>
-      Object.entries(pointers).find(([field]) => field.startsWith(`${kind}:`))?.[1];
-    const [, , whole] = JSON.parse(named("published") ?? "[0,0,0]") as [number, number, number];
-    found.set("snapshot", (named("latest") ?? "").split(" ").slice(2).join(" "));
-    for (const key of await scanKeys(client, `${prefix}:entities`)) {
-      if (key.endsWith("}")) continue;
-      const bucket = await client.hgetallBuffer(key);
-      for (const [entity, value] of Object.entries(bucket)) {
-        if (entity === "" || value.length === versionBytes) continue;
-        if (value.subarray(0, markBytes).readUInt32BE() < whole) continue;
-        found.set(entity, value.toString("hex", versionBytes));
-      }
-    }
-    return found;
-  } finally {
-    client.disconnect();
-  }
 }

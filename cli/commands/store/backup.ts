@@ -87,7 +87,8 @@ async function restore(context: Context, file: string): Promise<Reply> {
   const found = await withRedis(settings, "writing", async (redis) => {
     const restored = await restoreApiKeys(redis, keys, whoRuns(), settings);
     const isRegistryEmpty = (await readRegistry(redis, settings)) === emptyRegistry;
-    if (isRegistryEmpty)
+    const wasApplied = Object.keys(registry.views).length > 0;
+    if (isRegistryEmpty && wasApplied)
       await writeRegistry(redis, { before: emptyRegistry, after: registry }, settings);
     return { restored, isRegistryEmpty };
   });
