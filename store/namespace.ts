@@ -122,18 +122,7 @@ export async function resetNamespace(
   const { view, kind, fingerprint } = table;
   requireNames(view, fingerprint, aggregatesFingerprint, ...aggregates);
   requireBuckets(buckets);
-  const [old] = (await listNamespaces(redis, keys, view)).filter(
-    (namespace) => namespace.fingerprint === fingerprint,
-  );
-  // Of another count of buckets, the new ones have other names.
-  if (old !== undefined && old.buckets !== buckets)
-    await eachShard(
-      redis,
-      keys,
-      old,
-      (names) => ["unlink", ...names],
-      () => undefined,
-    );
+  await removeOtherBuckets(redis, keys, table, buckets);
   await redis.send([
     "resetNamespace",
     4 + aggregates.length,
@@ -164,12 +153,34 @@ export async function renewNamespace(
   const { view, kind, fingerprint } = table;
   requireNames(view, fingerprint);
   requireBuckets(buckets);
+  await removeOtherBuckets(redis, keys, table, buckets);
   const pointers = keys.pointers(view);
+  // In this order: cut off in between, it must not say of an empty table that it is published.
   await redis.pipeline([
-    ["hset", pointers, recordFields[kind](fingerprint), newRecord(buckets)],
     ["hdel", pointers, pointerFields.published(fingerprint)],
+    ["hset", pointers, recordFields[kind](fingerprint), newRecord(buckets)],
   ]);
   return openNamespace(redis, keys, table, buckets);
+}
+
+/** Removes the buckets of a table that is to have another count of them, under other names. */
+async function removeOtherBuckets(
+  redis: RedisConnection,
+  keys: StoreKeys,
+  { view, fingerprint }: StoredTable,
+  buckets: number,
+): Promise<void> {
+  const [old] = (await listNamespaces(redis, keys, view)).filter(
+    (namespace) => namespace.fingerprint === fingerprint,
+  );
+  if (old === undefined || old.buckets === buckets) return;
+  await eachShard(
+    redis,
+    keys,
+    old,
+    (names) => ["unlink", ...names],
+    () => undefined,
+  );
 }
 
 /** The ready namespaces of a view, of all its storage fingerprints. */

@@ -123,29 +123,44 @@ describe("key names", () => {
         { kind: "runs", keptBy: "view", fingerprint: "" },
       ],
     );
-    const { revision, namespace, head, latest } = pointerFields;
-    assert.deepEqual([revision, namespace("ab"), head("ab"), latest("cd")].map(parsePointerField), [
+    const { revision, table, published, publishing, latest } = pointerFields;
+    const fields = [revision, table("ab"), published("ab"), publishing("ab"), latest("cd")];
+    assert.deepEqual(fields.map(parsePointerField), [
       { kind: "revision", keptBy: "always", fingerprint: "" },
-      { kind: "namespace", keptBy: "storage", fingerprint: "ab" },
-      { kind: "head", keptBy: "storage", fingerprint: "ab" },
+      { kind: "table", keptBy: "storage", fingerprint: "ab" },
+      { kind: "published", keptBy: "storage", fingerprint: "ab" },
+      { kind: "publishing", keptBy: "always", fingerprint: "ab" },
       { kind: "latest", keptBy: "aggregateSet", fingerprint: "cd" },
     ]);
-    const rows = { kind: "rows", keptBy: "storage", fingerprint: "ab" };
+    const entities = { kind: "entities", keptBy: "storage", fingerprint: "ab" };
     const [shard, bucket] = [keys.shard("users", "ab", 3), keys.bucket("users", "ab", 3, 7)];
     assert.deepEqual(
       [shard, bucket].map((key) => keys.parseTableKey("users", key)),
-      [rows, rows],
+      [entities, entities],
     );
     assert.equal(keys.viewOfPointers(keys.pointers("users")), "users");
 
     for (const kind of ["tiles:ab", "coverage", "coverage:xy", "coverage:ab:1", "runs:ab", ""])
       assert.equal(ledger(`p:a-b_1:{users}:${kind}`), undefined, kind);
     assert.equal(ledger(keys.coverage("others", "ab")), undefined);
-    for (const field of ["tiles:ab", "head", "head:ab:1", "revision:ab", "constructor"])
+    for (const field of ["tiles:ab", "table", "table:ab:1", "revision:ab", "constructor"])
       assert.equal(parsePointerField(field), undefined, field);
-    for (const key of [shard.replace("rows", "tiles"), `${bucket}x`, keys.shard("others", "ab", 3)])
+    for (const key of [shard.replace("entities", "tiles"), `${bucket}x`, keys.shard("others", "ab", 3)])
       assert.equal(keys.parseTableKey("users", key), undefined, key);
     assert.equal(keys.viewOfPointers(keys.runs("users")), undefined);
+  });
+
+  it("of the layout before publishes are read back, so that a sweep finds them", () => {
+    const keys = createKeys("p");
+    const older = { keptBy: "olderLayout", fingerprint: "ab" };
+    assert.deepEqual(["namespace:ab", "head:ab"].map(parsePointerField), [
+      { kind: "namespace", ...older },
+      { kind: "head", ...older },
+    ]);
+    const rows = ["p:rows:{users/ab:3}", "p:rows:{users/ab:3}:7"];
+    for (const key of rows)
+      assert.deepEqual(keys.parseTableKey("users", key), { kind: "rows", ...older }, key);
+    assert.deepEqual(keys.everyTableKey("users"), ["p:entities:{users/*", "p:rows:{users/*"]);
   });
 
   it("refuse a prefix that could move a slot or match other keys", () => {

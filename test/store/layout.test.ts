@@ -8,6 +8,7 @@ import { encodeEntityKey } from "../../store/rows/entity-key.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import type { RedisConnection } from "../../store/redis/types.ts";
+import { readRunId } from "../../store/redis/run-id.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { createRowCodec } from "../../store/rows/codec.ts";
 import { putKey } from "../support/http/access.ts";
@@ -46,10 +47,20 @@ describe("stored layout", () => {
     ];
     const day = interval("2026-01-01", "2026-01-02");
     const run = { view: "users", fingerprint: "ab12", interval: day, runId: "run" };
-    const generation = await ledger.beginRun(run);
-    const mark = { endMs: day.endMs, generation };
+    const generation = await ledger.beginRun(run, 0);
+    await ledger.commitRun({
+      ...run,
+      generation,
+      expectedRevision: "0",
+      coverage: { rows: 3, expectations: { passed: 1 } },
+      states: { "0a": '{"n":3}' },
+    });
+    const mark = {
+      generation: await ledger.beginPublish(run.view, run.fingerprint, 3),
+      endMs: day.endMs,
+    };
     const eventTimeUs = day.startMs * 1000;
-    const namespace = await store.openNamespace({ ...run, kind: "rows", columns }, { buckets: 2 });
+    const namespace = await store.openNamespace({ ...run, kind: "entities", columns }, { buckets: 2 });
     await store.writeRows(namespace, {
       codec: createRowCodec(columns),
       count: 2,
@@ -62,18 +73,21 @@ describe("stored layout", () => {
         [null, 2n ** 63n - 1n, NaN, null, null, null],
       ]),
       eventTimesUs: eventTimeUs,
-      generation,
+      mark,
       ordinals: 0,
     });
-    const version = { eventTimeUs, generation, ordinal: 9 };
+    const version = { ...mark, eventTimeUs, ordinal: 9 };
     await store.deleteRows(namespace, [encodeEntityKey(["br", "9"])], version);
     await store.sealNamespace(namespace, mark);
-    await ledger.commitRun({
-      ...run,
-      generation,
-      expectedRevision: "0",
-      coverage: { rows: 3, expectations: { passed: 1 } },
-      states: { "0a": '{"n":3}' },
+    await ledger.commitPublish({
+      namespace,
+      redisRunId: await readRunId(connection),
+      published: {
+        ...mark,
+        whole: { generation: 2, endMs: day.startMs },
+        covered: false,
+        frozen: "a day is missing",
+      },
       snapshot: {
         id: "c0ffee",
         aggregatesFingerprint: "5e",

@@ -1,20 +1,23 @@
 import assert from "node:assert/strict";
 import { Redis } from "ioredis";
+import { interval } from "../../engine/calendar/interval.ts";
 import type { Value } from "../../engine/language/dtypes.ts";
 import type { StoredTable } from "../../store/namespace.ts";
 import type { Column } from "../../store/rows/column-data.ts";
 import { columnsOfRows, utf8OfTexts } from "../../store/rows/column-data.ts";
 import { encodeEntityKey } from "../../store/rows/entity-key.ts";
 import { createKeys } from "../../store/keys.ts";
+import { createLedger } from "../../store/ledger.ts";
 import type { Namespace } from "../../store/namespace.ts";
 import { chooseBuckets } from "../../store/namespace.ts";
 import type { OnlineStore } from "../../store/online-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import type { RedisConnection } from "../../store/redis/types.ts";
+import { readRunId } from "../../store/redis/run-id.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { createRowCodec } from "../../store/rows/codec.ts";
 import type { WriteCounts } from "../../store/rows/writer.ts";
-import type { Mark, Version } from "../../store/rows/version.ts";
+import { type Mark, type Version, versionBytes } from "../../store/rows/version.ts";
 import type { TestRedis } from "../support/redis/server.ts";
 import { randomPrefix, scanKeys, testRedis } from "../support/redis/server.ts";
 import { readDecoded } from "../support/redis/read-rows.ts";
@@ -25,6 +28,8 @@ const columns: Column[] = [
 ];
 const codec = createRowCodec(columns);
 const readAll = codec.decoder(["text", "n"]);
+/** A first publish. */
+const first = { generation: 1, endMs: 0 };
 
 describe("online store", () => {
   let redis: TestRedis;
@@ -46,7 +51,7 @@ describe("online store", () => {
   let views = 0;
   const newView = (): StoredTable => ({
     view: `view_${++views}`,
-    kind: "rows",
+    kind: "entities",
     fingerprint: "ab12",
     columns,
   });
@@ -66,7 +71,7 @@ describe("online store", () => {
         rows.map(({ values }) => values),
       ),
       eventTimesUs: (row) => rows[row]?.eventTimeUs ?? 0,
-      generation: rows[0]?.generation ?? 0,
+      mark: rows[0] ?? { generation: 0, endMs: 0 },
       ordinals: (row) => rows[row]?.ordinal ?? 0,
     });
   }
@@ -77,8 +82,8 @@ describe("online store", () => {
     return rows[0];
   }
   const row = (key: string, text: string, version: Partial<Version> = {}): Row => ({
+    ...first,
     eventTimeUs: 1,
-    generation: 1,
     ordinal: 0,
     ...version,
     key: [key],
@@ -111,7 +116,7 @@ describe("online store", () => {
       rows.map((found) => found.map((stored) => stored?.values ?? null)),
       [[["first", 5]], [[6], null]],
     );
-    assert.equal(bytes, 2 * 19 + (2 + 6 + 1) + (2 + 7 + 1));
+    assert.equal(bytes, 2 * versionBytes + (2 + 6 + 1) + (2 + 7 + 1));
     assert.deepEqual(await store.readRows([]), { rows: [], bytes: 0 });
   });
 
@@ -132,18 +137,26 @@ describe("online store", () => {
     );
   });
 
-  it("prefers the newer event time, then generation, then ordinal, then the greater bytes", async () => {
+  it("prefers the later publish, then its end, event time, ordinal and the greater bytes", async () => {
     const namespace = await open();
     const rising = [
-      row("k", "z", { eventTimeUs: -(2n ** 62n) }),
-      row("k", "y", { eventTimeUs: -256 }),
-      row("k", "x", { eventTimeUs: 2 ** 32 - 1 }),
-      row("k", "w", { eventTimeUs: 2 ** 32 }),
-      row("k", "v", { eventTimeUs: 2 ** 32, generation: 2 }),
-      row("k", "u", { eventTimeUs: 2 ** 32, generation: 256 }),
-      row("k", "t", { eventTimeUs: 2 ** 32, generation: 256, ordinal: 255 }),
-      row("k", "s", { eventTimeUs: 2 ** 32, generation: 256, ordinal: 2 ** 40 }),
-      row("k", "s\u00ff", { eventTimeUs: 2 ** 32, generation: 256, ordinal: 2 ** 40 }),
+      row("k", "z", { generation: 1, endMs: 1000, eventTimeUs: 2n ** 62n, ordinal: 9 }),
+      row("k", "y", { generation: 2, endMs: -1000, eventTimeUs: 5, ordinal: 9 }),
+      row("k", "x", { generation: 256, endMs: -(2 ** 47), eventTimeUs: 5 }),
+      row("k", "w", { generation: 256, endMs: -256, eventTimeUs: 5 }),
+      row("k", "v", { generation: 256, endMs: 2 ** 32 - 1, eventTimeUs: 5 }),
+      row("k", "u", { generation: 256, endMs: 2 ** 32, eventTimeUs: -(2n ** 62n), ordinal: 9 }),
+      row("k", "t", { generation: 256, endMs: 2 ** 32, eventTimeUs: -256 }),
+      row("k", "s", { generation: 256, endMs: 2 ** 32, eventTimeUs: 2 ** 32 - 1 }),
+      row("k", "r", { generation: 256, endMs: 2 ** 32, eventTimeUs: 2 ** 32 }),
+      row("k", "q", { generation: 256, endMs: 2 ** 32, eventTimeUs: 2 ** 32, ordinal: 255 }),
+      row("k", "p", { generation: 256, endMs: 2 ** 32, eventTimeUs: 2 ** 32, ordinal: 2 ** 40 }),
+      row("k", "p\u00ff", {
+        generation: 256,
+        endMs: 2 ** 32,
+        eventTimeUs: 2 ** 32,
+        ordinal: 2 ** 40,
+      }),
     ];
     for (const [i, next] of rising.entries()) {
       assert.equal((await write(namespace, [next])).written, 1, `step ${i}`);
@@ -156,7 +169,7 @@ describe("online store", () => {
 
   it("lets the greater bytes win a full tie, and any row win against a tombstone", async () => {
     const rising: (string | null)[] = [null, "", "a", "b", "\u00ff", "aaaa", "aaab"];
-    const version = { eventTimeUs: 1, generation: 1, ordinal: 0 };
+    const version = { ...first, eventTimeUs: 1, ordinal: 0 };
     for (const older of rising)
       for (const newer of rising.slice(rising.indexOf(older) + 1))
         for (const order of [
@@ -197,7 +210,7 @@ describe("online store", () => {
         { kind: "words", words: new Int32Array(count * 2).fill(1), nulls: new Uint8Array(count) },
       ],
       eventTimesUs: 5,
-      generation: 1,
+      mark: first,
       ordinals: 0,
     } as const;
     const counts = { read: count, written: 25_000, superseded: 5_000 };
@@ -217,14 +230,14 @@ describe("online store", () => {
   it("takes batches one after the other, and keeps the newest over all of them", async () => {
     const namespace = await open(2);
     async function* batches() {
-      for (const [generation, text] of ["old", "new", "mid"].entries())
+      for (const [n, text] of ["old", "new", "mid"].entries())
         yield {
           codec,
           count: 5000,
           keys: [Array.from({ length: 5000 }, (_, i) => `entity-${i}`)],
-          columns: columnsOfRows(columns, Array<Value[]>(5000).fill([text, generation])),
+          columns: columnsOfRows(columns, Array<Value[]>(5000).fill([text, n])),
           eventTimesUs: text === "new" ? 2 : 1,
-          generation,
+          mark: first,
           ordinals: 0,
         };
     }
@@ -252,7 +265,7 @@ describe("online store", () => {
     const namespace = await open();
     const key = encodeEntityKey(["a"]);
     await write(namespace, [row("a", "x", { eventTimeUs: 5 })]);
-    const at = (eventTimeUs: number) => ({ eventTimeUs, generation: 1, ordinal: 0 });
+    const at = (eventTimeUs: number) => ({ ...first, eventTimeUs, ordinal: 0 });
     assert.equal((await store.deleteRows(namespace, [key], at(4))).written, 0);
     assert.equal((await store.deleteRows(namespace, [key], at(6))).written, 1);
     assert.equal((await write(namespace, [row("a", "y", { eventTimeUs: 5 })])).written, 0);
@@ -261,19 +274,69 @@ describe("online store", () => {
     assert.equal((await read(namespace, [["a"]]))?.[0]?.values[0], "z");
   });
 
-  it("hides rows below the head of a full refresh", async () => {
+  it("hides rows that are older than the last whole publish", async () => {
     const namespace = await open();
-    const at = (eventTimeUs: number, generation: number) => ({ eventTimeUs, generation });
-    await write(namespace, [row("a", "old", at(1000, 9))]);
-    await write(namespace, [row("b", "first run", at(2000, 1))]);
-    await write(namespace, [row("c", "second run", at(2000, 2))]);
+    const mark = (generation: number, endMs: number): Mark => ({ generation, endMs });
+    await write(namespace, [row("a", "late, of an old publish", { ...mark(1, 9), eventTimeUs: 5 })]);
+    await write(namespace, [row("b", "second", { ...mark(2, 1), eventTimeUs: -5 })]);
+    await write(namespace, [row("c", "third", mark(3, 1))]);
     const seen = async (head?: Mark) =>
       (await read(namespace, [["a"], ["b"], ["c"]], head))?.map((found) => found !== null);
     assert.deepEqual(await seen(), [true, true, true]);
-    assert.deepEqual(await seen({ endMs: 1, generation: 9 }), [true, true, true]);
-    assert.deepEqual(await seen({ endMs: 2, generation: 1 }), [false, true, true]);
-    assert.deepEqual(await seen({ endMs: 2, generation: 2 }), [false, false, true]);
-    assert.deepEqual(await seen({ endMs: 2, generation: 3 }), [false, false, false]);
+    assert.deepEqual(await seen(mark(1, 9)), [true, true, true]);
+    assert.deepEqual(await seen(mark(1, 10)), [false, true, true]);
+    assert.deepEqual(await seen(mark(2, 1)), [false, true, true]);
+    assert.deepEqual(await seen(mark(3, -9)), [false, false, true]);
+    assert.deepEqual(await seen(mark(3, 2)), [false, false, false]);
+  });
+
+  it("begins a table anew after a loss, empty and without what was published", async () => {
+    const view = newView();
+    const { view: name, fingerprint } = view;
+    const ledger = createLedger(connection, { prefix: redis.prefix });
+    const pointers = async () => {
+      const request = { view: name, fingerprint, aggregatesFingerprint: "5e" };
+      const [found] = await ledger.readPointers([request]);
+      return found;
+    };
+    const day = interval("2026-01-01", "2026-01-02");
+    const run = { view: name, fingerprint, interval: day, runId: "a" };
+    await ledger.commitRun({
+      ...run,
+      generation: await ledger.beginRun(run, 0),
+      expectedRevision: "0",
+      coverage: { rows: 1 },
+      states: { aa: "state" },
+    });
+    const old = await store.openNamespace(view, { buckets: 2048 });
+    const mark = { generation: await ledger.beginPublish(name, fingerprint, 1), endMs: day.endMs };
+    await write(old, [row("a", "x", mark)]);
+    const publish = {
+      namespace: old,
+      redisRunId: await readRunId(connection),
+      published: { ...mark, whole: mark, covered: true, frozen: null },
+      snapshot: { id: "s", aggregatesFingerprint: "5e", asOfMs: day.endMs, body: "{}" },
+    };
+    await ledger.commitPublish(publish);
+    const before = await ledger.readCommitted({ view: name, fingerprint, aggregates: ["aa"] });
+
+    const renewed = await store.renewNamespace(view, { buckets: 16 });
+    assert.notEqual(renewed.epoch, old.epoch);
+    assert.deepEqual(await store.listNamespaces(name), [renewed]);
+    assert.deepEqual(await read(renewed, [["a"]]), [null]);
+    await assert.rejects(write(old, [row("a", "late")]), { code: "STORE_LOST" });
+    const found = await pointers();
+    assert.deepEqual([found?.namespace, found?.published], [renewed, null]);
+    assert.deepEqual(
+      await ledger.readCommitted({ view: name, fingerprint, aggregates: ["aa"] }),
+      before,
+    );
+    // A publish that began before must not say that what it wrote is there.
+    await assert.rejects(ledger.commitPublish(publish), { code: "STORE_LOST" });
+    assert.equal((await pointers())?.published, null);
+    const keys = await scanKeys(client, redis.prefix);
+    const own = keys.filter((key) => key.startsWith(`${redis.prefix}:entities:{${name}/`));
+    assert.equal(own.length, 16 + 16);
   });
 
   it("takes null keys and ill-formed text for errors before anything is sent", async () => {
@@ -308,7 +371,7 @@ describe("online store", () => {
     const namespace = await store.openNamespace(view, { buckets: 8 });
     const keys = createKeys(redis.prefix);
     const record = `8 ${namespace.epoch} new`;
-    await client.hset(keys.pointers(view.view), `namespace:${view.fingerprint}`, record);
+    await client.hset(keys.pointers(view.view), `table:${view.fingerprint}`, record);
     await client.unlink(keys.bucket(view.view, view.fingerprint, 5, 5));
     await client.unlink(keys.shard(view.view, view.fingerprint, 6));
     assert.deepEqual(await store.listNamespaces(view.view), []);
@@ -327,7 +390,7 @@ describe("online store", () => {
     await assert.rejects(read(namespace, [["a"]]), lost);
     await assert.rejects(write(namespace, [row("a", "x")]), lost);
     // Opening again must not hide the loss.
-    await store.openNamespace({ ...namespace, kind: "rows", columns }, { buckets: 1 });
+    await store.openNamespace({ ...namespace, kind: "entities", columns }, { buckets: 1 });
     await assert.rejects(read(namespace, [["a"]]), lost);
     await client.hset(key, "", Buffer.alloc(8, 1));
     await assert.rejects(read(namespace, [["a"]]), /belongs to another epoch/);
@@ -335,7 +398,7 @@ describe("online store", () => {
     const report = await store.verifyNamespace(namespace);
     assert.deepEqual([report.present, report.missing, report.foreign], [0, 0, 1]);
     const seal = () => store.sealNamespace(namespace, { endMs: 1, generation: 1 });
-    await client.hset(shard, "", Buffer.alloc(20, 1));
+    await client.hset(shard, "", Buffer.alloc(18, 1));
     await assert.rejects(seal(), /belongs to another epoch/);
     await client.unlink(shard);
     await assert.rejects(seal(), lost);
@@ -378,7 +441,7 @@ describe("online store", () => {
     const reset = { aggregates: [], aggregatesFingerprint: "5e" };
     await store.resetNamespace(view, { ...reset, buckets: 16 });
     const keys = await scanKeys(client, redis.prefix);
-    const own = keys.filter((key) => key.startsWith(`${redis.prefix}:rows:{${view.view}/`));
+    const own = keys.filter((key) => key.startsWith(`${redis.prefix}:entities:{${view.view}/`));
     assert.equal(own.length, 16 + 16);
   });
 
@@ -389,10 +452,13 @@ describe("online store", () => {
     assert.equal((await store.verifyNamespace(namespace, { head: mark })).behind, 4);
     await store.sealNamespace(namespace, mark);
     assert.equal((await store.verifyNamespace(namespace, { head: mark })).behind, 0);
-    await store.sealNamespace(namespace, { endMs: 1000, generation: 1 });
+    await store.sealNamespace(namespace, { endMs: 1001, generation: 1 });
     assert.equal((await store.verifyNamespace(namespace, { head: mark })).behind, 0);
-    const later = { endMs: 1001, generation: 1 };
-    assert.equal((await store.verifyNamespace(namespace, { head: later })).behind, 4);
+    for (const later of [
+      { endMs: 0, generation: 3 },
+      { endMs: 1001, generation: 2 },
+    ])
+      assert.equal((await store.verifyNamespace(namespace, { head: later })).behind, 4);
     assert.equal((await store.verifyNamespace(namespace)).rows, 1);
   });
 

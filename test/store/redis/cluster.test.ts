@@ -14,6 +14,7 @@ import { failsAtOnce, failsWith } from "../../support/fails-with.ts";
 import {
   commitDay,
   entities,
+  markOf,
   readEntities,
   rowsOf,
   rowsPerBatch,
@@ -21,12 +22,17 @@ import {
   stored,
   writeBatch,
 } from "../../support/redis/numbered-writes.ts";
+import type { DecodedRow } from "../../support/redis/read-rows.ts";
 import type { RedisServer } from "../../support/redis/server.ts";
 import { patient, randomPrefix, startRedis } from "../../support/redis/server.ts";
 import type { ClusterNode, TestCluster } from "../../support/redis/cluster.ts";
 import { startCluster } from "../../support/redis/cluster.ts";
 import { startTcpProxy } from "../../support/redis/tcp-proxy.ts";
 import { until } from "../../support/until.ts";
+
+/** By the publish, and within one by the event time. */
+const isOlder = (a: DecodedRow, b: DecodedRow) =>
+  a.generation < b.generation || (a.generation === b.generation && a.eventTimeUs < b.eventTimeUs);
 
 describe("redis cluster", function () {
   // A node writes its configuration to disk for every few slots that move, and waits for the disk.
@@ -115,7 +121,7 @@ describe("redis cluster", function () {
     ).flat();
     const newest = new Map<string, string>();
     const rank = (batch: number, { eventTimeUs, ordinal }: ReturnType<typeof rowsOf>[number]) =>
-      eventTimeUs * 1_000 + (1 + (batch % 3)) * 10 + ordinal;
+      markOf(batch).generation * 1_000 + eventTimeUs * 10 + ordinal;
     const best = new Map<string, number>();
     for (const batch of batches)
       for (const row of rowsOf(batch)) {
@@ -139,7 +145,7 @@ describe("redis cluster", function () {
     });
     assert.deepEqual([report.present, report.missing, report.rows], [2048, 0, best.size]);
     for (const { client } of cluster.nodes) {
-      const [, keys] = await client.scan("0", "MATCH", `${prefix}:rows:*`, "COUNT", 100_000);
+      const [, keys] = await client.scan("0", "MATCH", `${prefix}:entities:*`, "COUNT", 100_000);
       assert.ok(keys.length > 300, "a master has too few buckets");
     }
     assert.equal(await cluster.dump(prefix), await dumpOfOne(batches, 3, 2048));
@@ -177,14 +183,15 @@ describe("redis cluster", function () {
     const reader = async () => {
       const redis = connect("serving");
       await redis.ready();
-      const seen = new Map<number, bigint | number>();
+      const seen = new Map<number, DecodedRow>();
       for (let at = 0; control.isMoving; at = (at + 50) % entities) {
         const rows = await readEntities(redis, prefix, namespace, at);
         rows.forEach((row, i) => {
           const place = (at + i) % entities;
           const before = seen.get(place);
-          if (before !== undefined) assert.ok(row && row.eventTimeUs >= before, `user-${place}`);
-          if (row) seen.set(place, row.eventTimeUs);
+          if (before !== undefined)
+            assert.ok(row !== null && row !== undefined && !isOlder(row, before), `user-${place}`);
+          if (row) seen.set(place, row);
         });
         reads++;
       }

@@ -18,7 +18,7 @@ import { until } from "../../support/until.ts";
 
 const view = {
   view: "users",
-  kind: "rows",
+  kind: "entities",
   fingerprint: "ab",
   columns: [{ name: "t", dtype: "string" }],
 } as const;
@@ -69,7 +69,7 @@ describe("redis connection", () => {
         keys: [[text.slice(0, 8)]],
         columns: columnsOfRows(view.columns, [[text]]),
         eventTimesUs: 1,
-        generation: 1,
+        mark: { generation: 1, endMs: 0 },
         ordinals: 0,
       }),
     );

@@ -20,11 +20,11 @@ import { randomPrefix, scanKeys, testRedis } from "../../support/redis/server.ts
 import { readDecoded } from "../../support/redis/read-rows.ts";
 
 const columns = dtypes.map((dtype): Column => ({ name: `a_${dtype}`, dtype }));
-const view: StoredTable = { view: "things", kind: "rows", fingerprint: "ab12", columns };
+const view: StoredTable = { view: "things", kind: "entities", fingerprint: "ab12", columns };
 const codec = createRowCodec(columns);
 const readAll = codec.decoder(columns.map(({ name }) => name));
 
-/** A row of a run; without values it is a tombstone. */
+/** A row of a publish; without values it is a tombstone. */
 interface Row {
   readonly key: string;
   readonly eventTimeUs: Version["eventTimeUs"];
@@ -32,8 +32,8 @@ interface Row {
   readonly values: readonly Value[] | null;
 }
 
-/** What one run writes: rows in chunks, and the mark that it seals its namespace with. */
-interface Run {
+/** What one publish writes: rows in chunks, and its mark, which it seals its namespace with. */
+interface Publish {
   readonly mark: Mark;
   readonly chunks: readonly (readonly Row[])[];
 }
@@ -74,7 +74,7 @@ const cases: fc.Arbitrary<Case> = fc
       2 ** 32,
       2n ** 63n - 1n,
     ),
-    ends: few(-1000, 0, 86_400_000, 172_800_000),
+    ends: few(-(2 ** 47), -1000, 0, 86_400_000, 172_800_000),
     generations: few(1, 2, 255, 256, 2 ** 31, 2 ** 32 - 1),
     ordinals: few(0, 1, 255, 256, 2 ** 32, 2 ** 53 - 1),
     values: fc.array(fc.tuple(...columns.map(({ dtype }) => anyValueOf(dtype))), {
@@ -82,24 +82,24 @@ const cases: fc.Arbitrary<Case> = fc
       maxLength: 4,
     }),
   })
-  .chain((pool): fc.Arbitrary<Run[]> => {
+  .chain((pool): fc.Arbitrary<Publish[]> => {
     const row = fc.record({
       key: fc.constantFrom(...pool.keys),
       eventTimeUs: fc.constantFrom(...pool.times),
       ordinal: fc.constantFrom(...pool.ordinals),
       values: fc.option(fc.constantFrom(...pool.values), { freq: 6 }),
     });
-    const run = fc.record({
+    const publish = fc.record({
       mark: fc.record({
         endMs: fc.constantFrom(...pool.ends),
         generation: fc.constantFrom(...pool.generations),
       }),
       chunks: fc.array(fc.array(row, { minLength: 1, maxLength: 5 }), { maxLength: 4 }),
     });
-    return fc.array(run, { minLength: 1, maxLength: 4 });
+    return fc.array(publish, { minLength: 1, maxLength: 4 });
   })
-  .chain((runs) => {
-    const operations = runs.flatMap(({ mark, chunks }): Operation[] => [
+  .chain((publishes) => {
+    const operations = publishes.flatMap(({ mark, chunks }): Operation[] => [
       ...chunks.map((rows) => ({ kind: "write", mark, rows }) as const),
       { kind: "seal", mark },
     ]);
@@ -119,7 +119,7 @@ const cases: fc.Arbitrary<Case> = fc
 
 /** The newest of all rows of an entity, as the model has it. */
 interface Newest extends Row {
-  readonly generation: number;
+  readonly mark: Mark;
   /** The row without its version; nothing of a tombstone. */
   readonly bytes: Buffer;
 }
@@ -128,9 +128,9 @@ function newestOf(operations: readonly Operation[]): Newest[] {
   const newest = new Map<string, Newest>();
   for (const operation of operations) {
     if (operation.kind === "seal") continue;
-    const { generation } = operation.mark;
+    const { mark } = operation;
     for (const row of operation.rows) {
-      const next = { ...row, generation, bytes: bytesOf(row.values) };
+      const next = { ...row, mark, bytes: bytesOf(row.values) };
       const held = newest.get(row.key);
       if (held === undefined || isNewer(next, held)) newest.set(row.key, next);
     }
@@ -143,33 +143,37 @@ function bytesOf(values: readonly Value[] | null): Buffer {
 }
 
 function isNewer(a: Newest, b: Newest): boolean {
+  if (a.mark.generation !== b.mark.generation) return a.mark.generation > b.mark.generation;
+  if (a.mark.endMs !== b.mark.endMs) return a.mark.endMs > b.mark.endMs;
   const [timeA, timeB] = [BigInt(a.eventTimeUs), BigInt(b.eventTimeUs)];
   if (timeA !== timeB) return timeA > timeB;
-  if (a.generation !== b.generation) return a.generation > b.generation;
   if (a.ordinal !== b.ordinal) return a.ordinal > b.ordinal;
   return Buffer.compare(a.bytes, b.bytes) > 0;
 }
 
+/** A mark as the model has it: 4 bytes of generation, and 6 of the end. */
+function markBytesOf({ generation, endMs }: Mark): Buffer {
+  const bytes = Buffer.alloc(12);
+  bytes.writeUInt32BE(generation);
+  // Of 8 bytes, the two highest of which are cut out.
+  bytes.writeBigUInt64BE(BigInt(endMs) + 2n ** 47n, 4);
+  return Buffer.concat([bytes.subarray(0, 4), bytes.subarray(6)]);
+}
+
 /** The fields of all shards and buckets together, as the model has them. */
 function contentOf({ buckets, operations }: Case): string[] {
-  const rows = newestOf(operations).map(({ key, eventTimeUs, generation, ordinal, bytes }) => {
+  const rows = newestOf(operations).map(({ key, mark, eventTimeUs, ordinal, bytes }) => {
     const text = Buffer.from(key);
-    const version = Buffer.alloc(20);
-    version.writeBigUInt64BE(BigInt(eventTimeUs) + 2n ** 63n);
-    version.writeUInt32BE(generation, 8);
+    const rest = Buffer.alloc(16);
+    rest.writeBigUInt64BE(BigInt(eventTimeUs) + 2n ** 63n);
     // Of 7 bytes; the eighth is cut off.
-    version.writeBigUInt64BE(BigInt(ordinal) << 8n, 12);
+    rest.writeBigUInt64BE(BigInt(ordinal) << 8n, 8);
     return fieldText(
       Buffer.concat([Buffer.from([text.length]), text]),
-      Buffer.concat([version.subarray(0, 19), bytes]),
+      Buffer.concat([markBytesOf(mark), rest.subarray(0, 15), bytes]),
     );
   });
-  const marks = operations.map(({ mark: { endMs, generation } }) => {
-    const mark = Buffer.alloc(12);
-    mark.writeBigUInt64BE(BigInt(endMs) * 1000n + 2n ** 63n);
-    mark.writeUInt32BE(generation, 8);
-    return mark;
-  });
+  const marks = operations.map(({ mark }) => markBytesOf(mark));
   const highest = marks.reduce((a, b) => (Buffer.compare(a, b) >= 0 ? a : b));
   // Of so few buckets each is a shard.
   const meta = Array.from({ length: buckets }, () => [
@@ -221,13 +225,13 @@ describe("The online store converges", function () {
               rows.map(({ values }) => values ?? []),
             ),
             eventTimesUs: (row) => rows[row]?.eventTimeUs ?? 0,
-            generation: mark.generation,
+            mark,
             ordinals: (row) => rows[row]?.ordinal ?? 0,
           }),
           ...tombstones.map((row) =>
             own.deleteRows(namespace, [encodeEntityKey([row.key])], {
               ...row,
-              generation: mark.generation,
+              ...mark,
             }),
           ),
         ]);
@@ -240,7 +244,7 @@ describe("The online store converges", function () {
       },
       /** The fields of all buckets together, the epoch left out. */
       async content(): Promise<string[]> {
-        const names = (await scanKeys(client, prefix)).filter((key) => key.includes(":rows:{"));
+        const names = (await scanKeys(client, prefix)).filter((key) => key.includes(":entities:{"));
         const hashes = await Promise.all(names.map((name) => readHash(client, name)));
         const fields = hashes.flat().map(([field, value]) => {
           return fieldText(field, field.length === 0 ? value.subarray(8) : value);

@@ -24,6 +24,10 @@ const versions: fc.Arbitrary<Version> = fc.record({
       fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
     )
     .map((exact) => toInt64(exact) ?? 0),
+  endMs: fc.oneof(
+    fc.constantFrom(0, 1, -1, 255, 256, -256, 2 ** 32, -(2 ** 32), 2 ** 47 - 1, -(2 ** 47)),
+    fc.integer({ min: -(2 ** 47), max: 2 ** 47 - 1 }),
+  ),
   generation: fc.oneof(
     fc.constantFrom(0, 1, 127, 128, 255, 256, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1),
     fc.nat(2 ** 31 - 1),
@@ -35,12 +39,13 @@ const versions: fc.Arbitrary<Version> = fc.record({
 });
 
 /** Versions that often agree in their first fields, so that each field gets to decide. */
-const pairs = fc.tuple(versions, versions, fc.nat(3)).map(([a, b, shared]): [Version, Version] => [
+const pairs = fc.tuple(versions, versions, fc.nat(4)).map(([a, b, shared]): [Version, Version] => [
   a,
   {
-    eventTimeUs: shared > 0 ? a.eventTimeUs : b.eventTimeUs,
-    generation: shared > 1 ? a.generation : b.generation,
-    ordinal: shared > 2 ? a.ordinal : b.ordinal,
+    generation: shared > 0 ? a.generation : b.generation,
+    endMs: shared > 1 ? a.endMs : b.endMs,
+    eventTimeUs: shared > 2 ? a.eventTimeUs : b.eventTimeUs,
+    ordinal: shared > 3 ? a.ordinal : b.ordinal,
   },
 ]);
 
@@ -92,17 +97,21 @@ describe("version", () => {
   it("begins with its mark", () => {
     const mark = { endMs: Date.parse("9999-12-31T23:59:59.999Z"), generation: 7 };
     assert.deepEqual(decodeMark(encodeMark(mark)), mark);
-    const version = encodeVersion({ eventTimeUs: -1000, generation: 7, ordinal: 3 });
-    assert.deepEqual(version.subarray(0, markBytes), encodeMark({ endMs: -1, generation: 7 }));
+    const version = encodeVersion({ ...mark, eventTimeUs: -1000, ordinal: 3 });
+    assert.deepEqual(version.subarray(0, markBytes), encodeMark(mark));
   });
 
   it("refuses a field outside its range", () => {
-    const version = { eventTimeUs: 0, generation: 0, ordinal: 0 };
+    const version = { generation: 0, endMs: 0, eventTimeUs: 0, ordinal: 0 };
     const wrong = [
       { eventTimeUs: 2n ** 63n },
       { eventTimeUs: 0.5 },
       { generation: 2 ** 32 },
       { generation: -1 },
+      { endMs: 2 ** 47 },
+      { endMs: -(2 ** 47) - 1 },
+      { endMs: 0.5 },
+      { endMs: NaN },
       { ordinal: 2 ** 53 },
       { ordinal: -1 },
     ];

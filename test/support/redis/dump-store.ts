@@ -45,11 +45,11 @@ async function dumpHash(
   for (const [field, bytes] of await readHash(client, key)) {
     let value = bytes;
     if (key.includes("}:records") && field.toString() === "revision") continue;
-    if (key.includes(":rows:{") && field.length === 0)
+    if (key.includes(":entities:{") && field.length === 0)
       value = Buffer.concat([Buffer.alloc(8), value.subarray(8)]);
     else if (key.endsWith("}:pointers")) {
       if (field.toString() === "revision") continue;
-      if (field.toString().startsWith("namespace:"))
+      if (field.toString().startsWith("table:"))
         value = Buffer.from(value.toString().replace(/[0-9a-f]{16}/, "0".repeat(16)));
     }
     if (shown !== null && !shown.has(field.toString())) continue;

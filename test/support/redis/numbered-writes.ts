@@ -7,13 +7,15 @@ import { createLedger } from "../../../store/ledger.ts";
 import type { Namespace } from "../../../store/namespace.ts";
 import { createOnlineStore } from "../../../store/online-store.ts";
 import type { RedisConnection } from "../../../store/redis/types.ts";
+import { readRunId } from "../../../store/redis/run-id.ts";
 import { createRowCodec } from "../../../store/rows/codec.ts";
+import type { Mark } from "../../../store/rows/version.ts";
 import { readDecoded } from "./read-rows.ts";
 
 /** A view that the writes are of. */
 export const stored = {
   view: "users",
-  kind: "rows",
+  kind: "entities",
   fingerprint: "ab12",
   columns: [
     { name: "text", dtype: "string" },
@@ -43,6 +45,11 @@ export function rowsOf(batch: number, count = rowsPerBatch) {
   });
 }
 
+/** The publish that a batch is of; its generation counts before the event times of its rows. */
+export function markOf(batch: number): Mark {
+  return { generation: 1 + (batch % 3), endMs: 0 };
+}
+
 /** Writes a batch; several may have rows of the same entity and version. */
 export function writeBatch(
   redis: RedisConnection,
@@ -61,12 +68,12 @@ export function writeBatch(
       rows.map(({ text }, i) => [text, i]),
     ),
     eventTimesUs: (row) => rows[row]?.eventTimeUs ?? 0,
-    generation: 1 + (batch % 3),
+    mark: markOf(batch),
     ordinals: (row) => rows[row]?.ordinal ?? 0,
   });
 }
 
-/** A run over the n-th day that commits coverage, a state and a snapshot. */
+/** A run over the n-th day that commits coverage and a state, and the publish of a snapshot. */
 export async function commitDay(redis: RedisConnection, prefix: string, n: number): Promise<void> {
   const ledger = createLedger(redis, { prefix });
   const startMs = Date.UTC(2026, 0, 1 + n);
@@ -75,7 +82,7 @@ export async function commitDay(redis: RedisConnection, prefix: string, n: numbe
     new Date(startMs + 86_400_000).toISOString(),
   );
   const run = { ...stored, interval: day, runId: `run ${n}` };
-  const generation = await ledger.beginRun(run);
+  const generation = await ledger.beginRun(run, 0);
   const { revision } = await ledger.readLedger(stored.view, stored.fingerprint);
   await ledger.commitRun({
     ...run,
@@ -83,9 +90,19 @@ export async function commitDay(redis: RedisConnection, prefix: string, n: numbe
     expectedRevision: revision,
     coverage: { rows: n },
     states: { aa: `state of ${n}` },
+  });
+  const mark = {
+    generation: await ledger.beginPublish(stored.view, stored.fingerprint, 1),
+    endMs: day.endMs,
+  };
+  await ledger.commitPublish({
+    namespace: await createOnlineStore(redis, { prefix }).openNamespace(stored, { buckets: 1 }),
+    redisRunId: await readRunId(redis),
+    published: { ...mark, whole: { generation: 1, endMs: 0 }, covered: true, frozen: null },
     snapshot: { id: `${n}`, aggregatesFingerprint: set, asOfMs: day.endMs, body: `{"n":${n}}` },
   });
-  const { coverage } = await ledger.readLedger(stored.view, stored.fingerprint);
+  const { coverage, published } = await ledger.readLedger(stored.view, stored.fingerprint);
+  assert.equal(published?.endMs, day.endMs);
   assert.equal(coverage.get(formatInterval(day))?.rows, n);
 }
 

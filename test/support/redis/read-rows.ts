@@ -3,11 +3,12 @@ import type { Int64, Value } from "../../../engine/language/dtypes.ts";
 import type { OnlineStore } from "../../../store/online-store.ts";
 import type { RowDecoder } from "../../../store/rows/codec.ts";
 import type { RowRead } from "../../../store/rows/reader.ts";
-import { readEventTime, versionBytes } from "../../../store/rows/version.ts";
+import { decodeMark, readEventTime, versionBytes } from "../../../store/rows/version.ts";
 
 /** A stored row of a test. */
 export interface DecodedRow {
   readonly eventTimeUs: Int64;
+  /** Of the publish that wrote it. */
   readonly generation: number;
   /** The wanted columns, in the decoder's order. */
   readonly values: Value[];
@@ -25,7 +26,7 @@ export async function readDecoded(
         ? null
         : {
             eventTimeUs: readEventTime(row),
-            generation: row.readUInt32BE(8),
+            generation: decodeMark(row).generation,
             values: (reads[read] as (typeof reads)[number]).decode(row, versionBytes),
           },
     ),
