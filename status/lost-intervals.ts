@@ -233,7 +233,8 @@ async function isCommitted(
   broken: BrokenManifest[],
 ): Promise<boolean> {
   for (const generation of await offline.listGenerations(ref))
-    if (generation > voided && (await readManifestOr(offline, { ...ref, generation }, broken))) return true;
+    if (generation > voided && (await readManifestOr(offline, { ...ref, generation }, broken)))
+      return true;
   return false;
 }
 

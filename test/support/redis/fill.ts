@@ -1,7 +1,8 @@
 /** Fills a store with rows and snapshots, without polars and Temporal. */
 import type { View } from "../../../engine/catalogue.ts";
 import type { Int64, Value } from "../../../engine/language/dtypes.ts";
-import { type Interval, interval } from "../../../engine/calendar/interval.ts";
+import { type Interval, interval, parseInterval } from "../../../engine/calendar/interval.ts";
+import { publishableOf } from "../../../engine/calendar/publishable.ts";
 import { encodeSnapshot } from "../../../engine/snapshot.ts";
 import { hash } from "../../../engine/fingerprint.ts";
 import { columnsOfRows } from "../../../store/rows/column-data.ts";
@@ -31,8 +32,11 @@ export interface FillOptions {
   readonly aggregates?: ReadonlyMap<string, Value>;
   /** Commits a state of each aggregate too, of no meaning. */
   readonly hasStates?: boolean;
-  /** False leaves the publish without its end, as one that is under way. */
-  readonly publish?: boolean;
+  /**
+   * False leaves the publish without its end, as one that is under way; "unbroken" ends it where the
+   * product would, before what is missing. Else it ends with the interval.
+   */
+  readonly publish?: boolean | "unbroken";
   /** Whether an interval is missing before the end, and why the view is frozen, for answers to say. */
   readonly published?: Partial<Pick<Published, "covered" | "frozen">>;
 }
@@ -49,7 +53,9 @@ export async function fillView(
   const { prefix, start, end, rows, aggregates, publish = true } = options;
   const store = createOnlineStore(redis, { prefix });
   const ledger = createLedger(redis, { prefix });
-  const { endMs } = await commitInterval(redis, view, options);
+  const committed = await commitInterval(redis, view, options);
+  const endMs = publish === "unbroken" ? await unbrokenEnd(redis, view, prefix) : committed.endMs;
+  if (endMs === null) return "";
   const generation = await ledger.beginPublish(view.name, view.fingerprint, 1);
   const mark = { generation, endMs };
   const namespace = await store.openNamespace(storedTable(view), { buckets: 4 });
@@ -62,7 +68,7 @@ export async function fillView(
       view.stores,
       rows.map(({ values }) => view.stores.map(({ name }) => values[name] ?? null)),
     ),
-    eventTimesUs: (row) => rows[row]?.eventTimeUs ?? endMs * 1000,
+    eventTimesUs: (row) => rows[row]?.eventTimeUs ?? committed.endMs * 1000,
     mark,
     ordinals: 0,
   });
@@ -92,6 +98,12 @@ export async function fillView(
     },
   });
   return snapshot?.id ?? "";
+}
+
+/** Up to when what is committed may be published. */
+async function unbrokenEnd(redis: RedisConnection, view: View, prefix: string) {
+  const { coverage } = await createLedger(redis, { prefix }).readLedger(view.name, view.fingerprint);
+  return publishableOf(view, [...coverage.keys()].map(parseInterval)).endMs;
 }
 
 /** Commits one interval, and publishes nothing. */
