@@ -185,13 +185,13 @@ export const errorRegistry = {
   STORE_LOST: {
     http: 503,
     retryable: false,
-    summary:
-      "Redis is behind what it had: it is empty, an older copy or half restored.",
+    summary: "Redis is behind what it had: it is empty, an older copy or half restored.",
   },
   FENCED: {
     http: 409,
     retryable: false,
-    summary: "A newer run of the interval, or publish of the view, has taken over; this one must not end.",
+    summary:
+      "A newer run of the interval, or publish of the view, has taken over; this one must not end.",
   },
   LEDGER_CONFLICT: {
     http: 409,

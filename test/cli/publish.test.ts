@@ -173,7 +173,10 @@ describe("publish", function () {
     assert.deepEqual(await served(), earlier);
 
     const resumed = await publish("--resume");
-    assert.deepEqual([resumed.outcome, resumed.end, resumed.frozen], ["published", "2026-01-04", null]);
+    assert.deepEqual(
+      [resumed.outcome, resumed.end, resumed.frozen],
+      ["published", "2026-01-04", null],
+    );
     assert.deepEqual(await served(), { as_of: "2026-01-04", values: [3, 1, null, 3], counted: 4 });
     assert.deepEqual(await problems(), []);
   });
@@ -194,7 +197,10 @@ describe("publish", function () {
   it("names the publishes that there are, where the one to go back to is none", async () => {
     const { code, err } = await cli("publish", "orders", "--back", "99");
     assert.equal(code, 1);
-    assert.match(err, /REQUEST_INVALID view "orders" has no publish 99 that ended; the newest are 1, 2/);
+    assert.match(
+      err,
+      /REQUEST_INVALID view "orders" has no publish 99 that ended; the newest are 1, 2/,
+    );
   });
 
   it("puts what an older release has committed into the new layout by apply --fill", async () => {

@@ -258,8 +258,7 @@ describe("status", () => {
       problems.map(({ problem, fix }) => [problem, fix?.replace(/^.* -- /, "")]);
     const found = async (prefix: string) => wordsOf(await statusOf(prefix, "badges"));
     const holds: View = { ...badges, gaps: "hold" };
-    for (const day of [1, 3, 4])
-      await fill(held, holds, `2026-01-0${day}`, `2026-01-0${day + 1}`);
+    for (const day of [1, 3, 4]) await fill(held, holds, `2026-01-0${day}`, `2026-01-0${day + 1}`);
     assert.deepEqual(wordsOf(await inspectView(holds, storesOf(held), [], Date.now())).at(-1), [
       '2 committed intervals not served yet: [2026-01-02, 2026-01-03) comes before and is missing, and the view has gaps: "hold"',
       "backfill badges --from 2026-01-02 --to 2026-01-03",
@@ -518,12 +517,15 @@ fill it again:
   it("ignores a run that is under way", async () => {
     const prefix = randomPrefix();
     await fill(prefix, example.badges, "2026-01-01", "2026-01-02");
-    await createLedger(example.writing, { prefix }).beginRun({
-      view: "badges",
-      fingerprint: example.badges.fingerprint,
-      interval: interval("2026-01-01", "2026-01-02"),
-      runId: "under way",
-    }, 0);
+    await createLedger(example.writing, { prefix }).beginRun(
+      {
+        view: "badges",
+        fingerprint: example.badges.fingerprint,
+        interval: interval("2026-01-01", "2026-01-02"),
+        runId: "under way",
+      },
+      0,
+    );
     assert.deepEqual(await problemsOf(prefix, "badges"), []);
   });
 });

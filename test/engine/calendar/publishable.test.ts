@@ -48,8 +48,7 @@ const short = (ms: number) => new Date(ms).toISOString().slice(0, 16).replace("T
 const show = ({ startMs, endMs }: { startMs: number; endMs: number }) =>
   `${short(startMs)}/${short(endMs)}`;
 /** Days of January 2026. */
-const days = (...each: number[]) =>
-  each.map((day) => interval(date(day), date(day + 1)));
+const days = (...each: number[]) => each.map((day) => interval(date(day), date(day + 1)));
 const date = (day: number) => `2026-01-${String(day).padStart(2, "0")}`;
 
 function found(view: View, committed: Parameters<typeof publishableOf>[1]) {

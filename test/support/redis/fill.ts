@@ -102,7 +102,10 @@ export async function fillView(
 
 /** Up to when what is committed may be published. */
 async function unbrokenEnd(redis: RedisConnection, view: View, prefix: string) {
-  const { coverage } = await createLedger(redis, { prefix }).readLedger(view.name, view.fingerprint);
+  const { coverage } = await createLedger(redis, { prefix }).readLedger(
+    view.name,
+    view.fingerprint,
+  );
   return publishableOf(view, [...coverage.keys()].map(parseInterval)).endMs;
 }
 
