@@ -1,10 +1,7 @@
 /** Starts and follows runs on Temporal, for the CLI and the demo. */
 import { setTimeout as pause } from "node:timers/promises";
 import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
-import {
-  type SearchAttributePair,
-  WorkflowExecutionAlreadyStartedError,
-} from "@temporalio/common";
+import { type SearchAttributePair, WorkflowExecutionAlreadyStartedError } from "@temporalio/common";
 import { OnceflowError } from "../engine/errors.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
 import { bodyLimitBytes } from "../serving/http/json-body.ts";

@@ -208,7 +208,7 @@ function unpublishedOf(view: View, { coverage, published, lacking }: ViewFacts):
       },
     ];
   // What puts back the rest of what is committed publishes it too.
-  if ((lacking?.intervals.length ?? 0) > 0) return [];
+  if (lacking !== null && (lacking.intervals.length > 0 || lacking.isBehind)) return [];
   const { endMs, gap } = publishableOf(view, [...coverage.keys()].map(parseInterval));
   if (endMs !== null && published === null)
     return [

@@ -248,6 +248,35 @@ describe("status beside the offline store", () => {
     ]);
   });
 
+  it("tells an older copy of Redis also where no interval is missing from it", async () => {
+    const { badges, writing } = example;
+    const { journal } = createOfflineStore({ root: folder });
+    const ref = { view: "badges", fingerprint: badges.fingerprint };
+    const behind = {
+      problem: `Redis is behind what the offline store knows to be committed and published: it was restored from an older copy, or has lost what it had acknowledged. ${heals}`,
+      fix: `${client} publish badges`,
+    };
+    const problems = async () => (await viewStatus("badges")).problems;
+    await write(badges, "2026-01-01", "2026-01-02");
+    await fill(badges, "2026-01-01", "2026-01-02");
+    const { revision } = await createLedger(writing, { prefix }).readLedger(
+      "badges",
+      badges.fingerprint,
+    );
+    await journal.noteRevision("badges", revision);
+    await journal.writePublish(ref, 1, { generation: 1, publishedAt: "2026-01-02T00:00:00Z" });
+    assert.deepEqual(await problems(), []);
+    // One that began and did not end is nothing that was served.
+    await journal.writePublish(ref, 2, { generation: 2, publishedAt: null });
+    assert.deepEqual(await problems(), []);
+    await journal.writePublish(ref, 2, { generation: 2, publishedAt: "2026-01-03T00:00:00Z" });
+    assert.deepEqual(await problems(), [behind]);
+    await fill(badges, "2026-01-01", "2026-01-02");
+    assert.deepEqual(await problems(), []);
+    await journal.noteRevision("badges", "9.00");
+    assert.deepEqual(await problems(), [behind]);
+  });
+
   it("lets be what a reset has made void, but for what was committed after it", async () => {
     const { badges } = example;
     const ref = { view: "badges", fingerprint: badges.fingerprint };

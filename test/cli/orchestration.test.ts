@@ -163,7 +163,10 @@ describe("The CLI over schedules", function () {
     assert.match(off.err, /^INTERVAL_INVALID no complete interval of view "badges" begins at/);
     const there = await cli(["wait", "badges", "--as-of", "2026-01-06T05:00Z"], env);
     assert.equal(there.code, 0);
-    assert.match(there.out, /badges \[2026-01-05, 2026-01-06\) is committed, with \d+ rows/);
+    assert.match(
+      there.out,
+      /badges \[2026-01-05, 2026-01-06\) is committed, with \d+ rows, and served\n/,
+    );
     const late = await cli(["wait", "badges", "--as-of", "2026-01-08", "--timeout", "1 s"], env);
     assert.equal(late.code, 3);
     assert.match(late.out, /\[2026-01-07, 2026-01-08\) is not committed yet/);

@@ -186,12 +186,30 @@ describe("publish", function () {
     const frozen = await publish("--freeze", "wrong prices on 3 May");
     assert.deepEqual([frozen.end, frozen.frozen], ["2026-01-04", "wrong prices on 3 May"]);
     await materialize(2, "7");
+    await materialize(4, "4");
     assert.deepEqual(await served(), before);
     assert.deepEqual(await problems(), [
       "what is served is frozen at 2026-01-04 (wrong prices on 3 May): no run moves it",
     ]);
+    const wait = await cli("wait", "orders", "--as-of", "2026-01-05");
+    assert.equal(wait.code, 3);
+    assert.match(wait.out, /is committed, with 2 rows, and not served, since the view is frozen: /);
     await publish("--resume");
-    assert.deepEqual((await served()).values, [3, 1, 7, 3]);
+    assert.deepEqual((await served()).values, [4, 1, 7, 3]);
+    assert.equal((await cli("wait", "orders", "--as-of", "2026-01-05")).code, 0);
+  });
+
+  it("waits for an interval that is missing, and says so", async () => {
+    await materialize(6, "6");
+    const wait = await cli("wait", "orders", "--as-of", "2026-01-07");
+    assert.equal(wait.code, 3);
+    assert.match(wait.out, /, with 2 rows, and not served, since an interval before it is missing/);
+    assert.match(
+      await materialize(6, "6"),
+      /\n {2}missing +\[2026-01-05, 2026-01-06\); what is committed after it waits for it\n/,
+    );
+    await materialize(5, "5");
+    assert.deepEqual((await served()).values, [6, 1, 7, 3]);
   });
 
   it("names the publishes that there are, where the one to go back to is none", async () => {
@@ -206,6 +224,12 @@ describe("publish", function () {
   it("puts what an older release has committed into the new layout by apply --fill", async () => {
     const before = await served();
     await toOlderRelease(deployment, settings);
+    const plan = await cli("plan");
+    assert.match(
+      plan.out,
+      /^! view orders: what is committed is not published yet: .* apply --fill$/m,
+    );
+    assert.deepEqual((await served()).values, [null, null, null, null]);
     const { code, out } = await cli("apply", "--fill");
     assert.equal(code, 0, out);
     assert.match(out, /Filled: the definitions of this build have all/);

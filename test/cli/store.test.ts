@@ -104,6 +104,18 @@ snapshot of absences: ${example.snapshots.absences}
     assert.match(out, /! age_zero_mean violates between\(-120, 120\)/);
   });
 
+  it("names the views of which an interval is missing", async () => {
+    const prefix = randomPrefix();
+    const rows = [{ key: ["11"], values: { door: 2 } }];
+    const day = { prefix, start: "2026-03-02", end: "2026-03-03", rows };
+    await fillView(example.writing, example.badges, { ...day, published: { covered: false } });
+    const argv = ["get", "--features", "badges.door", "--entity", "id=11"];
+    const { out } = await cli(argv, envOf(prefix));
+    assert.match(out, /\n\n! badges is served without an interval that is missing\n$/);
+    const { as_of, uncovered } = await cliJson<FeatureAnswer>(argv, envOf(prefix));
+    assert.deepEqual([as_of, uncovered], [{ badges: "2026-03-03T00:00:00.000Z" }, ["badges"]]);
+  });
+
   it("paints statuses on a terminal", async () => {
     const argv = ["get", "--features", "has_pet", "--entity", "id=11"];
     const { out } = await cli(argv, exampleEnv(), { colours: true });
@@ -209,7 +221,7 @@ describe("status", () => {
     const { code, out } = await cli(["status"], exampleEnv());
     assert.equal(code, 0);
     assert.match(out, /^absences {2}healthy\n/);
-    assert.match(out, /published +up to 2026-03-02, \d+ d ago, as publish 1\n/);
+    assert.match(out, /published +up to 2026-03-02, \d+ d \d+ h ago, as publish 1\n/);
     assert.match(out, new RegExp(`snapshot +${example.snapshots.absences} as of 2026-03-02\n`));
     assert.match(out, / {2}age_mean +36\.5\n/);
     assert.match(out, /online +2 rows in 4 of 4 buckets\n/);

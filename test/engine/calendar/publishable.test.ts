@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { buildCatalogue, type View, viewNamed } from "../../../engine/catalogue.ts";
 import { interval } from "../../../engine/calendar/interval.ts";
 import { publishableOf } from "../../../engine/calendar/publishable.ts";
-import type { ScheduleOptions } from "../../../engine/calendar/schedule.ts";
+import { resolveSchedule, type ScheduleOptions } from "../../../engine/calendar/schedule.ts";
 import { intervalsBetween } from "../../../engine/calendar/slots.ts";
 import {
   entity,
@@ -133,7 +133,8 @@ describe("What may be published of a view", () => {
       [{ cron: "0 6 * * *", offset: "6 hours", start: "2026-01-01" }, "2026-01-01/2026-01-02"],
       [{ every: "1 day", offset: "2 hours", start: "2026-01-01" }, "2026-01-01/2026-01-02"],
     ] as const) {
-      const view = viewOf({ schedule });
+      // The catalogue refuses some of these today; older definitions may have them.
+      const view: View = { ...viewOf({}), schedule: resolveSchedule(schedule) };
       assert.ok(view.schedule);
       const intervals = intervalsBetween(view.schedule, 0, Date.parse("2026-02-01")).slice(0, 3);
       const all = found(view, intervals);
