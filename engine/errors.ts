@@ -141,7 +141,7 @@ export const errorRegistry = {
   EXPECTATION_FAILED: {
     http: 500,
     retryable: false,
-    summary: "A data expectation with onFail: fail does not hold; no row was written.",
+    summary: "A data expectation with onFail: fail does not hold; nothing is committed.",
   },
   ROW_TOO_LARGE: {
     http: 500,
@@ -165,7 +165,7 @@ export const errorRegistry = {
     http: 503,
     retryable: false,
     summary:
-      "Redis restarted while a run wrote its rows, some of which may be lost; the run writes them again.",
+      "Redis restarted while a view was published, so that rows may be lost; it is published again.",
   },
   OFFLINE_UNAVAILABLE: {
     http: 503,
@@ -185,13 +185,13 @@ export const errorRegistry = {
   STORE_LOST: {
     http: 503,
     retryable: false,
-    summary:
-      "Redis lacks rows that the ledger says are there: it is empty, older or half restored.",
+    summary: "Redis is behind what it had: it is empty, an older copy or half restored.",
   },
   FENCED: {
     http: 409,
     retryable: false,
-    summary: "A newer run of the same interval has taken over; this one must not commit.",
+    summary:
+      "A newer run of the interval, or publish of the view, has taken over; this one must not end.",
   },
   LEDGER_CONFLICT: {
     http: 409,

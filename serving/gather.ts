@@ -176,14 +176,15 @@ function neededRows(groups: readonly RowGroup[], current: PointerSet): NeededRow
       if (part === undefined) continue;
       const { view } = part;
       const { namespace = null, published = null } = current.views.get(view) ?? {};
-      if (namespace === null) continue;
+      // Entities may be there before: those of the first publish, which is under way.
+      if (namespace === null || published === null) continue;
       needed.push({
         group,
         part,
         namespace,
         keys: group.rows.map((row) => keyOf(row, view.rows.key)),
         // What the last whole publish did not write has gone.
-        head: published?.whole ?? null,
+        head: published.whole,
       });
     }
   return needed;

@@ -20,7 +20,7 @@ export type ReadyRule = (typeof readyRules)[number];
 export interface ViewReadiness {
   readonly view: string;
   readonly fingerprint: string;
-  /** Whether rows were ever written under the fingerprint; if not, every entity is NOT_FOUND. */
+  /** Whether anything is published under the fingerprint; if not, every entity is NOT_FOUND. */
   readonly materialized: boolean;
   /** Whether it has what other definitions of the view had committed; see `ReadyRule`. */
   readonly filled: boolean;
@@ -59,10 +59,10 @@ export function createReadiness({
   const filling = createFilling(redis, { prefix, rule });
 
   const describe = (): ViewReadiness[] =>
-    [...(pointers.newest()?.views ?? [])].map(([view, { namespace, latest }]) => ({
+    [...(pointers.newest()?.views ?? [])].map(([view, { published, latest }]) => ({
       view: view.name,
       fingerprint: view.fingerprint,
-      materialized: namespace !== null,
+      materialized: published !== null,
       filled: filling.isFilled(view),
       snapshot: latest?.id ?? null,
     }));

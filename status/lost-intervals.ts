@@ -1,4 +1,5 @@
 /** What the offline store has of a view and Redis lacks, and the commands that fill it again. */
+import { readHistory } from "../filling/publish/plan.ts";
 import { readManifest } from "../filling/run-facts.ts";
 import type { View } from "../engine/catalogue.ts";
 import { errorCodeOf, messageOf } from "../engine/errors.ts";
@@ -18,6 +19,7 @@ import { intervalsBetween, newestInterval } from "../engine/calendar/slots.ts";
 import type { Ledger, LedgerEntry } from "../store/ledger.ts";
 import type { IntervalRef } from "../store/offline/keys.ts";
 import { type OfflineFolders, openOfflineFolders } from "../store/offline/offline-folders.ts";
+import { isBehind } from "../store/revision.ts";
 import { backfillLine, chainOf, materializeLine, publishLine } from "./command-lines.ts";
 import type { Finding, Judgement } from "./findings.ts";
 import { countOf } from "../engine/words.ts";
@@ -26,6 +28,8 @@ import { countOf } from "../engine/words.ts";
 export interface LostIntervals {
   /** Oldest first; of a full refresh at most the newest. */
   readonly intervals: readonly Interval[];
+  /** Whether it is behind a commit or a publish that the offline store knows of. */
+  readonly isBehind: boolean;
   /** Why it cannot be told, in words; null where it can. */
   readonly unknown: string | null;
   /** Those whose manifest cannot be read, in Redis or not, and why. */
@@ -81,7 +85,7 @@ type Coverage = LedgerEntry["coverage"];
 export async function compareWithOffline(
   view: View,
   coverage: Coverage,
-  ledger: Pick<Ledger, "readCoverage">,
+  ledger: Pick<Ledger, "readLedger">,
   offlineDir: string,
 ): Promise<LostIntervals> {
   const offline = openOfflineFolders({ root: offlineDir });
@@ -89,18 +93,28 @@ export async function compareWithOffline(
     if (!(await offline.hasViews()))
       return {
         intervals: [],
+        isBehind: false,
         broken: [],
         unknown: `the offline store ${offline.root} has no views or is not there. Where workers have materialized, run this where ONCEFLOW_OFFLINE names the folder that they write to`,
       };
     const broken = await brokenAmong(offline, view, coverage);
     const written = await writtenBeside(offline, view, coverage, broken);
-    if (written.length === 0) return { intervals: [], unknown: null, broken };
-    // A run may have committed one meanwhile.
-    const now = await ledger.readCoverage(view.name, view.fingerprint);
-    return { intervals: written.filter(lackingIn(view, now, overlaps)), unknown: null, broken };
+    // What they say was in Redis before, and a run may have committed meanwhile.
+    const noted = await offline.journal.readRevision(view.name);
+    const { last } = await readHistory(offline, view);
+    const now = await ledger.readLedger(view.name, view.fingerprint);
+    return {
+      intervals: written.filter(lackingIn(view, now.coverage, overlaps)),
+      isBehind:
+        (noted !== undefined && isBehind(now.revision, noted)) ||
+        (now.published?.generation ?? 0) < (last?.generation ?? 0),
+      unknown: null,
+      broken,
+    };
   } catch (error) {
     if (errorCodeOf(error) !== "OFFLINE_UNAVAILABLE") throw error;
-    return { intervals: [], unknown: messageOf(error).replace(/\.$/, ""), broken: [] };
+    const unknown = messageOf(error).replace(/\.$/, "");
+    return { intervals: [], isBehind: false, unknown, broken: [] };
   }
 }
 
@@ -141,7 +155,7 @@ function brokenOf(view: View, { broken }: LostIntervals): Finding[] {
 
 function judgeLost(
   view: View,
-  { intervals, unknown, files }: LostIntervals,
+  { intervals, isBehind, unknown, files }: LostIntervals,
   isEmpty: boolean,
   offlineDir: string,
   nowMs: number,
@@ -156,7 +170,7 @@ function judgeLost(
     return { problems: [firstFill(view, told, files, nowMs)], notes: [] };
   }
   if (intervals.length > 0) return { problems: [refill(view, intervals, isEmpty)], notes: [] };
-  if (!isEmpty) return { problems: [], notes: [] };
+  if (!isEmpty) return { problems: isBehind ? [olderCopy(view)] : [], notes: [] };
   const told = `nothing was materialized under these definitions: neither Redis nor the offline store in ${offlineDir} has an interval of them`;
   return { problems: [firstFill(view, told, files, nowMs)], notes: [] };
 }
@@ -285,6 +299,16 @@ function firstFill(
   };
 }
 
+const healing = "A worker puts it back by itself; the fix does so at once";
+
+/** Of a Redis that has an interval or what is served in an older state. */
+function olderCopy({ name }: View): Finding {
+  return {
+    problem: `Redis is behind what the offline store knows to be committed and published: it was restored from an older copy, or has lost what it had acknowledged. ${healing}`,
+    fix: publishLine(name),
+  };
+}
+
 function refill(view: View, intervals: readonly Interval[], isEmpty: boolean): Finding {
   const [first, last] = [intervals[0], intervals.at(-1)];
   const { start, end } = endsOf({ startMs: first?.startMs ?? 0, endMs: last?.endMs ?? 0 });
@@ -295,7 +319,7 @@ function refill(view: View, intervals: readonly Interval[], isEmpty: boolean): F
     ? `Redis has nothing of what was committed under these definitions, so it was emptied: the offline store has ${what}`
     : `Redis lacks what the offline store has: ${what}. It was restored from an older copy, or has lost what it had acknowledged`;
   return {
-    problem: `${lost}. A worker puts it back by itself; the fix does so at once`,
+    problem: `${lost}. ${healing}`,
     fix: publishLine(view.name),
   };
 }

@@ -178,7 +178,11 @@ function overlapsOf({ name, aggregates }: View, { holes: { overlaps } }: ViewFac
 
 /** Entities that are no longer in the online store. */
 function lostRows({ name }: View, { published, report }: ViewFacts): Finding[] {
-  if (report === null || published === null) return [];
+  if (published === null) return [];
+  const after =
+    "rows are lost. A worker puts them back from the offline store by itself; the fix does so at once";
+  const fix = `${publishLine(name)} --whole`;
+  if (report === null) return [{ problem: `its table is gone: ${after}`, fix }];
   const { buckets, missing, foreign, behind } = report;
   const counts = [
     [missing, "missing"],
@@ -188,13 +192,13 @@ function lostRows({ name }: View, { published, report }: ViewFacts): Finding[] {
   return counts
     .filter(([count]) => count > 0)
     .map(([count, what]) => ({
-      problem: `${count} of ${countOf(buckets, "bucket")} ${count === 1 ? "is" : "are"} ${what}: rows are lost. A worker puts them back from the offline store by itself; the fix does so at once`,
-      fix: `${publishLine(name)} --whole`,
+      problem: `${count} of ${countOf(buckets, "bucket")} ${count === 1 ? "is" : "are"} ${what}: ${after}`,
+      fix,
     }));
 }
 
 /** What is committed and not served. */
-function unpublishedOf(view: View, { coverage, published }: ViewFacts): Finding[] {
+function unpublishedOf(view: View, { coverage, published, lacking }: ViewFacts): Finding[] {
   const { name } = view;
   if (published?.frozen != null)
     return [
@@ -203,6 +207,8 @@ function unpublishedOf(view: View, { coverage, published }: ViewFacts): Finding[
         fix: `${publishLine(name)} --resume`,
       },
     ];
+  // What puts back the rest of what is committed publishes it too.
+  if (lacking !== null && (lacking.intervals.length > 0 || lacking.isBehind)) return [];
   const { endMs, gap } = publishableOf(view, [...coverage.keys()].map(parseInterval));
   if (endMs !== null && published === null)
     return [

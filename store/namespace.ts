@@ -9,6 +9,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { OnceflowError } from "../engine/errors.ts";
+import { invocation } from "../engine/invocation.ts";
 import type { Column } from "./rows/column-data.ts";
 import type { StoreKeys, TableKind } from "./keys.ts";
 import { parsePointerField, pointerFields, requireNames } from "./keys.ts";
@@ -301,7 +302,7 @@ export function storeLost(namespace: Namespace, bucket: number, missing: boolean
     "STORE_LOST",
     `view "${view}": bucket ${bucket} of ${namespace.buckets} under fingerprint ${fingerprint} ` +
       `${missing ? "is missing from" : "belongs to another epoch in"} Redis, so its rows are lost. ` +
-      "Reset the namespace and materialize the view again.",
+      `A worker puts them back by itself; at once: ${invocation} publish ${view} --whole`,
     { view, fingerprint, bucket },
   );
 }
@@ -320,8 +321,8 @@ function parseRecord(view: string, fingerprint: string, record: string): Namespa
   if (!/^[0-9]+$/.test(buckets) || !epochPattern.test(epoch) || !/^(new|ready)$/.test(state))
     throw new OnceflowError(
       "STORE_LOST",
-      `view "${view}": the namespace record of fingerprint ${fingerprint} is malformed. ` +
-        "Reset the namespace and materialize the view again.",
+      `view "${view}": the table record of fingerprint ${fingerprint} is malformed. ` +
+        `Publish it whole: ${invocation} publish ${view} --whole`,
     );
   return { view, fingerprint, buckets: Number(buckets), epoch };
 }

@@ -47,6 +47,7 @@ const polarsFiles = [
   "sources/scan-parquet.ts",
   "sources/parquet-types.ts",
   "sources/chunk.ts",
+  "filling/keys.ts",
   "filling/rows.ts",
   "activities/tasks/presence.ts",
   "activities/training-set.ts",

@@ -81,7 +81,7 @@ export function addPlan(program: Command, context: Context): void {
           }),
         );
         const { changes, unfilled } = plan;
-        const isDone = changes.length === 0 && unfilled.every(({ intervals }) => intervals === 0);
+        const isDone = changes.length === 0 && !unfilled.some(isFillable);
         return {
           data: {
             ...dataOf(plan),
@@ -240,9 +240,7 @@ async function fillAll(
   settings: Settings,
   { json, wait }: ApplyOptions,
 ): Promise<Reply> {
-  const toFill = (await readUnfilled(redis, catalogue, settings)).filter(
-    ({ intervals }) => intervals > 0,
-  );
+  const toFill = (await readUnfilled(redis, catalogue, settings)).filter(isFillable);
   // All begin before any is waited for: one view may be upstream of another.
   const begun: { readonly view: string; readonly run: Run<unknown> }[] = [];
   for (const unfilled of toFill)
@@ -282,18 +280,32 @@ async function fillAll(
   }
   const still = await readUnfilled(redis, catalogue, settings);
   const lacking = still.reduce((sum, { intervals }) => sum + intervals, 0);
+  const unpublished = still.flatMap(({ view, unpublished }) => (unpublished ? view.name : []));
   return {
-    data: { filled, failures, lacking },
+    data: { filled, failures, lacking, unpublished },
     text: () =>
       [
         ...filled.map(({ view, workflow_id }) => `ran ${workflow_id} (${view})`),
         ...failures.map((failure) => `  ✗ ${clean(failure)}`),
-        lacking > 0
-          ? `${countOf(lacking, "interval")} still to be filled: see ${invocation} partitions, mend the cause, then ${invocation} apply --fill`
-          : "Filled: the definitions of this build have all that others have committed.",
+        ...(lacking > 0
+          ? [
+              `${countOf(lacking, "interval")} still to be filled: see ${invocation} partitions, mend the cause, then ${invocation} apply --fill`,
+            ]
+          : []),
+        ...unpublished.map(
+          (view) => `${view} still to be published: ${invocation} publish ${view}`,
+        ),
+        ...(still.some(isFillable)
+          ? []
+          : ["Filled: the definitions of this build have all that others have committed."]),
       ].join("\n"),
-    exitCode: lacking > 0 ? exitCodes.unhealthy : exitCodes.ok,
+    exitCode: still.some(isFillable) ? exitCodes.unhealthy : exitCodes.ok,
   };
+}
+
+/** Whether `apply --fill` has anything to do for a view. */
+function isFillable({ intervals, unpublished }: Unfilled): boolean {
+  return intervals > 0 || unpublished;
 }
 
 function dataOf({ changes, unfilled }: Plan) {
@@ -326,7 +338,7 @@ function linesOf({ changes, unfilled }: Plan, paint: Paint): string[] {
         ),
       ];
     }),
-    ...unfilled.flatMap(({ view, intervals, ranges, outdated, unplaced }) => {
+    ...unfilled.flatMap(({ view, intervals, ranges, outdated, unplaced, unpublished }) => {
       const [first, last] = [ranges[0], ranges.at(-1)];
       const name = paint("yellow", `! view ${view.name}`);
       return [
@@ -335,6 +347,9 @@ function linesOf({ changes, unfilled }: Plan, paint: Paint): string[] {
           : [
               `${name}: ${countOf(intervals, "interval")} in ${showSpan({ start: first.start, end: last.end })} ${intervals === 1 ? "is" : "are"} committed under other definitions and ${outdated > 0 ? "missing or older under these" : "not under these"}: ${invocation} apply --fill`,
             ]),
+        ...(unpublished && first === undefined
+          ? [`${name}: what is committed is not published yet: ${invocation} apply --fill`]
+          : []),
         ...(unplaced.length === 0
           ? []
           : [

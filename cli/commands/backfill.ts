@@ -34,6 +34,7 @@ import {
 } from "../context.ts";
 import { followRun } from "../follow.ts";
 import { readLife, troubleOf } from "../life.ts";
+import { publishFields } from "../publish-text.ts";
 import { clean, fields, table } from "../table.ts";
 import type { BackfillRun } from "../temporal.ts";
 import { countOf } from "../../engine/words.ts";
@@ -289,7 +290,7 @@ export function finished(
   { workflowId }: Pick<BackfillRun, "workflowId">,
   seconds: number,
 ): Reply {
-  const { view, total, committed, covered, failed, rows, failures } = result;
+  const { view, total, committed, covered, failed, rows, failures, published } = result;
   return {
     data: { ...result, workflow_id: workflowId, seconds },
     text: () =>
@@ -301,6 +302,7 @@ export function finished(
           ["rows", `${rows}`],
           ["by others", covered > 0 ? `${covered}` : undefined],
           ["failed", failed > 0 ? `${failed}` : undefined],
+          ...publishFields(published),
           ["workflow", workflowId],
           ["seconds", seconds.toFixed(1)],
         ]),

@@ -89,9 +89,13 @@ const statusStyles = {
 } as const satisfies Record<Status, string>;
 
 /** One table for each row. */
-export function answerText({ snapshot, results }: FeatureAnswer, paint: Paint): string {
+export function answerText(answer: FeatureAnswer, paint: Paint): string {
+  const { snapshot, uncovered = [], results } = answer;
   const used = Object.entries(snapshot).map(([view, id]) => `snapshot of ${view}: ${id}`);
-  return [...results.map((row, i) => rowText(row, i, paint)), ...used].join("\n\n");
+  const lacking = uncovered.map(
+    (view) => `${paint("yellow", "!")} ${view} is served without an interval that is missing`,
+  );
+  return [...results.map((row, i) => rowText(row, i, paint)), ...used, ...lacking].join("\n\n");
 }
 
 function rowText(row: FeatureRow, i: number, paint: Paint): string {

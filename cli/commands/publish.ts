@@ -43,7 +43,6 @@ export function addPublish(program: Command, context: Context): void {
       context.answer(options, () => publish(context, view, options)),
     );
   finishCommand(command, [
-    "publish absences",
     "publish absences --back 41",
     'publish absences --freeze "wrong prices on 3 May"',
   ]);

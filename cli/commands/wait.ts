@@ -1,4 +1,4 @@
-/** `wait`: until a view is materialized as of a time. */
+/** `wait`: until a view is served as of a time. */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Command } from "commander";
 import { scheduleOf } from "../../filling/backfill-range.ts";
@@ -6,11 +6,18 @@ import { type View, viewNamed } from "../../engine/catalogue.ts";
 import { parseDuration } from "../../engine/calendar/duration.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import type { Cell } from "../../engine/calendar/grid.ts";
-import { endsOf, type Interval, parseInstant, showSpan } from "../../engine/calendar/interval.ts";
+import {
+  endsOf,
+  type Interval,
+  parseInstant,
+  parseInterval,
+  showSpan,
+} from "../../engine/calendar/interval.ts";
+import { publishableOf } from "../../engine/calendar/publishable.ts";
 import { invocation } from "../../engine/invocation.ts";
 import { newestInterval } from "../../engine/calendar/slots.ts";
 import { readGrid } from "../../status/read-grid.ts";
-import { createLedger } from "../../store/ledger.ts";
+import { createLedger, type LedgerEntry } from "../../store/ledger.ts";
 import {
   type Context,
   exitCodes,
@@ -35,10 +42,11 @@ export function addWait(program: Command, context: Context): void {
   const command = program
     .command("wait")
     .argument("<view>", "name of a feature view with a schedule")
-    .summary("wait until a view is materialized as of a time")
+    .summary("wait until a view is served as of a time")
     .description(
-      "Waits until the newest interval of the view's schedule that ends by a time is committed. " +
-        "Exit code 3 where its last run failed, was cancelled or blocked, or it took too long.",
+      "Waits until the newest interval of the view's schedule that ends by a time is committed and " +
+        "published. Exit code 3 where its last run failed, was cancelled or blocked, where it is held " +
+        "back by an interval that is missing or by a freeze, or where it took too long.",
     )
     .requiredOption("--as-of <time>", "ISO 8601 in UTC")
     .option("--timeout <span>", 'such as "90 s", "5 min" or "6 hours"', "1 hour")
@@ -63,23 +71,44 @@ async function waitFor(context: Context, name: string, options: Options): Promis
   const progress = options.json === true ? silentProgress : openProgress(context.terminal.err);
   const settings = context.settings();
   const untilMs = Date.now() + timeoutMs;
-  const cell = await withRedis(settings, "writing", (redis) =>
+  const { cell, serving } = await withRedis(settings, "writing", (redis) =>
     progress.step(title, async (detail) => {
+      const ledger = createLedger(redis, settings);
       for (;;) {
-        const [now] = await readGrid(createLedger(redis, settings), catalogue, view, [interval]);
-        if (now === undefined) throw new Error("an interval came without a cell");
-        if (now.state !== "missing" || Date.now() + lookMs > untilMs) return now;
-        detail("not committed yet");
+        const [cell] = await readGrid(ledger, catalogue, view, [interval]);
+        if (cell === undefined) throw new Error("an interval came without a cell");
+        const serving = servingOf(view, interval, await ledger.readLedger(name, view.fingerprint));
+        const isPending = isCommitted(cell) ? serving === "waits" : cell.state === "missing";
+        if (!isPending || Date.now() + lookMs > untilMs) return { cell, serving };
+        detail(isCommitted(cell) ? "not published yet" : "not committed yet");
         await pause(lookMs);
       }
     }),
   );
-  const isDone = cell.state === "done" || cell.state === "stale";
+  const isServed = isCommitted(cell) && serving === "served";
   return {
-    data: { view: name, ...span, state: cell.state, rows: cell.rows },
-    text: () => textOf(view, cell, showSpan(span)),
-    exitCode: isDone ? exitCodes.ok : exitCodes.unhealthy,
+    data: { view: name, ...span, state: cell.state, served: isServed, rows: cell.rows },
+    text: () => textOf(view, cell, showSpan(span), serving),
+    exitCode: isServed ? exitCodes.ok : exitCodes.unhealthy,
   };
+}
+
+/** Whether an interval is served, or why not; `waits` for a publish. */
+type Serving = "served" | "frozen" | "held" | "waits";
+
+function servingOf(
+  view: View,
+  { endMs }: Interval,
+  { published, coverage }: Pick<LedgerEntry, "published" | "coverage">,
+): Serving {
+  if (published !== null && published.endMs >= endMs) return "served";
+  if (published !== null && published.frozen !== null) return "frozen";
+  const publishable = publishableOf(view, [...coverage.keys()].map(parseInterval));
+  return (publishable.endMs ?? -Infinity) >= endMs ? "waits" : "held";
+}
+
+function isCommitted({ state }: Cell): boolean {
+  return state === "done" || state === "stale";
 }
 
 /** The newest interval that ends by a time. @throws INTERVAL_INVALID where there is none */
@@ -94,12 +123,24 @@ function intervalBy(view: View, asOf: string): Interval {
   );
 }
 
-function textOf({ name }: View, { state, rows, outcome }: Cell, span: string): string {
+function textOf(
+  { name }: View,
+  { state, rows, outcome }: Cell,
+  span: string,
+  serving: Serving,
+): string {
+  const unserved = `see ${invocation} status ${name}`;
+  const isServed = {
+    served: "and served",
+    frozen: `and not served, since the view is frozen: ${unserved}`,
+    held: `and not served, since an interval before it is missing: ${unserved}`,
+    waits: `and not published yet: ${unserved}`,
+  }[serving];
   switch (state) {
     case "done":
-      return `${name} ${span} is committed, with ${rows ?? 0} rows`;
+      return `${name} ${span} is committed, with ${rows ?? 0} rows, ${isServed}`;
     case "stale":
-      return `${name} ${span} is committed, and a view that comes first was computed again since`;
+      return `${name} ${span} is committed, ${isServed}; a view that comes first was computed again since`;
     case "missing":
       return `${name} ${span} is not committed yet: see ${invocation} runs ${name}`;
     case "failed":

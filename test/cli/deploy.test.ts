@@ -282,7 +282,7 @@ describe("A new build of the definitions", function () {
 
     assert.match((await cli("b", ...all, "--yes")).out, /Removed\.$/m);
     const after = await deployment.dump(settings.prefix);
-    assert.ok(!after.includes(`rows:{orders/${fingerprintOf("a")}`));
+    assert.ok(!after.includes(`entities:{orders/${fingerprintOf("a")}`));
     assert.ok(!after.includes(`coverage:${fingerprintOf("a")}`));
     const left = before.split("\n").filter((line) => line.includes(fingerprintOf("b")));
     for (const line of left) assert.ok(after.includes(line), line);

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { judgeLacking, compareWithOffline } from "../../status/lost-intervals.ts";
 import type { ViewStatus } from "../../status/view-status.ts";
+import { formatInterval, interval } from "../../engine/calendar/interval.ts";
 import type { View } from "../../engine/catalogue.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOfflineStore } from "../../store/offline/offline-store.ts";
@@ -46,15 +47,13 @@ describe("status beside the offline store", () => {
   const ms = (time: string) => Date.parse(time);
   const date = (day: number) => new Date(Date.UTC(2026, 0, day)).toISOString().slice(0, 10);
   const client = "npm run --silent cli --";
-  const backfill = (from: string, to: string) =>
-    `${client} backfill badges --from ${from} --to ${to} --reprocess failed`;
 
   /** What a run leaves in the offline store; without a manifest it did not commit. */
-  async function write(view: View, start: string, end: string, manifest = true) {
+  async function write(view: View, start: string, end: string, manifest = true, generation = 1) {
     const ref = {
       view: view.name,
       fingerprint: view.fingerprint,
-      generation: 1,
+      generation,
       interval: { startMs: ms(start), endMs: ms(end) },
     };
     const name = manifest ? "_manifest.json" : "_run.json";
@@ -68,6 +67,7 @@ describe("status beside the offline store", () => {
       end,
       rows: [],
       aggregates: aggregateValues(view, { mean: 1, std: 2, count: 3 }),
+      publish: "unbroken",
     });
   /** What is said of a view that has no schedule. */
   async function judgeUnscheduled() {
@@ -179,7 +179,7 @@ describe("status beside the offline store", () => {
     assert.equal(problems[0]?.fix, null);
   });
 
-  it("names what an emptied Redis had, with commands that run that and nothing else", async () => {
+  it("names what an emptied Redis had, with the command that puts it back", async () => {
     const { absences, badges } = example;
     await write(badges, "2026-01-03", "2026-01-04");
     await write(badges, "2026-01-05", "2026-01-06");
@@ -191,49 +191,46 @@ describe("status beside the offline store", () => {
     await write(absences, "1970-01-01", "2026-01-03T10:30:00Z", false);
     const { code, out } = await cli(["status"], env());
     assert.equal(code, 3);
-    const was = "Redis has nothing of what was materialized under these definitions";
+    const was =
+      "Redis has nothing of what was committed under these definitions, so it was emptied";
     assert.ok(
-      out.includes(`✗ ${was}: the offline store has the view as of 2026-01-02T10:30:00Z. Either`),
+      out.includes(`✗ ${was}: the offline store has the view as of 2026-01-02T10:30:00Z. A worker`),
       out,
     );
-    assert.match(out, /fix: npm run --silent cli -- materialize absences\n/);
+    assert.ok(out.includes(`fix: ${client} publish absences\n`), out);
     assert.ok(
       out.includes(`${was}: the offline store has 3 intervals in [2026-01-03, 2026-01-07)`),
       out,
     );
-    const line = `${backfill("2026-01-03", "2026-01-04")} && ${backfill("2026-01-05", "2026-01-07")}`;
-    assert.ok(out.includes(`fix: ${line}\n`), out);
+    assert.ok(out.includes(`fix: ${client} publish badges\n`), out);
   });
 
-  it("goes on to name the rest when a part of it is filled again", async () => {
+  const restored = "It was restored from an older copy, or has lost what it had acknowledged";
+  const heals = "A worker puts it back by itself; the fix does so at once";
+
+  it("names what an older copy of Redis lacks, apart from what was never committed", async () => {
     const { badges } = example;
-    for (const day of [3, 4, 6, 9]) await write(badges, date(day), date(day + 1));
-    await fill(badges, "2026-01-03", "2026-01-04");
+    for (const day of [1, 2, 4, 7]) await write(badges, date(day), date(day + 1));
+    await fill(badges, "2026-01-01", "2026-01-02");
     assert.deepEqual((await viewStatus("badges")).problems, [
       {
-        problem:
-          "Redis lacks what the offline store has: 3 intervals in [2026-01-04, 2026-01-10). Either Redis lost it, or the view was reset, and not all was filled again",
-        fix: [
-          backfill(date(4), date(5)),
-          backfill(date(6), date(7)),
-          backfill(date(9), date(10)),
-        ].join(" && "),
+        problem: `Redis lacks what the offline store has: 3 intervals in [2026-01-02, 2026-01-08). ${restored}. ${heals}`,
+        fix: `${client} publish badges`,
       },
     ]);
-    await fill(badges, "2026-01-09", "2026-01-10");
+    await fill(badges, "2026-01-07", "2026-01-08");
     const { problems, intervals } = await viewStatus("badges");
-    // What was never committed is a gap; what is known to have been is named once.
     assert.deepEqual(
       problems.map(({ fix }) => fix),
       [
-        `${backfill(date(4), date(5))} && ${backfill(date(6), date(7))}`,
-        `${client} backfill badges --from 2026-01-05 --to 2026-01-06`,
-        `${client} backfill badges --from 2026-01-07 --to 2026-01-09`,
+        `${client} publish badges`,
+        `${client} backfill badges --from 2026-01-03 --to 2026-01-04`,
+        `${client} backfill badges --from 2026-01-05 --to 2026-01-07`,
       ],
     );
     assert.deepEqual(
       intervals.gaps.map(({ start, end }) => [start.slice(0, 10), end.slice(0, 10)]),
-      [["2026-01-04", "2026-01-09"]],
+      [["2026-01-02", "2026-01-07"]],
     );
   });
 
@@ -245,39 +242,64 @@ describe("status beside the offline store", () => {
     await write(absences, "1970-01-01", "2026-01-03");
     assert.deepEqual((await viewStatus("absences")).problems, [
       {
-        problem:
-          "Redis has an older state of the view than the offline store, which has the view as of 2026-01-03. Either Redis was restored from an older copy, or the view was reset",
-        fix: `${client} materialize absences`,
+        problem: `Redis lacks what the offline store has: the view as of 2026-01-03. ${restored}. ${heals}`,
+        fix: `${client} publish absences`,
       },
     ]);
   });
 
-  it("lets be what a reset has cut anew, but for time that is not filled again", async () => {
-    const { badges } = example;
-    await write(badges, "2026-01-01", "2026-01-08");
+  it("tells an older copy of Redis also where no interval is missing from it", async () => {
+    const { badges, writing } = example;
+    const { journal } = createOfflineStore({ root: folder });
+    const ref = { view: "badges", fingerprint: badges.fingerprint };
+    const behind = {
+      problem: `Redis is behind what the offline store knows to be committed and published: it was restored from an older copy, or has lost what it had acknowledged. ${heals}`,
+      fix: `${client} publish badges`,
+    };
+    const problems = async () => (await viewStatus("badges")).problems;
+    await write(badges, "2026-01-01", "2026-01-02");
     await fill(badges, "2026-01-01", "2026-01-02");
-    assert.deepEqual(await judgeUnscheduled(), []);
-    const [rest, ...others] = (await viewStatus("badges")).problems;
-    assert.equal(rest?.fix, backfill("2026-01-02", "2026-01-08"));
-    assert.deepEqual(others, []);
-    for (let day = 2; day < 8; day++) await fill(badges, date(day), date(day + 1));
-    assert.deepEqual((await viewStatus("badges")).problems, []);
+    const { revision } = await createLedger(writing, { prefix }).readLedger(
+      "badges",
+      badges.fingerprint,
+    );
+    await journal.noteRevision("badges", revision);
+    await journal.writePublish(ref, 1, { generation: 1, publishedAt: "2026-01-02T00:00:00Z" });
+    assert.deepEqual(await problems(), []);
+    // One that began and did not end is nothing that was served.
+    await journal.writePublish(ref, 2, { generation: 2, publishedAt: null });
+    assert.deepEqual(await problems(), []);
+    await journal.writePublish(ref, 2, { generation: 2, publishedAt: "2026-01-03T00:00:00Z" });
+    assert.deepEqual(await problems(), [behind]);
+    await fill(badges, "2026-01-01", "2026-01-02");
+    assert.deepEqual(await problems(), []);
+    await journal.noteRevision("badges", "9.00");
+    assert.deepEqual(await problems(), [behind]);
   });
 
-  it("gives a command for each interval where no schedule knows them, twenty at once", async () => {
+  it("lets be what a reset has made void, but for what was committed after it", async () => {
+    const { badges } = example;
+    const ref = { view: "badges", fingerprint: badges.fingerprint };
+    const week = formatInterval(interval("2026-01-01", "2026-01-08"));
+    await write(badges, "2026-01-01", "2026-01-08");
+    await createOfflineStore({ root: folder }).journal.makeVoid(ref, new Map([[week, 1]]));
+    const [empty] = (await viewStatus("badges")).problems;
+    assert.match(empty?.problem ?? "", /^nothing was materialized under these definitions/);
+    await fill(badges, "2026-01-01", "2026-01-02");
+    assert.deepEqual((await viewStatus("badges")).problems, []);
+    await write(badges, "2026-01-01", "2026-01-08", true, 2);
+    // Its time is committed again in part, as other intervals: it is no loss.
+    assert.deepEqual((await viewStatus("badges")).problems, []);
+    await write(badges, "2026-01-02", "2026-01-09", true, 1);
+    const [lost] = (await viewStatus("badges")).problems;
+    assert.equal(lost?.fix, `${client} publish badges`);
+  });
+
+  it("gives one command for all of them, also where no schedule knows them", async () => {
     for (let day = 1; day <= 22; day++) await write(example.badges, date(day), date(day + 1));
-    const line = (day: number) =>
-      `${client} materialize badges --start ${date(day)} --end ${date(day + 1)}`;
-    const days = (from: number, to: number) =>
-      Array.from({ length: to - from + 1 }, (_, i) => line(from + i)).join(" && ");
-    const [all] = await judgeUnscheduled();
-    assert.equal(all?.fix, days(1, 20));
-    assert.match(
-      all.problem,
-      /\. Of 22 commands the fix has the first 20; npm .* status badges then prints the next$/,
-    );
-    for (let day = 1; day <= 20; day++) await fill(example.badges, date(day), date(day + 1));
-    const [next] = await judgeUnscheduled();
-    assert.equal(next?.fix, days(21, 22));
+    const [all, ...others] = await judgeUnscheduled();
+    assert.match(all?.problem ?? "", /the offline store has 22 intervals in/);
+    assert.equal(all?.fix, `${client} publish badges`);
+    assert.deepEqual(others, []);
   });
 });

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { cp } from "node:fs/promises";
+import { join } from "node:path";
 import { toEnvironment } from "../../dev/application.ts";
 import { writeBadges } from "../../dev/example-data.ts";
 import { runCli } from "../../cli/program.ts";
@@ -6,10 +8,20 @@ import { buildCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import { featureView } from "../../engine/index.ts";
 import { invocation } from "../../engine/invocation.ts";
 import * as badges from "../../features/badges.ts";
+import type { FeatureAnswer } from "../../serving/answer.ts";
 import { type BackfillInput, idsOf } from "../../workflows/contract.ts";
 import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { cli, cliJson, createTerminal } from "../support/run-cli.ts";
 import { until } from "../support/until.ts";
+
+/** What is served of some employees, and the values of aggregates. */
+async function served(env: NodeJS.ProcessEnv) {
+  const ids = Array.from({ length: 40 }, (_, i) => ["--entity", `id=${i}`]);
+  const features = "minutes_inside_mean,badge_events,left_late,badges.minutes_inside";
+  const argv = ["get", "--features", features, ...ids.flat()];
+  const { results, as_of } = await cliJson<FeatureAnswer>(argv, env);
+  return { as_of, rows: results.map(({ features, event_times }) => ({ features, event_times })) };
+}
 
 interface Grid {
   readonly counts: Readonly<Record<string, number>>;
@@ -151,7 +163,10 @@ describe("The CLI over schedules", function () {
     assert.match(off.err, /^INTERVAL_INVALID no complete interval of view "badges" begins at/);
     const there = await cli(["wait", "badges", "--as-of", "2026-01-06T05:00Z"], env);
     assert.equal(there.code, 0);
-    assert.match(there.out, /badges \[2026-01-05, 2026-01-06\) is committed, with \d+ rows/);
+    assert.match(
+      there.out,
+      /badges \[2026-01-05, 2026-01-06\) is committed, with \d+ rows, and served\n/,
+    );
     const late = await cli(["wait", "badges", "--as-of", "2026-01-08", "--timeout", "1 s"], env);
     assert.equal(late.code, 3);
     assert.match(late.out, /\[2026-01-07, 2026-01-08\) is not committed yet/);
@@ -160,20 +175,23 @@ describe("The CLI over schedules", function () {
     assert.equal(runs.out.split("\n").filter((line) => line.includes("completed")).length, 6);
   });
 
-  it("fills a Redis that was emptied by what the status prints, and is healthy then", async () => {
-    const settings = { ...deployment.withPrefix(), offlineDir: deployment.settings.offlineDir };
+  it("puts back a Redis that was emptied by what the status prints, with the files of the source gone", async () => {
+    const empty = deployment.withPrefix();
+    await cp(deployment.settings.offlineDir, empty.offlineDir, { recursive: true });
+    const settings = { ...empty, dataDir: join(empty.offlineDir, "no-data") };
+    const own = toEnvironment(settings);
+    type Status = { views: { problems: { fix: string }[] }[] };
+    const fixes = async () =>
+      (await cliJson<Status>(["status", "badges"], own)).views[0]?.problems.map(({ fix }) => fix);
+    const [fix = "", ...others] = (await fixes()) ?? [];
+    assert.deepEqual(others, []);
+    assert.match(fix, / publish badges$/);
     const worker = await deployment.startWorker(settings);
     try {
-      const own = toEnvironment(settings);
-      type Status = { views: { problems: { fix: string }[] }[] };
-      const fixes = async () =>
-        (await cliJson<Status>(["status", "badges"], own)).views[0]?.problems.map(({ fix }) => fix);
-      const [fix = "", ...others] = (await fixes()) ?? [];
-      assert.deepEqual(others, []);
-      assert.match(fix, / backfill badges --from 2026-01-01 --to 2026-01-06 --reprocess failed$/);
       const filled = await cli(fix.slice(`${invocation} `.length).split(" "), own);
       assert.equal(filled.code, 0, filled.err);
       assert.deepEqual(await fixes(), []);
+      assert.deepEqual(await served(own), await served(env));
     } finally {
       await worker.stop();
     }

@@ -10,6 +10,7 @@ const commands = [
   "rerun",
   "backfill",
   "training-set",
+  "publish",
   "scale",
   "cancel",
   "plan",

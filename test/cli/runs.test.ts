@@ -8,6 +8,7 @@ import type { OwnedProcess } from "../../dev/processes.ts";
 import { loadCatalogue } from "../../engine/catalogue.ts";
 import type { FeatureAnswer } from "../../serving/answer.ts";
 import type { Settings } from "../../settings.ts";
+import type { PublishResult } from "../../workflows/contract.ts";
 import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { cli, cliJson, createTerminal } from "../support/run-cli.ts";
 import { until } from "../support/until.ts";
@@ -16,9 +17,7 @@ import { withoutAges } from "../support/http/without-ages.ts";
 interface Ran {
   readonly outcome: string;
   readonly rows: number;
-  readonly written: number;
-  readonly superseded: number;
-  readonly snapshot: string | null;
+  readonly published: PublishResult | null;
   readonly workflow_id: string;
   readonly path: string;
 }
@@ -53,7 +52,7 @@ describe("runs by the CLI", function () {
     assert.match(err, /✓ materialize absences \[1970-01-01, 2026-02-01\)/);
     assert.match(
       out,
-      /^committed absences \[1970-01-01, 2026-02-01\)\n {2}rows +300\n {2}written +\d+\n/,
+      /^committed absences \[1970-01-01, 2026-02-01\)\n {2}rows +300\n {2}published +up to 2026-02-01, as publish 1\n {2}entities +\d+ written, all anew\n/,
     );
     assert.match(out, /snapshot +[0-9a-f]+\n/);
     assert.match(out, /rows\/s +\d+\n/);
@@ -62,6 +61,7 @@ describe("runs by the CLI", function () {
       again.out,
       /was committed before, as generation 1: nothing to do\. Add --reprocess/,
     );
+    assert.match(again.out, /\n {2}published +up to 2026-02-01, as publish 1, before\n/);
     assert.equal((await cli(["status", "absences"], env)).code, 0);
   });
 
@@ -72,11 +72,15 @@ describe("runs by the CLI", function () {
     assert.equal(err, "");
     const ran = JSON.parse(out) as Ran;
     assert.equal(ran.outcome, "committed");
-    assert.equal(ran.written + ran.superseded, ran.rows);
+    assert.deepEqual(
+      [ran.published?.outcome, ran.published?.end, ran.published?.whole],
+      ["published", "2026-01-02T00:00:00.000Z", true],
+    );
     assert.match(ran.workflow_id, /\/materialize\/badges\/2026-01-01T00:00:00\.000Z\//);
     assert.equal((await cliJson<Ran>(argv.slice(0, -1), env)).outcome, "covered");
     const redone = await cliJson<Ran>([...argv.slice(0, -1), "--reprocess"], env);
     assert.equal(redone.outcome, "committed");
+    assert.deepEqual([redone.published?.outcome, redone.published?.generation], ["published", 2]);
   });
 
   it("returns once the run has started with --no-wait", async () => {

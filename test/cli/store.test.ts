@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
@@ -9,15 +9,16 @@ import { interval } from "../../engine/calendar/interval.ts";
 import { buildApp } from "../../serving/http/app.ts";
 import type { FeatureAnswer } from "../../serving/answer.ts";
 import { createLookup } from "../../serving/lookup.ts";
-import { createKeys } from "../../store/keys.ts";
+import { createKeys, pointerFields } from "../../store/keys.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
+import { markBytes } from "../../store/rows/version.ts";
 import {
   aggregateValues,
   type ExampleStore,
   fillExampleStore,
 } from "../support/http/example-store.ts";
-import { fillView } from "../support/redis/fill.ts";
+import { commitInterval, fillView } from "../support/redis/fill.ts";
 import { assertRuns } from "../support/command-lines.ts";
 import { randomPrefix } from "../support/redis/server.ts";
 import { cli, cliJson, downEnv } from "../support/run-cli.ts";
@@ -101,6 +102,18 @@ snapshot of absences: ${example.snapshots.absences}
     const { code, out } = await cli(aged, exampleEnv());
     assert.equal(code, 0);
     assert.match(out, /! age_zero_mean violates between\(-120, 120\)/);
+  });
+
+  it("names the views of which an interval is missing", async () => {
+    const prefix = randomPrefix();
+    const rows = [{ key: ["11"], values: { door: 2 } }];
+    const day = { prefix, start: "2026-03-02", end: "2026-03-03", rows };
+    await fillView(example.writing, example.badges, { ...day, published: { covered: false } });
+    const argv = ["get", "--features", "badges.door", "--entity", "id=11"];
+    const { out } = await cli(argv, envOf(prefix));
+    assert.match(out, /\n\n! badges is served without an interval that is missing\n$/);
+    const { as_of, uncovered } = await cliJson<FeatureAnswer>(argv, envOf(prefix));
+    assert.deepEqual([as_of, uncovered], [{ badges: "2026-03-03T00:00:00.000Z" }, ["badges"]]);
   });
 
   it("paints statuses on a terminal", async () => {
@@ -188,13 +201,27 @@ describe("status", () => {
       end,
       rows: keys.map((key) => ({ key: [key], values: {} })),
       aggregates: aggregateValues(view, { mean: 1, std: 2, count: 3 }),
+      publish: "unbroken",
     });
+
+  const storesOf = (prefix: string) => ({
+    ledger: createLedger(example.writing, { prefix }),
+    online: createOnlineStore(example.writing, { prefix }),
+    catalogue: example.catalogue,
+    offlineDir: join(folder, "none"),
+  });
+  /** What a reset forgets is forgotten in the offline store too. */
+  const reset = (prefix: string) => {
+    const ONCEFLOW_OFFLINE = join(folder, prefix);
+    mkdirSync(join(ONCEFLOW_OFFLINE, "views"), { recursive: true });
+    return cli(["reset", "badges", "--yes"], { ...envOf(prefix), ONCEFLOW_OFFLINE });
+  };
 
   it("shows what is committed, and is healthy", async () => {
     const { code, out } = await cli(["status"], exampleEnv());
     assert.equal(code, 0);
     assert.match(out, /^absences {2}healthy\n/);
-    assert.match(out, /head +2026-03-02, generation 1, \d+ d/);
+    assert.match(out, /published +up to 2026-03-02, \d+ d \d+ h ago, as publish 1\n/);
     assert.match(out, new RegExp(`snapshot +${example.snapshots.absences} as of 2026-03-02\n`));
     assert.match(out, / {2}age_mean +36\.5\n/);
     assert.match(out, /online +2 rows in 4 of 4 buckets\n/);
@@ -233,6 +260,49 @@ describe("status", () => {
     const [overlap] = (await statusOf(prefix, "badges")).problems;
     assert.match(overlap?.problem ?? "", /overlap, first in \[2026-01-11, 2026-01-12\)/);
     assert.match(overlap?.fix ?? "", / reset badges --yes$/);
+  });
+
+  it("says what is held back by a gap, frozen, or committed and not published, with what ends it", async () => {
+    const { badges, writing } = example;
+    const [held, frozen, unpublished, behind] = [1, 2, 3, 4].map(() => randomPrefix());
+    assert.ok(held && frozen && unpublished && behind);
+    const wordsOf = ({ problems }: ViewStatus) =>
+      problems.map(({ problem, fix }) => [problem, fix?.replace(/^.* -- /, "")]);
+    const found = async (prefix: string) => wordsOf(await statusOf(prefix, "badges"));
+    const holds: View = { ...badges, gaps: "hold" };
+    for (const day of [1, 3, 4]) await fill(held, holds, `2026-01-0${day}`, `2026-01-0${day + 1}`);
+    assert.deepEqual(wordsOf(await inspectView(holds, storesOf(held), [], Date.now())).at(-1), [
+      '2 committed intervals not served yet: [2026-01-02, 2026-01-03) comes before and is missing, and the view has gaps: "hold"',
+      "backfill badges --from 2026-01-02 --to 2026-01-03",
+    ]);
+
+    const day = { start: "2026-01-01", end: "2026-01-02", rows: [] };
+    const aggregates = aggregateValues(badges, { mean: 1, count: 3 });
+    const published = { frozen: "wrong prices" };
+    await fillView(writing, badges, { ...day, prefix: frozen, aggregates, published });
+    assert.deepEqual(await found(frozen), [
+      [
+        "what is served is frozen at 2026-01-02 (wrong prices): no run moves it",
+        "publish badges --resume",
+      ],
+    ]);
+
+    await commitInterval(writing, badges, { ...day, prefix: unpublished });
+    const [[nothing, publish] = []] = await found(unpublished);
+    assert.deepEqual(
+      [nothing, publish],
+      ["intervals are committed, and nothing is published yet", "publish badges"],
+    );
+
+    await fill(behind, badges, "2026-01-01", "2026-01-02");
+    const next = { prefix: behind, start: "2026-01-02", end: "2026-01-03", rows: [] };
+    await commitInterval(writing, badges, next);
+    assert.deepEqual(await found(behind), [
+      [
+        "what is committed may be served up to 2026-01-03, and is up to 2026-01-02",
+        "publish badges",
+      ],
+    ]);
   });
 
   it("takes the intervals of a full refresh as replacing each other", async () => {
@@ -322,13 +392,8 @@ describe("status", () => {
 
   it("lists a run that goes on after its commit as under way, and none that has just ended", async () => {
     const prefix = randomPrefix();
-    const { badges, catalogue, writing } = example;
-    const stores = {
-      ledger: createLedger(writing, { prefix }),
-      online: createOnlineStore(writing, { prefix }),
-      catalogue,
-      offlineDir: join(folder, "none"),
-    };
+    const { badges } = example;
+    const stores = storesOf(prefix);
     const nowMs = Date.parse("2026-01-05");
     const ended = [
       ["steps follow", nowMs - 60_000],
@@ -364,20 +429,22 @@ describe("status", () => {
     );
   });
 
-  it("notices lost buckets, and `reset` mends them", async () => {
+  const lostRows =
+    "rows are lost. A worker puts them back from the offline store by itself; the fix does so at once";
+
+  it("notices lost buckets, and `reset` empties them all", async () => {
     const prefix = randomPrefix();
     const { badges, writing } = example;
     await fill(prefix, badges, "2026-01-01", "2026-01-02", ["1", "2", "3"]);
     await client.del(createKeys(prefix).bucket("badges", badges.fingerprint, 2, 2));
     const { problems } = await statusOf(prefix, "badges");
-    const after = "the reset prints the commands that fill it again";
-    assert.equal(problems[0]?.problem, `1 of 4 buckets is missing: rows are lost; ${after}`);
-    assert.match(problems[0].fix ?? "", / reset badges --yes$/);
+    assert.equal(problems[0]?.problem, `1 of 4 buckets is missing: ${lostRows}`);
+    assert.match(problems[0].fix ?? "", / publish badges --whole$/);
 
-    const reset = await cli(["reset", "badges", "--yes"], envOf(prefix));
-    assert.equal(reset.code, 0);
+    const emptied = await reset(prefix);
+    assert.equal(emptied.code, 0, emptied.err);
     assert.equal(
-      reset.out,
+      emptied.out,
       `reset badges: 16 empty buckets, 1 interval forgotten
 fill it again:
   npm run --silent cli -- materialize badges --start 2026-01-01 --end 2026-01-02
@@ -403,13 +470,13 @@ fill it again:
     const { revision } = await ledger.readLedger("badges", badges.fingerprint);
     await ledger.commitRun({
       ...run,
-      generation: await ledger.beginRun(run),
+      generation: await ledger.beginRun(run, 0),
       expectedRevision: revision,
       states: Object.fromEntries(aggregates.map((each) => [each, "{}"])),
     });
     assert.equal((await statusOf(prefix, "badges")).snapshot?.id, pinned);
 
-    assert.equal((await cli(["reset", "badges", "--yes"], envOf(prefix))).code, 0);
+    assert.equal((await reset(prefix)).code, 0);
     const { states } = await ledger.readStates("badges", aggregates);
     assert.deepEqual(
       [...states.values()].flatMap((each) => [...each.keys()]),
@@ -425,29 +492,23 @@ fill it again:
   it("notices a bucket of another store, and a namespace that is gone", async () => {
     const prefix = randomPrefix();
     const keys = createKeys(prefix);
-    const after = "the reset prints the commands that fill it again";
     await fill(prefix, example.badges, "2026-01-01", "2026-01-02");
     const bucket = keys.bucket("badges", example.badges.fingerprint, 1, 1);
     const epoch = (await client.hgetBuffer(bucket, "")) ?? Buffer.alloc(0);
     await client.hset(bucket, "", Buffer.alloc(8, 7));
     assert.deepEqual(await problemsOf(prefix, "badges"), [
-      `1 of 4 buckets is of another epoch: rows are lost; ${after}`,
+      `1 of 4 buckets is of another epoch: ${lostRows}`,
     ]);
     await client.hset(bucket, "", epoch);
     const shard = keys.shard("badges", example.badges.fingerprint, 1);
-    await client.hset(shard, "", Buffer.concat([epoch, Buffer.alloc(12)]));
+    await client.hset(shard, "", Buffer.concat([epoch, Buffer.alloc(markBytes)]));
     assert.deepEqual(await problemsOf(prefix, "badges"), [
-      `1 of 4 buckets is older than the last commit: rows are lost; ${after}`,
+      `1 of 4 buckets is older than the last publish: ${lostRows}`,
     ]);
-    await client.hdel(keys.pointers("badges"), `namespace:${example.badges.fingerprint}`);
-    assert.deepEqual(await problemsOf(prefix, "badges"), [
-      `intervals are committed, but the online store has no rows of them; ${after}`,
-    ]);
-    await client.hset(
-      keys.pointers("badges"),
-      `namespace:${example.badges.fingerprint}`,
-      "many 0 ready",
-    );
+    const table = pointerFields.table(example.badges.fingerprint);
+    await client.hdel(keys.pointers("badges"), table);
+    assert.deepEqual(await problemsOf(prefix, "badges"), [`its table is gone: ${lostRows}`]);
+    await client.hset(keys.pointers("badges"), table, "many 0 ready");
     const [malformed] = await problemsOf(prefix, "badges");
     assert.match(malformed ?? "", /record of fingerprint .* is malformed/);
   });
@@ -456,7 +517,7 @@ fill it again:
     const prefix = randomPrefix();
     const { badges, writing } = example;
     await fill(prefix, badges, "2026-01-01", "2026-01-02");
-    const old = { view: "badges", kind: "rows", fingerprint: "01d", columns: [] } as const;
+    const old = { view: "badges", kind: "entities", fingerprint: "01d", columns: [] } as const;
     await createOnlineStore(writing, { prefix }).openNamespace(old, { buckets: 2 });
     const { old_namespaces, problems } = await statusOf(prefix, "badges");
     assert.deepEqual(old_namespaces, [{ fingerprint: "01d", buckets: 2, rows: 0 }]);
@@ -468,12 +529,15 @@ fill it again:
   it("ignores a run that is under way", async () => {
     const prefix = randomPrefix();
     await fill(prefix, example.badges, "2026-01-01", "2026-01-02");
-    await createLedger(example.writing, { prefix }).beginRun({
-      view: "badges",
-      fingerprint: example.badges.fingerprint,
-      interval: interval("2026-01-01", "2026-01-02"),
-      runId: "under way",
-    });
+    await createLedger(example.writing, { prefix }).beginRun(
+      {
+        view: "badges",
+        fingerprint: example.badges.fingerprint,
+        interval: interval("2026-01-01", "2026-01-02"),
+        runId: "under way",
+      },
+      0,
+    );
     assert.deepEqual(await problemsOf(prefix, "badges"), []);
   });
 });

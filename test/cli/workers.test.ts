@@ -7,6 +7,7 @@ import { finished } from "../../cli/commands/backfill.ts";
 import type { Workers } from "../../cli/workers.ts";
 import { loadCatalogue } from "../../engine/catalogue.ts";
 import type { RunLine } from "../../status/under-way.ts";
+import type { PublishResult } from "../../workflows/contract.ts";
 import { cli, cliJson, createTerminal } from "../support/run-cli.ts";
 import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { until } from "../support/until.ts";
@@ -90,11 +91,37 @@ describe("runs and their workers", function () {
     assert.equal((await cliJson<Listed>(["runs"], env)).has_more, false);
   });
 
+  const nothing: PublishResult = {
+    view: "badges",
+    outcome: "nothing",
+    generation: null,
+    end: null,
+    covered: true,
+    whole: false,
+    written: 0,
+    withdrawn: 0,
+    snapshot: null,
+    frozen: null,
+    missing: { start: "2026-01-01T00:00:00.000Z", end: "2026-01-02T00:00:00.000Z" },
+    durable: true,
+    revision: 1,
+  };
+
+  it("say that what a backfill has committed is held back by an interval that is missing", () => {
+    const counts = { total: 1, committed: 1, covered: 0, failed: 0, rows: 7 };
+    const result = { view: "badges", ...counts, failures: [], maxParallel: 8, startedAtMs: 0 };
+    const { text } = finished({ ...result, published: nothing }, { workflowId: "id" }, 1);
+    assert.match(
+      text(),
+      /\n {2}published +nothing\n.*\n {2}missing +\[2026-01-01, 2026-01-02\); what is committed after it waits for it\n/,
+    );
+  });
+
   it("say how many failures of a backfill are not listed, and what lists them", () => {
     const failures = Array.from({ length: 20 }, (_, i) => ({ interval: `${i}`, reason: "why" }));
     const counts = { total: 24, committed: 0, covered: 0, failed: 24, rows: 0 };
     const result = { view: "badges", ...counts, failures, maxParallel: 8, startedAtMs: 0 };
-    const { text } = finished(result, { workflowId: "id" }, 1);
+    const { text } = finished({ ...result, published: nothing }, { workflowId: "id" }, 1);
     assert.match(text(), /✗ 19: why\n {2}and 4 more: npm run --silent cli -- partitions badges\n/);
   });
 });

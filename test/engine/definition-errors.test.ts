@@ -295,6 +295,11 @@ const misuses: readonly Misuse[] = [
     { bad: viewOf({ expectedEntities }, "bad") },
     /has an expectedEntities of .*; it is a whole number from 0 to 10\^12\.$/,
   ]),
+  ...["held", true, null].map((gaps): Misuse => [
+    `the gaps ${gaps}`,
+    { bad: viewOf({ gaps: gaps as never }, "bad") },
+    /has the gaps .*; it is one of hold, serve\.$/,
+  ]),
   ...[-5, NaN, Infinity].map((ttlSeconds): Misuse => [
     `a TTL of ${ttlSeconds}`,
     { bad: viewOf({ ttlSeconds }, "bad") },

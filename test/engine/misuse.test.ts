@@ -212,6 +212,7 @@ const members: Readonly<Record<string, readonly [make: Call, right: (v: unknown)
         ["ttlSeconds", (v) => isNothing(v) || v === 5],
         ["onOutdated", (v) => isNothing(v) || v === null],
         ["onStoreDown", (v) => isNothing(v) || v === null],
+        ["gaps", isNothing],
         ["expectedEntities", (v) => isNothing(v) || v === null || v === 5],
         ["schedule", isNothing],
         ["description", (v) => isNothing(v) || isText(v)],

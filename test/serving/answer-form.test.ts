@@ -25,6 +25,8 @@ const table: fc.Arbitrary<AnswerTable> = fc
         ...(service === undefined ? {} : { service }),
         fingerprint: "f",
         snapshot: { view: "s" },
+        as_of: { view: "2026-03-01T00:00:00.000Z" },
+        ...(service === undefined ? {} : { uncovered: ["view"] }),
       }),
       names: fc.constant(dtypes.map((_, i) => `feature_${i}`)),
       dtypes: fc.constant(dtypes),
@@ -115,7 +117,7 @@ describe("the forms of an answer", () => {
 
   it("never say that a value is from the future", () => {
     const early: AnswerTable = {
-      head: { fingerprint: "f", snapshot: {} },
+      head: { fingerprint: "f", snapshot: {}, as_of: {} },
       names: ["x"],
       dtypes: ["int64"],
       entities: [undefined],

@@ -68,6 +68,7 @@ describe("lookup over the example", () => {
       service: "model_x",
       fingerprint: fingerprintOf("model_x"),
       snapshot: { absences: example.snapshots.absences },
+      as_of: { absences: "2026-03-02T00:00:00.000Z" },
       results: [
         {
           entity: { id: "11" },
@@ -470,6 +471,26 @@ describe("lookup after a newer snapshot", () => {
     assert.notEqual(answer.snapshot["absences"], newer);
     await lookup.answer(request);
     assert.equal(trips, 1);
+  });
+
+  it("names in `uncovered` the views of which an interval is missing", async () => {
+    const fillBadges = async (end: string, covered: boolean) => {
+      const options = { prefix: example.redis.prefix, start: "2026-03-04", end, rows: [] };
+      await fillView(example.writing, example.badges, { ...options, published: { covered } });
+      await lookup.refresh();
+    };
+    const request = { features: ["has_children", "badges.door"], entities: [{ id: "11" }] };
+    await fillBadges("2026-03-05", false);
+    const { as_of, uncovered } = await lookup.answer(request);
+    assert.deepEqual(uncovered, ["badges"]);
+    assert.deepEqual(as_of, {
+      absences: "2026-03-03T00:00:00.000Z",
+      badges: "2026-03-05T00:00:00.000Z",
+    });
+    await fillBadges("2026-03-06", true);
+    const whole = await lookup.answer(request);
+    assert.equal("uncovered" in whole, false);
+    assert.equal(whole.as_of["badges"], "2026-03-06T00:00:00.000Z");
   });
 
   it("holds an entity absent that the newest full refresh does not contain", async () => {

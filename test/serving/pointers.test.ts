@@ -40,7 +40,7 @@ describe("what is current in the store", () => {
     const sets = await Promise.all(Array.from({ length: 100 }, () => pointers.refresh()));
     assert.ok(counters.refreshes <= 3, `${counters.refreshes} reads`);
     for (const { views } of sets)
-      assert.equal(views.get(badges)?.head?.endMs, Date.parse("2026-03-04"));
+      assert.equal(views.get(badges)?.published?.endMs, Date.parse("2026-03-04"));
     pointers.close();
   });
 });

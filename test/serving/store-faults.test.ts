@@ -1,17 +1,22 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { FastifyInstance } from "fastify";
 import { loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import type { Catalogue, View } from "../../engine/catalogue.ts";
 import { buildApp } from "../../serving/http/app.ts";
 import type { Lookup } from "../../serving/lookup.ts";
 import { createLookup } from "../../serving/lookup.ts";
+import { createMetrics } from "../../serving/telemetry/metrics.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import type { RedisConnection } from "../../store/redis/types.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { aggregateValues } from "../support/http/example-store.ts";
+import { parseScrape } from "../support/http/scrape.ts";
 import { storedTable } from "../../filling/view-states.ts";
-import { fillView } from "../support/redis/fill.ts";
+import { commitInterval, fillView } from "../support/redis/fill.ts";
 import type { RedisServer } from "../support/redis/server.ts";
 import { startRedis } from "../support/redis/server.ts";
 import { until } from "../support/until.ts";
@@ -123,7 +128,7 @@ describe("lookup while the store fails", () => {
       );
       await assert.rejects(lookup.answer(stored), {
         code: "STORE_LOST",
-        message: `view "absences": Redis no longer has what it had under fingerprint ${absences.fingerprint}, so it was emptied, restored or swept, and no run has filled it since. Materialize the view again.`,
+        message: `view "absences": Redis no longer has what it had under fingerprint ${absences.fingerprint}, so it was emptied, restored from an older copy or swept, and nobody has put it back since. A worker does so by itself; at once: npm run --silent cli -- publish absences`,
       });
       assert.equal(await meanOf(), 36.5);
       const id = await fill("2026-03-03", 40);
@@ -178,11 +183,11 @@ describe("lookup while the store fails", () => {
     slow.close();
   });
 
-  it("answers STORE_LOST until a run over what was lost has committed", async () => {
+  it("answers STORE_LOST until what was lost is published again", async () => {
     await fill("2026-03-02");
     await lookup.refresh();
     await emptied();
-    // The run is under way: the namespace is there, and some of its rows.
+    // The publish is under way: the table is there, and some of its entities.
     await lookup.refresh();
     await assert.rejects(lookup.answer(stored), { code: "STORE_LOST" });
     await assert.rejects(lookup.answer(stored), { code: "STORE_LOST" });
@@ -193,7 +198,7 @@ describe("lookup while the store fails", () => {
   it("answers STORE_LOST where rows are gone that the pointers name", async () => {
     await fill("2026-03-02");
     await lookup.refresh();
-    const keys = (await writing.send(["keys", "onceflow:rows:*"])) as Buffer[];
+    const keys = (await writing.send(["keys", "onceflow:entities:*"])) as Buffer[];
     await writing.send(["del", ...keys]);
     await assert.rejects(lookup.answer(stored), { code: "STORE_LOST" });
     assert.equal(lookup.counters.storeRetries, 1);
@@ -225,7 +230,7 @@ describe("lookup while the store fails", () => {
 
     assert.equal(await statusOf(), "PRESENT");
     assert.equal(await meanOf(), 40);
-    const lost = `view "badges": Redis no longer has what it had under fingerprint ${badges.fingerprint}, so it was emptied, restored or swept, and no run has filled it since. Materialize the view again.`;
+    const lost = `view "badges": Redis no longer has what it had under fingerprint ${badges.fingerprint}, so it was emptied, restored from an older copy or swept, and nobody has put it back since. A worker does so by itself; at once: npm run --silent cli -- publish badges`;
     for (const asked of [ofBadges, ofBoth])
       await assert.rejects(lookup.answer(asked), { code: "STORE_LOST", message: lost });
     assert.equal(await eventsOf(), 10);
@@ -239,6 +244,67 @@ describe("lookup while the store fails", () => {
     assert.equal((await lookup.answer(ofBoth)).results.length, 1);
     assert.equal(await eventsOf(), 12);
     assert.equal((await app.inject("/readyz")).statusCode, 200);
+  });
+
+  for (const what of ["commit", "publish"] as const)
+    it(`tells within seconds that Redis is an older copy, which lacks a ${what}, and recovers by a publish`, async () => {
+      await fill("2026-03-02");
+      await writing.send(["save"]);
+      const older = await mkdtemp(join(tmpdir(), "onceflow-older-"));
+      await copyFile(join(server.directory, "dump.rdb"), join(older, "dump.rdb"));
+      const next = { prefix, start: "2026-03-01", end: "2026-03-03", rows: [] };
+      await (what === "publish" ? fill("2026-03-03") : commitInterval(writing, absences, next));
+      const metrics = createMetrics(catalogue);
+      // As often as by default.
+      const serving = createLookup({ catalogue, redis, prefix, observe: metrics.observer });
+      metrics.watch(serving);
+      const app = buildApp({ catalogue, lookup: serving, metrics, log: "silent" });
+      const lostOf = async () =>
+        parseScrape(await metrics.registry.metrics()).value("onceflow_view_lost", {
+          view: "absences",
+        });
+      const readyz = async () => (await app.inject("/readyz")).statusCode;
+      await serving.refresh();
+      assert.deepEqual([await readyz(), await lostOf()], [200, 0]);
+
+      await server.kill();
+      const again = await startRedis({ port: server.port, args: ["--dir", older] });
+      try {
+        await writing.ready();
+        const isKnown = async () => /older copy/.test((await serving.ready()).reason ?? "");
+        await until("it is known to be older", isKnown, 5_000);
+        assert.equal(await readyz(), 503);
+        assert.equal((await ask(app)).json<{ code: string }>().code, "STORE_LOST");
+        assert.equal(await lostOf(), 1);
+        // What needs no row is answered as before.
+        assert.equal((await serving.answer(aggregate)).results[0]?.features["age_mean"], 36.5);
+
+        await fill("2026-03-03", 40);
+        if (what === "publish") await fill("2026-03-03", 40);
+        await serving.refresh();
+        assert.deepEqual([await readyz(), await lostOf()], [200, 0]);
+        assert.equal((await ask(app)).statusCode, 200);
+      } finally {
+        await app.close();
+        serving.close();
+        await again.stop();
+        await rm(older, { recursive: true });
+      }
+    });
+
+  it("serves no entity of a first publish before its end", async () => {
+    await fillView(writing, absences, {
+      prefix,
+      start: "2026-03-01",
+      end: "2026-03-02",
+      rows: [{ key: ["11"], values: { has_children: 1 } }],
+      publish: false,
+    });
+    await lookup.refresh();
+    assert.equal(await statusOf(), "NOT_FOUND");
+    const { as_of } = await lookup.answer(stored);
+    assert.deepEqual(as_of, { absences: null });
+    assert.equal((await lookup.ready()).views[0]?.materialized, false);
   });
 
   it("refreshes at once after a reconnect", async () => {

@@ -19,6 +19,7 @@ import { connectRedis } from "../../../store/redis/connection.ts";
 import type { ExampleStore } from "../../support/http/example-store.ts";
 import { fillExampleStore } from "../../support/http/example-store.ts";
 import { failsWith } from "../../support/fails-with.ts";
+import { fillView } from "../../support/redis/fill.ts";
 import { patient, startRedis } from "../../support/redis/server.ts";
 import { parseScrape } from "../../support/http/scrape.ts";
 import { until } from "../../support/until.ts";
@@ -194,7 +195,7 @@ describe("metrics", () => {
     assert.equal((await scrape()).value("onceflow_feature_violations_total", { feature }), 1);
   });
 
-  it("tell of each view how old it is, by the end of its newest interval", async () => {
+  it("tell of each view how old it is, by the end that is published", async () => {
     await lookup.refresh();
     const { value } = await scrape();
     const age = (Date.now() - Date.parse("2026-03-03")) / 1000;
@@ -205,6 +206,33 @@ describe("metrics", () => {
     assert.equal(value("onceflow_ready"), 1);
     assert.ok((value("onceflow_pointers_age_seconds") ?? 99) < 60);
     assert.ok((value("onceflow_pointer_refreshes_total") ?? 0) >= 1);
+  });
+
+  it("tell of a view that is frozen, and of one of which an interval is missing", async () => {
+    const own = await fillExampleStore();
+    const { catalogue, badges, serving: redis, writing } = own;
+    const { prefix } = own.redis;
+    const metrics = createMetrics(catalogue);
+    const served = createLookup({ catalogue, redis, prefix, observe: metrics.observer });
+    metrics.watch(served);
+    const told = async () => {
+      await served.refresh();
+      const { value } = parseScrape(await metrics.registry.metrics());
+      return ["frozen", "uncovered"].map((each) =>
+        value(`onceflow_view_${each}`, { view: "badges" }),
+      );
+    };
+    const options = { prefix, start: "2026-03-04", end: "2026-03-05", rows: [] };
+    try {
+      assert.deepEqual(await told(), [0, 0]);
+      await fillView(writing, badges, { ...options, published: { covered: false } });
+      assert.deepEqual(await told(), [0, 1]);
+      await fillView(writing, badges, { ...options, published: { frozen: "wrong prices" } });
+      assert.deepEqual(await told(), [1, 0]);
+    } finally {
+      served.close();
+      await own.stop();
+    }
   });
 
   it("tell of a store that is empty, and of one that is gone", async () => {
@@ -242,7 +270,7 @@ describe("metrics", () => {
     counted.watch(lost);
     try {
       await lost.refresh();
-      const keys = (await writing.send(["keys", `${prefix}:rows:*badges*`])) as Buffer[];
+      const keys = (await writing.send(["keys", `${prefix}:entities:*badges*`])) as Buffer[];
       await writing.send(["del", ...keys]);
       await failsWith(
         lost.answer({ features: ["badges.door"], entities: [{ id: 11 }] }),

@@ -65,7 +65,7 @@ describe("dashboard, alerts and the page about them", () => {
     ])
       await app.inject({ method: "POST", url: "/v1/features", payload });
     // Reads that fail have a label of their own.
-    const keys = (await example.writing.send(["keys", `${redis.prefix}:rows:*`])) as Buffer[];
+    const keys = (await example.writing.send(["keys", `${redis.prefix}:entities:*`])) as Buffer[];
     await example.writing.send(["del", ...keys]);
     const payload = { features: ["has_children"], entities: [{ id: 11 }] };
     await app.inject({ method: "POST", url: "/v1/features", payload });

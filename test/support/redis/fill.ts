@@ -1,13 +1,15 @@
 /** Fills a store with rows and snapshots, without polars and Temporal. */
 import type { View } from "../../../engine/catalogue.ts";
 import type { Int64, Value } from "../../../engine/language/dtypes.ts";
-import { interval } from "../../../engine/calendar/interval.ts";
+import { type Interval, interval, parseInterval } from "../../../engine/calendar/interval.ts";
+import { publishableOf } from "../../../engine/calendar/publishable.ts";
 import { encodeSnapshot } from "../../../engine/snapshot.ts";
 import { hash } from "../../../engine/fingerprint.ts";
 import { columnsOfRows } from "../../../store/rows/column-data.ts";
-import { pointerRequest, storedTable } from "../../../filling/view-states.ts";
+import { storedTable } from "../../../filling/view-states.ts";
 import { createLedger } from "../../../store/ledger.ts";
 import { createOnlineStore } from "../../../store/online-store.ts";
+import type { Published } from "../../../store/published.ts";
 import { readRunId } from "../../../store/redis/run-id.ts";
 import type { RedisConnection } from "../../../store/redis/types.ts";
 import { createRowCodec } from "../../../store/rows/codec.ts";
@@ -30,26 +32,89 @@ export interface FillOptions {
   readonly aggregates?: ReadonlyMap<string, Value>;
   /** Commits a state of each aggregate too, of no meaning. */
   readonly hasStates?: boolean;
+  /**
+   * False leaves the publish without its end, as one that is under way; "unbroken" ends it where the
+   * product would, before what is missing. Else it ends with the interval.
+   */
+  readonly publish?: boolean | "unbroken";
+  /** Whether an interval is missing before the end, and why the view is frozen, for answers to say. */
+  readonly published?: Partial<Pick<Published, "covered" | "frozen">>;
 }
 
 /**
- * Does what a materialization of one interval and the publish after it do, with values of the test's
- * own; returns the id of the snapshot.
+ * Commits one interval and publishes it, with values of the test's own; returns the id of the
+ * snapshot. A publish of a full refresh is whole.
  */
 export async function fillView(
   redis: RedisConnection,
   view: View,
   options: FillOptions,
 ): Promise<string> {
-  await commitInterval(redis, view, options);
-  return publishInterval(redis, view, options);
+  const { prefix, start, end, rows, aggregates, publish = true } = options;
+  const store = createOnlineStore(redis, { prefix });
+  const ledger = createLedger(redis, { prefix });
+  const committed = await commitInterval(redis, view, options);
+  const endMs = publish === "unbroken" ? await unbrokenEnd(redis, view, prefix) : committed.endMs;
+  if (endMs === null) return "";
+  const generation = await ledger.beginPublish(view.name, view.fingerprint, 1);
+  const mark = { generation, endMs };
+  const namespace = await store.openNamespace(storedTable(view), { buckets: 4 });
+  const redisRunId = await readRunId(redis);
+  await store.writeRows(namespace, {
+    codec: createRowCodec(view.stores),
+    count: rows.length,
+    keys: view.entity.keys.map((_, i) => rows.map(({ key }) => key[i] ?? "")),
+    columns: columnsOfRows(
+      view.stores,
+      rows.map(({ values }) => view.stores.map(({ name }) => values[name] ?? null)),
+    ),
+    eventTimesUs: (row) => rows[row]?.eventTimeUs ?? committed.endMs * 1000,
+    mark,
+    ordinals: 0,
+  });
+  await store.sealNamespace(namespace, mark);
+  if (!publish) return "";
+  const snapshot = aggregates && {
+    id: hash([start, end, [...aggregates].map(([key, value]) => [key, String(value)])]),
+    asOfMs: endMs,
+    values: aggregates,
+  };
+  const { published: last } = await ledger.readLedger(view.name, view.fingerprint);
+  await ledger.commitPublish({
+    namespace,
+    redisRunId,
+    published: {
+      ...mark,
+      whole: view.rows.isFullRefresh ? mark : (last?.whole ?? mark),
+      covered: true,
+      frozen: null,
+      ...options.published,
+    },
+    snapshot: snapshot && {
+      id: snapshot.id,
+      asOfMs: snapshot.asOfMs,
+      aggregatesFingerprint: view.aggregatesFingerprint,
+      body: encodeSnapshot(view.aggregates, snapshot),
+    },
+  });
+  return snapshot?.id ?? "";
 }
 
-async function commitInterval(
+/** Up to when what is committed may be published. */
+async function unbrokenEnd(redis: RedisConnection, view: View, prefix: string) {
+  const { coverage } = await createLedger(redis, { prefix }).readLedger(
+    view.name,
+    view.fingerprint,
+  );
+  return publishableOf(view, [...coverage.keys()].map(parseInterval)).endMs;
+}
+
+/** Commits one interval, and publishes nothing. */
+export async function commitInterval(
   redis: RedisConnection,
   view: View,
   { prefix, start, end, rows, hasStates = false }: FillOptions,
-): Promise<void> {
+): Promise<Interval> {
   const ledger = createLedger(redis, { prefix });
   const run = {
     view: view.name,
@@ -68,57 +133,5 @@ async function commitInterval(
       ? Object.fromEntries(view.aggregates.map((aggregate) => [aggregate.fingerprint, "state"]))
       : {},
   });
-}
-
-async function publishInterval(
-  redis: RedisConnection,
-  view: View,
-  { prefix, start, end, rows, aggregates }: FillOptions,
-): Promise<string> {
-  const store = createOnlineStore(redis, { prefix });
-  const ledger = createLedger(redis, { prefix });
-  const { endMs } = interval(start, end);
-  const [before] = await ledger.readPointers([pointerRequest(view)]);
-  const last = before?.published ?? null;
-  const mark = {
-    generation: await ledger.beginPublish(view.name, view.fingerprint, 1),
-    endMs: Math.max(endMs, last?.endMs ?? endMs),
-  };
-  const redisRunId = await readRunId(redis);
-  const namespace = await store.openNamespace(storedTable(view), { buckets: 4 });
-  await store.writeRows(namespace, {
-    codec: createRowCodec(view.stores),
-    count: rows.length,
-    keys: view.entity.keys.map((_, i) => rows.map(({ key }) => key[i] ?? "")),
-    columns: columnsOfRows(
-      view.stores,
-      rows.map(({ values }) => view.stores.map(({ name }) => values[name] ?? null)),
-    ),
-    eventTimesUs: (row) => rows[row]?.eventTimeUs ?? endMs * 1000,
-    mark,
-    ordinals: 0,
-  });
-  await store.sealNamespace(namespace, mark);
-  const snapshot = aggregates && {
-    id: hash([start, end, [...aggregates].map(([key, value]) => [key, String(value)])]),
-    asOfMs: endMs,
-    values: aggregates,
-  };
-  await ledger.commitPublish({
-    namespace,
-    redisRunId,
-    published: {
-      ...mark,
-      whole: view.rows.isFullRefresh || last === null ? mark : last.whole,
-      covered: true,
-      frozen: null,
-    },
-    snapshot: snapshot && {
-      id: snapshot.id,
-      asOfMs: snapshot.asOfMs,
-      aggregatesFingerprint: view.aggregatesFingerprint,
-      body: encodeSnapshot(view.aggregates, snapshot),
-    },
-  });
-  return snapshot?.id ?? "";
+  return run.interval;
 }
