@@ -53,8 +53,15 @@ const lasting: Readonly<Record<string, readonly ErrorCode[]>> = {
   buildTrainingSet: ["NO_SNAPSHOT"],
 };
 
-/** The steps of a run after its plan; files of it that are lost do not come back. */
-const planned = ["readSlice", "validateRun", "commitRun", "fillAggregates", "recordCommit"];
+/** The steps of a run after its plan, and the publish; files of them that are lost do not come back. */
+const planned = [
+  "readSlice",
+  "validateRun",
+  "commitRun",
+  "fillAggregates",
+  "recordCommit",
+  "publishView",
+];
 
 /** Whether an attempt of an activity must be its last. */
 function isLasting(name: string, thrown: unknown): boolean {

@@ -4,7 +4,7 @@ import type { Outcome } from "../engine/calendar/grid.ts";
 import { formatInterval, interval as intervalOf } from "../engine/calendar/interval.ts";
 import type { RunCounts, RunRef } from "../workflows/contract.ts";
 import type { CommittedViews } from "./committed-views.ts";
-import { factsOf, intervalOfRun, partitionOf, requireRun } from "./run-facts.ts";
+import { factsOf, intervalOfRun, partitionOf, readManifest, requireRun } from "./run-facts.ts";
 import type { Stores } from "./stores.ts";
 
 /** How a run ended: one that gave way to a newer run says nothing of the interval. */
@@ -13,7 +13,7 @@ export type RunOutcome = Outcome["outcome"] | "superseded";
 /** Of a reason in the ledger, so that its records stay small. */
 const reasonLength = 500;
 
-/** Writes a committed run to the run log. */
+/** Writes a committed run to the run log, and removes what runs before it have left unfinished. */
 export async function recordCommit(
   { ledger, offline }: Pick<Stores, "ledger" | "offline">,
   view: View,
@@ -21,7 +21,22 @@ export async function recordCommit(
   counts: RunCounts,
 ): Promise<void> {
   const { startedAtMs } = await requireRun(offline, view, run);
+  await removeUnfinished(offline, view, run);
   await logRun({ ledger }, view, run, startedAtMs, "committed", { ...counts });
+}
+
+/** Removes older generations that have no manifest: none of them can commit any more. */
+async function removeUnfinished(
+  offline: Stores["offline"],
+  view: View,
+  run: RunRef,
+): Promise<void> {
+  for (const generation of await offline.listGenerations(partitionOf(view, run))) {
+    if (generation >= run.generation) continue;
+    const partition = partitionOf(view, { ...run, generation });
+    if ((await readManifest(offline, partition)) === undefined)
+      await offline.removePartition(partition);
+  }
 }
 
 /** Why a run did not end well. */

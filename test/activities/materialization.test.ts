@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MockActivityEnvironment } from "@temporalio/testing";
 import { createMaterialization } from "../../activities/materialization.ts";
 import { withHeartbeats } from "../../activities/run-context.ts";
 import { partitionOf } from "../../filling/run-facts.ts";
+import { pointerRequest } from "../../filling/view-states.ts";
 import { createTrainingSets } from "../../activities/training-set.ts";
 import { buildCatalogue, type Catalogue, viewNamed } from "../../engine/catalogue.ts";
+import { decodeSnapshot } from "../../engine/snapshot.ts";
 import {
   entity,
   featureService,
@@ -23,7 +25,7 @@ import { createLedger } from "../../store/ledger.ts";
 import { createOfflineStore } from "../../store/offline/offline-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
-import { type OpenedStore, type RunRef, slicesOf } from "../../workflows/contract.ts";
+import { type PublishInput, type RunRef, slicesOf } from "../../workflows/contract.ts";
 import { randomPrefix, type RedisServer, startRedis } from "../support/redis/server.ts";
 import { failsWith } from "../support/fails-with.ts";
 import type { RedisConnection } from "../../store/redis/types.ts";
@@ -117,51 +119,47 @@ describe("The activities of materialize", () => {
       const plan = await call(activities.planRun, asked);
       if (plan.due === "waiting") throw new Error("nothing comes first");
       const run: RunRef = { ...asked, generation: plan.generation };
-      if (plan.due === "nothing") return { plan, run, store: null };
-      for (const slice of slicesOf(plan.files)) await call(activities.readSlice, run, slice);
-      if (plan.files > 0) await call(activities.validateRun, run);
-      if (plan.due !== "rows") return { plan, run, store: null };
-      const store = await call(activities.openStore, run, 2);
-      for (const slice of slicesOf(plan.files))
-        await call(activities.writeSlice, run, slice, store);
-      return { plan, run, store };
+      if (plan.due === "rows") {
+        for (const slice of slicesOf(plan.files)) await call(activities.readSlice, run, slice);
+        await call(activities.validateRun, run);
+      }
+      return { plan, run };
     };
-    const publish = (run: RunRef, writesRows: boolean) =>
-      call(activities.publishRun, run, writesRows, {
-        rows: 2,
-        written: 2,
-        superseded: 0,
-        warnings: [],
-      });
-    const materialize = async (start: string, end: string, reprocess = false) => {
-      const { plan, run, store } = await stage(start, end, reprocess);
-      if (plan.due === "nothing") return { plan, run, snapshot: plan.snapshot };
-      const { snapshot } = await call(activities.commitRun, run, store);
-      await publish(run, plan.due === "rows");
-      return { plan, run, snapshot };
+    const publish = (how: Partial<PublishInput> = {}) => {
+      const { name, fingerprint, definition } = view;
+      return call(activities.publishView, { view: name, fingerprint, definition, ...how });
     };
+    /** The whole of a run but its publish. */
+    const commit = async (start: string, end: string, reprocess = false) => {
+      const { plan, run } = await stage(start, end, reprocess);
+      if (plan.due === "nothing") return { plan, run };
+      const commits = plan.due === "rows" ? activities.commitRun : activities.fillAggregates;
+      await call(commits, run);
+      const counts = plan.due === "rows" ? { rows: 2, warnings: [] } : null;
+      await call(activities.recordCommit, run, counts);
+      return { plan, run };
+    };
+    const materialize = async (start: string, end: string, reprocess = false) => ({
+      ...(await commit(start, end, reprocess)),
+      ...(await publish()),
+    });
     const generations = (start: string, end: string) =>
       offline.listGenerations({
         view: "things",
         fingerprint: view.fingerprint,
         interval: { startMs: Date.parse(start), endMs: Date.parse(end) },
       });
-    const latest = async () => {
-      const { fingerprint, aggregatesFingerprint } = view;
-      const [pointers] = await ledger.readPointers([
-        { view: "things", fingerprint, aggregatesFingerprint },
-      ]);
-      return pointers?.latest ?? null;
-    };
+    const pointers = async () => (await ledger.readPointers([pointerRequest(view)]))[0];
     return {
       activities,
       trainingSets,
       call,
       stage,
       publish,
+      commit,
       materialize,
       generations,
-      latest,
+      pointers,
       ledger,
       offline,
       view,
@@ -170,8 +168,8 @@ describe("The activities of materialize", () => {
 
   it("keep what is committed when the run fails after its commit", async () => {
     const { activities, call, stage, generations, ledger } = build(catalogueOf({}));
-    const { run, store } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
-    await call(activities.commitRun, run, store);
+    const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    await call(activities.commitRun, run);
     await call(activities.recordFailure, run, run.generation, "failed", "the disk is full", 0);
     assert.deepEqual(await generations("1970-01-01T00:00:00Z", run.end), [1]);
     const [logged] = await ledger.readRuns("things", 1);
@@ -188,32 +186,27 @@ describe("The activities of materialize", () => {
 
   it("commit again without harm when the reply was lost and a newer run has begun", async () => {
     const { activities, call, stage } = build(catalogueOf({}));
-    const { run, store } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
-    const first = await call(activities.commitRun, run, store);
+    const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    const first = await call(activities.commitRun, run);
     await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z", true);
-    assert.deepEqual(await call(activities.commitRun, run, store), first);
+    assert.deepEqual(await call(activities.commitRun, run), first);
   });
 
   it("refuse the commit of a run that a newer one has overtaken", async () => {
     const { activities, call, stage } = build(catalogueOf({}));
-    const { run, store } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    const { run } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
     await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z", true);
-    await failsWith(call(activities.commitRun, run, store), "FENCED");
+    await failsWith(call(activities.commitRun, run), "FENCED");
   });
 
-  it("write no rows but those that were validated, whoever has put others in their place", async () => {
+  it("serve no rows but those that were validated, whoever has put others in their place", async () => {
     const built = build(catalogueOf({ eventTime: true }));
-    const { call, activities, view, offline } = built;
-    const { run, store } = await built.stage("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
-    const slice = { from: 0, to: 1 };
-    const part = partitionOf(view, run);
-    const rows = await offline.readPart(part, { file: 0, chunk: 0 });
-    await offline.writePart(part, { file: 0, chunk: 0 }, rows.head(0));
-    await failsWith(
-      call(activities.writeSlice, run, slice, store as OpenedStore),
-      "OFFLINE_UNAVAILABLE",
-      /has 0 rows, and 1 were validated/,
-    );
+    const { run } = await built.commit("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+    const part = partitionOf(built.view, run);
+    const rows = await built.offline.readPart(part, { file: 0, chunk: 0 });
+    await built.offline.writePart(part, { file: 0, chunk: 0 }, rows.head(0));
+    await failsWith(built.publish(), "OFFLINE_UNAVAILABLE", /has 0 rows, and 1 were validated/);
+    assert.equal((await built.pointers())?.published, null);
   });
 
   it("say FENCED where a newer run has removed what an older one had read", async () => {
@@ -226,14 +219,14 @@ describe("The activities of materialize", () => {
 
   it("leave a run to workers with the same aggregates and expectations", async () => {
     const old = build(catalogueOf({}));
-    const { run, store } = await old.stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    const { run } = await old.stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
     const next = build(catalogueOf({ extra: true }));
     assert.equal(next.view.fingerprint, old.view.fingerprint);
     await failsWith(
       next.call(next.activities.readSlice, run, { from: 0, to: 1 }),
       "FINGERPRINT_UNKNOWN",
     );
-    await failsWith(next.call(next.activities.commitRun, run, store), "FINGERPRINT_UNKNOWN");
+    await failsWith(next.call(next.activities.commitRun, run), "FINGERPRINT_UNKNOWN");
   });
 
   it("refuse overlapping intervals also of a view without aggregates, before a row is read", async () => {
@@ -246,8 +239,8 @@ describe("The activities of materialize", () => {
     const { activities, call, stage } = build(catalogueOf({ eventTime: true }));
     const wide = await stage("2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z");
     const narrow = await stage("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z");
-    await call(activities.commitRun, wide.run, wide.store);
-    await failsWith(call(activities.commitRun, narrow.run, narrow.store), "INTERVAL_INVALID");
+    await call(activities.commitRun, wide.run);
+    await failsWith(call(activities.commitRun, narrow.run), "INTERVAL_INVALID");
   });
 
   it("know a full refresh by its end alone", async () => {
@@ -255,6 +248,7 @@ describe("The activities of materialize", () => {
     const first = await materialize("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
     const second = await materialize("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
     assert.equal(second.plan.due, "nothing");
+    assert.equal(second.outcome, "current");
     assert.equal(second.snapshot, first.snapshot);
   });
 
@@ -266,30 +260,31 @@ describe("The activities of materialize", () => {
     const older = await next.materialize("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
     assert.equal(older.plan.due, "aggregates");
     assert.equal(older.snapshot, null);
-    assert.equal(await next.latest(), null);
+    assert.equal((await next.pointers())?.latest, null);
     const newest = await next.materialize("1970-01-01T00:00:00Z", "2026-02-02T00:00:00Z");
-    assert.equal((await next.latest())?.id, newest.snapshot);
+    assert.equal((await next.pointers())?.latest?.id, newest.snapshot);
+    assert.ok(newest.snapshot);
   });
 
-  it("fill a new aggregate without touching rows, unless the files have changed", async () => {
+  it("fill a new aggregate from the offline rows, whatever has become of the files", async () => {
     const end = "2026-02-01T00:00:00Z";
     const old = build(catalogueOf({}));
     await old.materialize("1970-01-01T00:00:00Z", end);
-    const next = build(catalogueOf({ extra: true }));
-    const filled = await next.stage("1970-01-01T00:00:00Z", end);
-    assert.equal(filled.plan.due, "aggregates");
-    await next.call(next.activities.commitRun, filled.run, null);
-    await next.publish(filled.run, false);
-    assert.deepEqual(await next.generations("1970-01-01T00:00:00Z", end), [1]);
-
-    writeRows(["a,2026-01-01T10:00:00Z,5"]);
-    utimesSync(join(folder, "things.csv"), 1, 1);
-    prefix = `${prefix}-changed`;
-    const before = build(catalogueOf({}));
-    await before.materialize("1970-01-01T00:00:00Z", end);
     writeRows(["a,2026-01-01T10:00:00Z,7"]);
-    const after = build(catalogueOf({ extra: true }));
-    assert.equal((await after.stage("1970-01-01T00:00:00Z", end)).plan.due, "rows");
+    const next = build(catalogueOf({ extra: true }));
+    const { plan, outcome } = await next.materialize("1970-01-01T00:00:00Z", end);
+    assert.deepEqual([plan.due, outcome], ["aggregates", "published"]);
+    assert.deepEqual(await next.generations("1970-01-01T00:00:00Z", end), [1]);
+    const { aggregates } = next.view;
+    const { id = "", body = "" } = (await next.pointers())?.latest ?? {};
+    const { values } = decodeSnapshot(aggregates, id, body);
+    assert.deepEqual(
+      aggregates.map(({ node, fingerprint }) => [node.aggregate, values.get(fingerprint)]).sort(),
+      [
+        ["max", 3],
+        ["mean", 2],
+      ],
+    );
   });
 
   it("are refused to a worker whose clock is not that of Redis", async () => {
@@ -309,18 +304,15 @@ describe("The activities of materialize", () => {
     await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
   });
 
-  it("notice a Redis that restarted while rows were written", async () => {
-    const { activities, call, stage } = build(catalogueOf({}));
-    const { run, store } = await stage("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
-    const { port } = server;
-    const other = server;
-    await server.kill();
-    server = await startRedis({ port, args: ["--appendonly", "yes", "--dir", other.directory] });
-    await failsWith(call(activities.commitRun, run, store), "STORE_RESTARTED");
-    const reopened = await call(activities.openStore, run, 2);
-    await call(activities.writeSlice, run, { from: 0, to: 1 }, reopened);
-    assert.ok((await call(activities.commitRun, run, reopened)).snapshot);
-    await other.stop();
+  it("serve nothing before the publish", async () => {
+    const { commit, publish, pointers } = build(catalogueOf({}));
+    await commit("1970-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    const before = await pointers();
+    assert.deepEqual([before?.published, before?.namespace, before?.latest], [null, null, null]);
+    const { outcome, written } = await publish();
+    assert.deepEqual([outcome, written], ["published", 2]);
+    assert.equal((await pointers())?.published?.generation, 1);
+    assert.ok((await pointers())?.latest);
   });
 
   it("keep training sets of different ranges apart", async () => {

@@ -23,7 +23,7 @@ import { createLedger } from "../../store/ledger.ts";
 import { createOfflineStore } from "../../store/offline/offline-store.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import type { RedisConnection } from "../../store/redis/types.ts";
-import { type OpenedStore, type RunRef, slicesOf } from "../../workflows/contract.ts";
+import { type RunRef, slicesOf } from "../../workflows/contract.ts";
 import { patient, randomPrefix, type RedisServer, startRedis } from "../support/redis/server.ts";
 
 const start = "1970-01-01T00:00:00Z";
@@ -120,27 +120,19 @@ describe("Plans of runs", () => {
       for (const slice of slices) await call(activities.readSlice, run, slice);
       return call(activities.validateRun, run);
     };
-    const write = async ({ run, slices }: Awaited<ReturnType<typeof plan>>, rows: number) => {
-      const store = await call(activities.openStore, run, rows);
-      for (const slice of slices) await call(activities.writeSlice, run, slice, store);
-      return store;
-    };
-    const commit = async (run: RunRef, store: OpenedStore) => {
-      await call(activities.commitRun, run, store);
-      await call(activities.publishRun, run, true, {
-        rows: 0,
-        written: 0,
-        superseded: 0,
-        warnings: [],
-      });
+    const publish = () => call(activities.publishView, { view: "things", fingerprint, definition });
+    const commit = async (run: RunRef) => {
+      await call(activities.commitRun, run);
+      await call(activities.recordCommit, run, { rows: 0, warnings: [] });
+      await publish();
     };
     const materialize = async (to = end) => {
       const planned = await plan(request(to));
-      const { rows } = await read(planned);
-      await commit(planned.run, await write(planned, rows));
+      await read(planned);
+      await commit(planned.run);
       return planned.run;
     };
-    return { activities, view, call, attempt, request, plan, read, write, commit, materialize };
+    return { activities, view, call, attempt, request, plan, read, publish, commit, materialize };
   }
 
   /** What is served of a, b and c: values or statuses, and the aggregates. */
@@ -195,7 +187,7 @@ describe("Plans of runs", () => {
     const { fingerprint } = view;
     const interval = { startMs: 0, endMs: Date.now() + 86_400_000 };
     const before = { view: "things", fingerprint, interval, runId: "of an older release" };
-    const generation = await ledger.beginRun(before);
+    const generation = await ledger.beginRun(before, 0);
     await ledger.commitRun({
       ...before,
       generation,
@@ -221,21 +213,19 @@ describe("Plans of runs", () => {
   });
 
   it("of one interval at once: the one that began first does not commit", async () => {
-    const { request, plan, read, write, commit } = build();
+    const { request, plan, read, commit } = build();
     const first = await plan(request());
     await read(first);
     put({ a: 5, c: 6 });
     const second = await plan(request());
     await read(second);
-    const newer = await write(second, 2);
-    const older = await write(first, 2);
-    await commit(second.run, newer);
-    assert.equal((await failureOf(commit(first.run, older))).type, "FENCED");
+    await commit(second.run);
+    assert.equal((await failureOf(commit(first.run))).type, "FENCED");
     assert.deepEqual(await served(), { rows: [10, "NOT_FOUND", 12], mean: 5.5, count: 2 });
   });
 
   it("do not hold once a source file was replaced; the next takes the new file", async () => {
-    const { request, plan, read, write, commit, activities, call } = build();
+    const { request, plan, read, commit, activities, call } = build();
     const asked = request();
     const first = await plan(asked);
     put({ a: 5, c: 6 });
@@ -247,12 +237,11 @@ describe("Plans of runs", () => {
     const again = await plan(asked, 1);
     assert.equal(again.run.generation, second.run.generation, "a retry has the same plan");
     await read(second);
-    const store = await write(second, 2);
     const [slice] = first.slices;
     assert.ok(slice);
     assert.equal((await failureOf(call(activities.readSlice, first.run, slice))).type, "FENCED");
-    assert.equal((await failureOf(call(activities.commitRun, first.run, store))).type, "FENCED");
-    await commit(second.run, store);
+    assert.equal((await failureOf(call(activities.commitRun, first.run))).type, "FENCED");
+    await commit(second.run);
     assert.deepEqual(await served(), { rows: [10, "NOT_FOUND", 12], mean: 5.5, count: 2 });
   });
 
@@ -272,10 +261,9 @@ describe("Plans of runs", () => {
     const [old, next] = [build(), build(catalogueOf("x and y"))];
     const first = await old.plan(old.request());
     await old.read(first);
-    const store = await old.write(first, 2);
     put({ a: 5, c: 6 });
     await next.materialize();
-    const failure = await failureOf(old.commit(first.run, store));
+    const failure = await failureOf(old.commit(first.run));
     assert.deepEqual([failure.type, failure.nonRetryable], ["SOURCE_CHANGED", true]);
     assert.equal((await served(catalogueOf("x and y"))).mean, 5.5);
     await old.materialize();
@@ -283,27 +271,24 @@ describe("Plans of runs", () => {
   });
 
   it("commit again where the reply was lost, also once the file has changed", async () => {
-    const { request, plan, read, write, call, activities } = build();
+    const { request, plan, read, call, activities } = build();
     const planned = await plan(request());
     await read(planned);
-    const store = await write(planned, 2);
-    const done = await call(activities.commitRun, planned.run, store);
+    const done = await call(activities.commitRun, planned.run);
     put({ a: 5 });
-    assert.deepEqual(await call(activities.commitRun, planned.run, store), done);
+    assert.deepEqual(await call(activities.commitRun, planned.run), done);
   });
 
   it("that are gone with the offline store are OFFLINE_UNAVAILABLE, at last for good", async () => {
-    const { request, plan, read, write, attempt, activities } = build();
+    const { request, plan, read, attempt, activities } = build();
     const planned = await plan(request());
     const { run } = planned;
     await read(planned);
-    const store = await write(planned, 2);
     const slice = { from: 0, to: 1 };
     const steps = {
       readSlice: (number: number) => attempt(number, activities.readSlice, run, slice),
       validateRun: (number: number) => attempt(number, activities.validateRun, run),
-      writeSlice: (number: number) => attempt(number, activities.writeSlice, run, slice, store),
-      commitRun: (number: number) => attempt(number, activities.commitRun, run, store),
+      commitRun: (number: number) => attempt(number, activities.commitRun, run),
     };
     for (const lose of [
       () => rmSync(join(folder, "offline"), { recursive: true }),
@@ -324,12 +309,12 @@ describe("Plans of runs", () => {
       assert.equal((await failureOf(step(5))).nonRetryable, true, name);
   });
 
-  it("are OFFLINE_UNAVAILABLE where a part is gone or damaged between the passes", async () => {
-    const { request, plan, read, attempt, call, activities, view } = build();
+  it("are followed by a publish that is OFFLINE_UNAVAILABLE where a part is gone or damaged", async () => {
+    const { request, plan, read, attempt, activities, view, call } = build();
     const planned = await plan(request());
     await read(planned);
     const { run } = planned;
-    const store = await call(activities.openStore, run, 2);
+    await call(activities.commitRun, run);
     const offline = createOfflineStore({ root: join(folder, "offline") });
     const part = join(
       offline.root,
@@ -338,31 +323,31 @@ describe("Plans of runs", () => {
       "part-00000-000.parquet",
     );
     assert.ok((await offline.listGenerations(partitionOf(view, run))).includes(run.generation));
+    const { fingerprint, definition } = view;
+    const input = { view: "things", fingerprint, definition };
     for (const spoil of [() => writeFileSync(part, "no parquet"), () => rmSync(part)]) {
       spoil();
       for (const number of [1, 5]) {
-        const slice = { from: 0, to: 1 };
-        const failure = await failureOf(attempt(number, activities.writeSlice, run, slice, store));
+        const failure = await failureOf(attempt(number, activities.publishView, input));
         assert.equal(failure.type, "OFFLINE_UNAVAILABLE");
         assert.equal(failure.nonRetryable, number === 5);
       }
     }
   });
 
-  it("do not commit in a Redis that was told meanwhile to evict", async () => {
-    const { request, plan, read, write, commit } = build();
+  it("are not published in a Redis that was told meanwhile to evict", async () => {
+    const { request, plan, read, commit, publish } = build();
     const planned = await plan(request());
     await read(planned);
-    const store = await write(planned, 2);
     const [master] = await redis.masters();
     assert.ok(master);
     await master.send(["config", "SET", "maxmemory-policy", "allkeys-lru"]);
     try {
-      assert.equal((await failureOf(commit(planned.run, store))).type, "STORE_EVICTS");
+      assert.equal((await failureOf(commit(planned.run))).type, "STORE_EVICTS");
     } finally {
       await master.send(["config", "SET", "maxmemory-policy", "noeviction"]);
     }
-    await commit(planned.run, store);
+    assert.equal((await publish()).outcome, "published");
   });
 
   it("of a training set without a snapshot fail at once", async () => {

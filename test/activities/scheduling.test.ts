@@ -57,7 +57,7 @@ describe("The plan of a schedule's slot", () => {
       interval: interval(`2026-01-0${date}`, `2026-01-0${date + 1}`),
       runId: `run-${date}`,
     };
-    const generation = await ledger.beginRun(run);
+    const generation = await ledger.beginRun(run, 0);
     const { revision } = await ledger.readLedger("things", fingerprint);
     await ledger.commitRun({
       ...run,

@@ -1,5 +1,6 @@
 /** The whole content of a store as text that two stores can be compared by. */
 import type { Redis } from "ioredis";
+import { markBytes } from "../../../store/rows/version.ts";
 import { scanKeys } from "./server.ts";
 
 /** How much of a store is shown. */
@@ -9,6 +10,11 @@ export interface DumpOptions {
    * on the order of commits.
    */
   readonly snapshots?: "latest" | "all";
+  /**
+   * Whether to show which publish wrote an entity, and how many there were: stores that serve the
+   * same may have come to it in more or fewer of them.
+   */
+  readonly publishes?: boolean;
 }
 
 /**
@@ -19,7 +25,7 @@ export interface DumpOptions {
 export async function dumpStore(
   client: Redis,
   prefix: string,
-  { snapshots = "latest" }: DumpOptions = {},
+  { snapshots = "latest", publishes = true }: DumpOptions = {},
 ): Promise<string> {
   const lines: string[] = [];
   for (const key of await scanKeys(client, prefix)) {
@@ -31,7 +37,7 @@ export async function dumpStore(
       key.endsWith("}:snapshots") && snapshots === "latest"
         ? await latestSnapshots(client, key.replace(/snapshots$/, "pointers"))
         : null;
-    lines.push(name, ...(await dumpHash(client, key, shown)));
+    lines.push(name, ...(await dumpHash(client, key, shown, publishes)));
   }
   return lines.map((line) => `${line}\n`).join("");
 }
@@ -40,22 +46,40 @@ async function dumpHash(
   client: Redis,
   key: string,
   shown: ReadonlySet<string> | null,
+  publishes: boolean,
 ): Promise<string[]> {
   const lines: string[] = [];
   for (const [field, bytes] of await readHash(client, key)) {
-    let value = bytes;
-    if (key.includes("}:records") && field.toString() === "revision") continue;
-    if (key.includes(":entities:{") && field.length === 0)
-      value = Buffer.concat([Buffer.alloc(8), value.subarray(8)]);
-    else if (key.endsWith("}:pointers")) {
-      if (field.toString() === "revision") continue;
-      if (field.toString().startsWith("table:"))
-        value = Buffer.from(value.toString().replace(/[0-9a-f]{16}/, "0".repeat(16)));
-    }
-    if (shown !== null && !shown.has(field.toString())) continue;
+    const name = field.toString();
+    if (/\}:(records|pointers)/.test(key) && name === "revision") continue;
+    if (!publishes && name.startsWith("publishing:")) continue;
+    if (shown !== null && !shown.has(name)) continue;
+    const value = key.includes(":entities:{")
+      ? maskedEntity(field, bytes, publishes)
+      : maskedPointer(name, bytes, publishes);
     lines.push(`  ${showBytes(field)} = ${showBytes(value)}`);
   }
   return lines.sort();
+}
+
+/** A field of a table, with zeros for the epoch of a bucket or the mark of an entity. */
+function maskedEntity(field: Buffer, value: Buffer, publishes: boolean): Buffer {
+  if (field.length === 0)
+    // A shard's mark follows its epoch.
+    return Buffer.concat([
+      Buffer.alloc(8),
+      publishes ? value.subarray(8) : Buffer.alloc(value.length - 8),
+    ]);
+  return publishes ? value : Buffer.concat([Buffer.alloc(markBytes), value.subarray(markBytes)]);
+}
+
+/** A field of another hash, with zeros for an epoch and for publishes. */
+function maskedPointer(name: string, value: Buffer, publishes: boolean): Buffer {
+  if (name.startsWith("table:"))
+    return Buffer.from(value.toString().replace(/[0-9a-f]{16}/, "0".repeat(16)));
+  if (!publishes && name.startsWith("published:"))
+    return Buffer.from(value.toString().replace(/^\[\d+,(-?\d+),\d+,-?\d+/, "[0,$1,0,0"));
+  return value;
 }
 
 /** The fields of a hash and their values, as bytes. */

@@ -35,7 +35,7 @@ export interface Deployment {
   readonly startWorker: (settings?: Settings) => Promise<OwnedProcess>;
   /** The same deployment with an empty store under another prefix, and no worker yet. */
   readonly withPrefix: () => Settings;
-  /** The store's content under a prefix, comparable. */
+  /** The store's content under a prefix, comparable whatever publishes have brought it about. */
   readonly dump: (prefix?: string) => Promise<string>;
   readonly stop: () => Promise<void>;
 }
@@ -70,7 +70,7 @@ export async function startDeployment(): Promise<Deployment> {
       const prefix = `${redis.prefix}-${variants++}`;
       return { ...settings, prefix, queue: prefix, offlineDir: join(folder, prefix) };
     },
-    dump: (prefix = settings.prefix) => dumpStore(client, prefix),
+    dump: (prefix = settings.prefix) => dumpStore(client, prefix, { publishes: false }),
     stop: async () => {
       await Promise.all(workers.map((worker) => worker.stop()));
       await runs.close();

@@ -4,7 +4,7 @@ import { DefaultLogger } from "@temporalio/worker";
 import { createOfflineActivities } from "../../../activities/offline.ts";
 import { type Catalogue, viewNamed } from "../../../engine/catalogue.ts";
 import type { RedisConnection } from "../../../store/redis/types.ts";
-import { type RunRef, slicesOf } from "../../../workflows/contract.ts";
+import { type PublishInput, type RunRef, slicesOf } from "../../../workflows/contract.ts";
 
 /** Definitions, and where rows come from and go to. */
 export interface MaterializerOptions {
@@ -42,24 +42,36 @@ export function createMaterializer(options: MaterializerOptions) {
     return { run, slices: slicesOf(planned.files) };
   }
 
-  /** Writes what a committed run leaves behind. */
-  const publish = (run: RunRef) =>
-    call(activities.publishRun, run, true, { rows: 0, written: 0, superseded: 0, warnings: [] });
+  /** Writes down that a run has committed. */
+  const record = (run: RunRef) => call(activities.recordCommit, run, { rows: 0, warnings: [] });
+
+  /** Makes what is committed of a view what is served. */
+  function publish(view: string, how: Partial<PublishInput> = {}) {
+    const { fingerprint, definition } = viewNamed(catalogue, view);
+    return call(activities.publishView, { view, fingerprint, definition, ...how });
+  }
+
+  /** A run up to its end, without the publish. */
+  async function commit(view: string, start: string, end: string): Promise<RunRef> {
+    const { run, slices } = await plan(view, start, end);
+    for (const slice of slices) await call(activities.readSlice, run, slice);
+    await call(activities.validateRun, run);
+    await call(activities.commitRun, run);
+    await record(run);
+    return run;
+  }
 
   return {
     activities,
     call,
     plan,
+    record,
     publish,
+    commit,
     /** The whole of a run, as the workflow does it. */
     async materialize(view: string, start: string, end: string): Promise<void> {
-      const { run, slices } = await plan(view, start, end);
-      for (const slice of slices) await call(activities.readSlice, run, slice);
-      const { rows } = await call(activities.validateRun, run);
-      const store = await call(activities.openStore, run, rows);
-      for (const slice of slices) await call(activities.writeSlice, run, slice, store);
-      await call(activities.commitRun, run, store);
-      await publish(run);
+      await commit(view, start, end);
+      await publish(view);
     },
   };
 }
