@@ -20,7 +20,7 @@ export async function* benchWorkflow(
   { pairs, scale }: BenchOptions,
   progress: Progress,
 ): AsyncGenerator<Line> {
-  const { folder, redis } = environment;
+  const { folder } = environment;
   const rows = Math.floor(10_000_000 / scale);
   const files = 16;
   const pattern = await progress.step(`${rows} rows of data set (a) in ${files} files`, () =>
