@@ -142,7 +142,7 @@ describe("online store", () => {
     const rising = [
       row("k", "z", { generation: 1, endMs: 1000, eventTimeUs: 2n ** 62n, ordinal: 9 }),
       row("k", "y", { generation: 2, endMs: -1000, eventTimeUs: 5, ordinal: 9 }),
-      row("k", "x", { generation: 256, endMs: -(2 ** 47), eventTimeUs: 5 }),
+      row("k", "x", { generation: 256, endMs: -(2 ** 44), eventTimeUs: 5 }),
       row("k", "w", { generation: 256, endMs: -256, eventTimeUs: 5 }),
       row("k", "v", { generation: 256, endMs: 2 ** 32 - 1, eventTimeUs: 5 }),
       row("k", "u", { generation: 256, endMs: 2 ** 32, eventTimeUs: -(2n ** 62n), ordinal: 9 }),
