@@ -1,9 +1,9 @@
-/** `materialize`: rows/s from a parquet file into Redis, both passes, against redis-benchmark. */
+/** `materialize`: rows/s from a parquet file into Redis, published, against redis-benchmark. */
 import type { Progress } from "../cli/progress.ts";
 import { viewNamed } from "../engine/catalogue.ts";
 import { example } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";
-import { type Environment, materializeDirectly, valueBytes } from "./own-store.ts";
+import { emptyStores, type Environment, materializeDirectly, valueBytes } from "./own-store.ts";
 import { setsPerSecond } from "./limits/redis-benchmark.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
@@ -14,7 +14,7 @@ export async function* benchMaterialize(
   { pairs, scale }: BenchOptions,
   progress: Progress,
 ): AsyncGenerator<Line> {
-  const { redis, folder, settings } = environment;
+  const { folder, settings } = environment;
   const rows = Math.floor(1_000_000 / scale);
   const [one, other] = await progress.step(`${rows} rows of data set (a), twice`, async () => [
     await writeDataSet(folder, { kind: "a", rows, files: 1, seed: 1 }),
@@ -32,7 +32,7 @@ export async function* benchMaterialize(
     if (written !== rows) throw new Error(`${written} of ${rows} rows were written`);
     return rows / seconds;
   };
-  const clear = () => redis.send(["flushall"]);
+  const clear = () => emptyStores(environment);
 
   await progress.step("warm up", () => write(one));
   const rowBytes = await valueBytes(environment, "absences");

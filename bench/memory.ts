@@ -7,7 +7,7 @@ import { textOf } from "../store/redis/connection.ts";
 import { example, floatsCatalogue } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";
 import { versionBytes } from "../store/rows/version.ts";
-import { type Environment, materializeDirectly, valueBytes } from "./own-store.ts";
+import { emptyStores, type Environment, materializeDirectly, valueBytes } from "./own-store.ts";
 import { writePlainKeys } from "./limits/plain-keys.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
@@ -39,7 +39,7 @@ async function* redisMemory(
     let payload = 0;
     await redis.send(["config", "SET", "hash-max-listpack-value", listpackValue]);
     const bytesOf = async (write: () => Promise<unknown>): Promise<number> => {
-      await redis.send(["flushall"]);
+      await emptyStores({ redis, settings });
       const before = await usedMemory(redis);
       await write();
       return ((await usedMemory(redis)) - before) / rows;
@@ -113,7 +113,7 @@ async function* workerMemory(
         detail,
         {
           async figure() {
-            await redis.send(["flushall"]);
+            await emptyStores({ redis, settings });
             const facts = await runProgram("./materialize-once.ts", [
               settings.redisUrl,
               settings.offlineDir,

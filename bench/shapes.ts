@@ -3,7 +3,7 @@ import type { Progress } from "../cli/progress.ts";
 import type { Catalogue } from "../engine/catalogue.ts";
 import { example, floatsCatalogue } from "./catalogues.ts";
 import { type DataSet, writeDataSet } from "./data.ts";
-import { type Environment, materializeDirectly } from "./own-store.ts";
+import { emptyStores, type Environment, materializeDirectly } from "./own-store.ts";
 import { type BenchOptions, measurePairs } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
 
@@ -53,7 +53,7 @@ export async function* benchShapes(
   };
   /** Nanoseconds a value. */
   const measure = async (data: DataSet): Promise<number> => {
-    await redis.send(["flushall"]);
+    await emptyStores({ redis, settings });
     const [catalogue, view] = catalogues[data.kind];
     const { seconds } = await materializeDirectly(
       { redis, settings },

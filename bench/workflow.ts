@@ -1,10 +1,16 @@
 /** `workflow`: rows/s of `materialize` through Temporal, against the activities called directly. */
 import type { Progress } from "../cli/progress.ts";
 import { viewNamed } from "../engine/catalogue.ts";
-import { queuesOf } from "../workflows/contract.ts";
+import { type MaterializeResult, queuesOf } from "../workflows/contract.ts";
 import { example } from "./catalogues.ts";
 import { writeDataSet } from "./data.ts";
-import { activitiesOf, type Environment, materializeDirectly, startWorker } from "./own-store.ts";
+import {
+  activitiesOf,
+  emptyStores,
+  type Environment,
+  materializeDirectly,
+  startWorker,
+} from "./own-store.ts";
 import { type BenchOptions, measurePairs, secondsOf } from "./pairs.ts";
 import { type Line, lineOf } from "./report.ts";
 
@@ -14,7 +20,7 @@ export async function* benchWorkflow(
   { pairs, scale }: BenchOptions,
   progress: Progress,
 ): AsyncGenerator<Line> {
-  const { folder, redis } = environment;
+  const { folder } = environment;
   const rows = Math.floor(10_000_000 / scale);
   const files = 16;
   const pattern = await progress.step(`${rows} rows of data set (a) in ${files} files`, () =>
@@ -30,7 +36,7 @@ export async function* benchWorkflow(
     const measured = await progress.step("workflow and direct calls", (detail) =>
       measurePairs(pairs, detail, {
         async figure() {
-          await redis.send(["flushall"]);
+          await emptyStores(environment);
           const end = nextEnd();
           const seconds = await secondsOf(async () => {
             const handle = await runs.client.workflow.start("materialize", {
@@ -46,13 +52,14 @@ export async function* benchWorkflow(
               taskQueue: queuesOf(settings.queue).offline,
               workflowId: `bench/${end}`,
             });
-            const { written } = (await handle.result()) as { written: number };
+            const { published } = (await handle.result()) as MaterializeResult;
+            const written = published?.written ?? 0;
             if (written !== rows) throw new Error(`${written} of ${rows} rows were written`);
           });
           return rows / seconds;
         },
         async limit() {
-          await redis.send(["flushall"]);
+          await emptyStores(environment);
           const request = { view: view.name, end: nextEnd() };
           const { seconds } = await materializeDirectly(environment, example, sources, request);
           return rows / seconds;

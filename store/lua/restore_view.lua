@@ -1,4 +1,4 @@
--- Puts back committed intervals that the ledger has lost; what it has of the same or a newer
+-- Puts back committed intervals that the ledger has lost, and their states; what it has of a newer
 -- generation stays.
 --
 -- KEYS[1]  pointers of the view (hash)
