@@ -231,8 +231,7 @@ export function createLedger(
     readStates: (view, aggregates) => readStates(redis, keys, view, aggregates),
     readCommitted: (request) => readCommitted(redis, keys, request),
     commitRun: (commit) => commitRun(redis, keys, commit),
-    beginPublish: (view, fingerprint, least) =>
-      beginPublish(redis, keys, view, fingerprint, least),
+    beginPublish: (view, fingerprint, least) => beginPublish(redis, keys, view, fingerprint, least),
     commitPublish: (commit) => commitPublish(redis, keys, commit),
     restoreView: (view, fingerprint, aggregates, intervals, leastCount) =>
       restoreView(redis, keys, { view, fingerprint, aggregates, intervals, leastCount }),

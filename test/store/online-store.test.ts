@@ -277,7 +277,9 @@ describe("online store", () => {
   it("hides rows that are older than the last whole publish", async () => {
     const namespace = await open();
     const mark = (generation: number, endMs: number): Mark => ({ generation, endMs });
-    await write(namespace, [row("a", "late, of an old publish", { ...mark(1, 9), eventTimeUs: 5 })]);
+    await write(namespace, [
+      row("a", "late, of an old publish", { ...mark(1, 9), eventTimeUs: 5 }),
+    ]);
     await write(namespace, [row("b", "second", { ...mark(2, 1), eventTimeUs: -5 })]);
     await write(namespace, [row("c", "third", mark(3, 1))]);
     const seen = async (head?: Mark) =>

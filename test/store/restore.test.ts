@@ -53,7 +53,11 @@ describe("a ledger that was lost", () => {
     return generation;
   }
   /** What the offline store has of such a commit. */
-  const restored = (n: number, generation = 1, newestGeneration = generation): RestoredInterval => ({
+  const restored = (
+    n: number,
+    generation = 1,
+    newestGeneration = generation,
+  ): RestoredInterval => ({
     interval: nameOf(n),
     newestGeneration,
     coverage: { rows: n, facts: { a: 2, b: 1 }, generation },
@@ -137,7 +141,13 @@ describe("a ledger that was lost", () => {
     // Whoever read before shows as a conflict.
     const run = runOf(2, "run");
     const generation = await ledger.beginRun(run, 0);
-    const late = { ...run, generation, expectedRevision: second, coverage: { rows: 1 }, states: {} };
+    const late = {
+      ...run,
+      generation,
+      expectedRevision: second,
+      coverage: { rows: 1 },
+      states: {},
+    };
     await assert.rejects(ledger.commitRun(late), { code: "LEDGER_CONFLICT" });
   });
 
