@@ -5,6 +5,7 @@ import { createKeys } from "../../store/keys.ts";
 import { createLedger, type Ledger, type RestoredInterval } from "../../store/ledger.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import type { RedisConnection } from "../../store/redis/types.ts";
+import { isBehind } from "../../store/revision.ts";
 import { dumpStore } from "../support/redis/dump-store.ts";
 import { testRedis, type TestRedis } from "../support/redis/server.ts";
 
@@ -163,6 +164,26 @@ describe("a ledger that was lost", () => {
       for (const aggregate of [mean, count])
         assert.equal(states.get(aggregate)?.get(name)?.state, own[aggregate]);
     }
+  });
+
+  it("shows as lost until all of it is put back", async () => {
+    let calls = 0;
+    const dying: RedisConnection = {
+      ...connection,
+      send: async (command) => {
+        if (command[0] === "restoreView" && ++calls === 3) throw new Error("the worker was killed");
+        return connection.send(command);
+      },
+    };
+    const all = Array.from({ length: 1201 }, (_, i) => restored(i + 1));
+    const cutOff = createLedger(dying, { prefix: redis.prefix });
+    await assert.rejects(
+      cutOff.restoreView(view, fingerprint, [mean, count], all, 2),
+      /the worker was killed/,
+    );
+    assert.ok(isBehind((await committed()).revision, "1.ab"));
+    assert.match(await restore(all, 2), /^2\./);
+    assert.equal((await committed()).coverage.size, all.length);
   });
 
   it("gets the bodies of snapshots back, and keeps those that it has", async () => {
