@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Redis } from "ioredis";
 import { interval } from "../../engine/calendar/interval.ts";
+import type { ErrorCode } from "../../engine/errors.ts";
 import { createKeys, pointerFields } from "../../store/keys.ts";
 import { createLedger, type Ledger } from "../../store/ledger.ts";
 import type { Namespace } from "../../store/namespace.ts";
@@ -78,7 +79,7 @@ describe("what is published", () => {
     return Promise.all(hashes.map((key) => readHash(client, key)));
   }
   /** A commit that fails, and moves nothing by it. */
-  async function refused(commit: PublishCommit, code: string, message: RegExp): Promise<void> {
+  async function refused(commit: PublishCommit, code: ErrorCode, message: RegExp): Promise<void> {
     const before = await bytes();
     const error = await failsWith(ledger.commitPublish(commit), code, message);
     assert.match(error.message, /view "users"/);
