@@ -175,7 +175,7 @@ export async function restoreView(
       keys.generations(view, fingerprint),
       keys.coverage(view, fingerprint),
       ...aggregates.map((aggregate) => keys.states(view, aggregate)),
-      leastCount,
+      from + restoredAtOnce < intervals.length ? "" : leastCount,
       randomId(),
       ...intervals
         .slice(from, from + restoredAtOnce)

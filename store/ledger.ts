@@ -136,7 +136,7 @@ export interface Ledger {
   /** Moves what is published and the latest snapshot, see `commitPublish`. */
   readonly commitPublish: (commit: PublishCommit) => Promise<void>;
   /**
-   * Puts back what a ledger has lost; what is there of the same or a newer generation stays.
+   * Puts back what a ledger has lost; what is there of a newer generation stays.
    *
    * @param leastCount - of the revision afterwards
    */

@@ -1,15 +1,16 @@
--- Puts back committed intervals that the ledger has lost; what it has of the same or a newer
+-- Puts back committed intervals that the ledger has lost, and their states; what it has of a newer
 -- generation stays.
 --
 -- KEYS[1]  pointers of the view (hash)
 -- KEYS[2]  generations of the fingerprint (hash)
 -- KEYS[3]  coverage of the fingerprint (hash)
 -- KEYS[4…] states, one hash per aggregate
--- ARGV[1]  the least count of the revision afterwards
+-- ARGV[1]  the least count of the revision afterwards, or "" where more is to follow: it stays then,
+--          so that the ledger shows as lost until all of it is put back
 -- ARGV[2]  what tells the next revision from one of the same count
 -- ARGV[3…] for each interval: its name, its generation, the newest generation that it ever had, its
 --          coverage, and for each aggregate its state or ""
--- returns  the revision
+-- returns  the revision, or false where it stays
 -- cost     O(intervals × aggregates)
 
 local states = #KEYS - 3
@@ -26,6 +27,7 @@ for at = 3, #ARGV, 4 + states do
     end
   end
 end
+if ARGV[1] == '' then return false end
 local revision = redis.call('HGET', KEYS[1], 'revision') or '0'
 local count = math.max(tonumber(string.match(revision, '^%d+')) + 1, tonumber(ARGV[1]))
 revision = count .. '.' .. ARGV[2]

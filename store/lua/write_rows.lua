@@ -10,8 +10,8 @@
 --          another -2i - 1, with the buckets before it written
 -- cost     O(rows + buckets); Lua unpacks no more than 8000 arguments
 
--- A version is (generation and end of a publish, event time, ordinal), the times with their sign
--- bits flipped. The integers are compared, since string order in Lua follows the locale.
+-- A version is (generation and end of a publish, event time, ordinal), each unsigned as it is stored.
+-- The integers are compared, since string order in Lua follows the locale.
 local sub, call = string.sub, redis.call
 
 local function newer(a, b)

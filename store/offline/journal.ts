@@ -4,7 +4,7 @@
  * generations a reset has made void.
  */
 import { countOfRevision } from "../revision.ts";
-import { decode, type ObjectStore, unlessMissing } from "./objects.ts";
+import { decode, isUnfinished, type ObjectStore, unlessMissing } from "./objects.ts";
 import { offlineViewKey, type ViewRef, viewFolderKey } from "./keys.ts";
 
 /** The journal of views; every method fails as those of the offline store do. */
@@ -68,6 +68,7 @@ export function journalOf(objects: ObjectStore): Journal {
     async readVoided(ref) {
       const voided = new Map<string, number>();
       for (const name of await objects.list(resetsKey(ref))) {
+        if (isUnfinished(name)) continue;
         const each = await readJson<Readonly<Record<string, number>>>(`${resetsKey(ref)}/${name}`);
         for (const [interval, generation] of Object.entries(each ?? {}))
           voided.set(interval, Math.max(generation, voided.get(interval) ?? 0));

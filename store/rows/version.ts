@@ -5,7 +5,7 @@
  * | bytes   | field                   | encoding                                           |
  * | ------- | ----------------------- | -------------------------------------------------- |
  * | 0 – 3   | generation of a publish | uint32, big-endian                                 |
- * | 4 – 9   | end of the publish, ms  | int48, big-endian, sign bit flipped                |
+ * | 4 – 9   | end of the publish, ms  | uint48 from `earliestEndMs` on, big-endian         |
  * | 10 – 17 | event time, µs          | int64, big-endian, sign bit flipped                |
  * | 18 – 24 | ordinal                 | uint53 in 7 bytes, big-endian                      |
  *
@@ -90,8 +90,9 @@ export function compareVersions(a: Version, b: Version): number {
   return a.ordinal - b.ordinal;
 }
 
-/** Half of the integers of 48 bits; added, it makes the order of signed ones that of their bytes. */
-const half48 = 2 ** 47;
+/** The ends that 48 bits have room for: back from the last of the calendar, to the year 1080. */
+export const latestEndMs = Date.parse("9999-12-31T23:59:59.999Z");
+export const earliestEndMs = latestEndMs - (2 ** 48 - 1);
 
 /**
  * The bytes of a mark, with which all versions of its publish begin.
@@ -100,18 +101,21 @@ const half48 = 2 ** 47;
  */
 export function encodeMark({ generation, endMs }: Mark): Buffer {
   requireGeneration(generation);
-  if (!Number.isInteger(endMs) || endMs < -half48 || endMs >= half48)
-    throw new OnceflowError("VALUE_INVALID", `${endMs} ms is no instant.`);
+  if (!Number.isInteger(endMs) || endMs < earliestEndMs || endMs > latestEndMs)
+    throw new OnceflowError(
+      "VALUE_INVALID",
+      `a publish cannot end at ${endMs} ms: its end must be in the years 1080 to 9999.`,
+    );
   const bytes = Buffer.allocUnsafe(markBytes);
   bytes.writeUInt32BE(generation);
-  bytes.writeUIntBE(endMs + half48, 4, 6);
+  bytes.writeUIntBE(endMs - earliestEndMs, 4, 6);
   return bytes;
 }
 
 export function decodeMark(bytes: Buffer, offset = 0): Mark {
   return {
     generation: bytes.readUInt32BE(offset),
-    endMs: bytes.readUIntBE(offset + 4, 6) - half48,
+    endMs: bytes.readUIntBE(offset + 4, 6) + earliestEndMs,
   };
 }
 

@@ -145,7 +145,11 @@ describe("key names", () => {
     assert.equal(ledger(keys.coverage("others", "ab")), undefined);
     for (const field of ["tiles:ab", "table", "table:ab:1", "revision:ab", "constructor"])
       assert.equal(parsePointerField(field), undefined, field);
-    for (const key of [shard.replace("entities", "tiles"), `${bucket}x`, keys.shard("others", "ab", 3)])
+    for (const key of [
+      shard.replace("entities", "tiles"),
+      `${bucket}x`,
+      keys.shard("others", "ab", 3),
+    ])
       assert.equal(keys.parseTableKey("users", key), undefined, key);
     assert.equal(keys.viewOfPointers(keys.runs("users")), undefined);
   });

@@ -60,7 +60,10 @@ describe("stored layout", () => {
       endMs: day.endMs,
     };
     const eventTimeUs = day.startMs * 1000;
-    const namespace = await store.openNamespace({ ...run, kind: "entities", columns }, { buckets: 2 });
+    const namespace = await store.openNamespace(
+      { ...run, kind: "entities", columns },
+      { buckets: 2 },
+    );
     await store.writeRows(namespace, {
       codec: createRowCodec(columns),
       count: 2,

@@ -8,9 +8,11 @@ import { createKeys } from "../../store/keys.ts";
 import type { Commit, RunIdentity } from "../../store/commits.ts";
 import type { Ledger } from "../../store/ledger.ts";
 import { createLedger } from "../../store/ledger.ts";
+import type { Published } from "../../store/published.ts";
 import type { OnlineStore } from "../../store/online-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import type { RedisConnection } from "../../store/redis/types.ts";
+import { readRunId } from "../../store/redis/run-id.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import { dumpStore } from "../support/redis/dump-store.ts";
 import { runsOf } from "../support/property.ts";
@@ -54,7 +56,7 @@ describe("ledger", () => {
     runId,
   });
   async function begin(n: number, runId: string): Promise<Commit> {
-    const generation = await ledger.beginRun(run(n, runId));
+    const generation = await ledger.beginRun(run(n, runId), 0);
     const { revision } = await ledger.readLedger(view, fingerprint);
     return {
       ...run(n, runId),
@@ -64,12 +66,21 @@ describe("ledger", () => {
       states: { [mean]: `state of ${n}` },
     };
   }
-  const snapshot = (id: string, asOfMs: number, body = `{"id":"${id}"}`) => ({
-    id,
-    aggregatesFingerprint: set,
-    asOfMs,
-    body,
-  });
+  const stored = () => ({ view, kind: "entities", fingerprint, columns: [] }) as const;
+  /** Publishes, so that there is something to forget. */
+  async function publish(id: string, aggregatesFingerprint = set): Promise<Published> {
+    const namespace = await store.openNamespace(stored(), { buckets: 2 });
+    const generation = await ledger.beginPublish(view, fingerprint, 1);
+    const mark = { generation, endMs: day(1).endMs };
+    const published = { ...mark, whole: mark, covered: true, frozen: null };
+    await ledger.commitPublish({
+      namespace,
+      redisRunId: await readRunId(connection),
+      published,
+      snapshot: { id, aggregatesFingerprint, asOfMs: mark.endMs, body: `{"id":"${id}"}` },
+    });
+    return published;
+  }
   const pointers = async () => {
     const [found] = await ledger.readPointers([{ view, fingerprint, aggregatesFingerprint: set }]);
     assert.ok(found);
@@ -82,48 +93,56 @@ describe("ledger", () => {
   it("allots one generation per run, which all its attempts share", async () => {
     const begun = ["a", "a", "b", "a", "b", "c"];
     const generations: number[] = [];
-    for (const runId of begun) generations.push(await ledger.beginRun(run(1, runId)));
+    for (const runId of begun) generations.push(await ledger.beginRun(run(1, runId), 0));
     assert.deepEqual(generations, [1, 1, 2, 1, 2, 3]);
-    assert.equal(await ledger.beginRun(run(2, "a")), 1);
-    assert.equal(await ledger.beginRun({ ...run(1, "a"), fingerprint: "cd" }), 1);
-    const attempts = Array.from({ length: 20 }, () => ledger.beginRun(run(3, "same")));
+    assert.equal(await ledger.beginRun(run(2, "a"), 0), 1);
+    assert.equal(await ledger.beginRun({ ...run(1, "a"), fingerprint: "cd" }, 0), 1);
+    const attempts = Array.from({ length: 20 }, () => ledger.beginRun(run(3, "same"), 0));
     assert.deepEqual(new Set(await Promise.all(attempts)), new Set([1]));
+  });
+
+  it("allots a generation above all that the offline store has", async () => {
+    assert.equal(await ledger.beginRun(run(1, "a"), 7), 8);
+    assert.equal(await ledger.beginRun(run(1, "a"), 9), 8);
+    assert.equal(await ledger.beginRun(run(1, "b"), 3), 9);
+    assert.equal(await ledger.beginRun(run(2, "a"), 0), 1);
   });
 
   it("reads nothing where nothing was committed", async () => {
     assert.deepEqual(await ledger.readLedger(view, fingerprint), {
       revision: "0",
       namespace: null,
-      head: null,
+      published: null,
       coverage: new Map(),
     });
     const states = new Map([[mean, new Map()]]);
     assert.deepEqual(await ledger.readStates(view, [mean]), { revision: "0", states });
-    assert.deepEqual(await pointers(), { namespace: null, head: null, latest: null });
+    assert.deepEqual(await pointers(), {
+      namespace: null,
+      published: null,
+      latest: null,
+      revision: "0",
+    });
     assert.equal(await ledger.readSnapshot(view, "none"), null);
     assert.deepEqual(await ledger.readRuns(view, 10), []);
   });
 
-  it("commits coverage, states, snapshot and head together", async () => {
-    const namespace = await store.openNamespace(
-      { view, kind: "rows", fingerprint, columns: [] },
-      { buckets: 2 },
-    );
-    const body = '{ "id" : "s1", "é": 1 }';
-    const commit = { ...(await begin(1, "a")), snapshot: snapshot("s1", 5, body) };
+  it("commits coverage and states together, and publishes nothing by it", async () => {
+    const namespace = await store.openNamespace(stored(), { buckets: 2 });
     const states = { [mean]: "m 1", [count]: '{"n":1}' };
-    const outcome = await ledger.commitRun({ ...commit, states });
+    const outcome = await ledger.commitRun({ ...(await begin(1, "a")), states });
     const { revision } = outcome;
     assert.match(revision, /^1\.[0-9a-f]{16}$/);
     assert.equal(outcome.repeated, false);
     const name = formatInterval(day(1));
-    const head = { endMs: day(1).endMs, generation: 1 };
+    const coverage = new Map([[name, { generation: 1, rows: 10, refused: 0 }]]);
     assert.deepEqual(await ledger.readLedger(view, fingerprint), {
       revision,
       namespace,
-      head,
-      coverage: new Map([[name, { generation: 1, rows: 10, refused: 0 }]]),
+      published: null,
+      coverage,
     });
+    assert.deepEqual(await ledger.readCoverage(view, fingerprint), coverage);
     assert.deepEqual(await ledger.readStates(view, [count, mean, "cc"]), {
       revision,
       states: new Map([
@@ -132,14 +151,12 @@ describe("ledger", () => {
         ["cc", new Map()],
       ]),
     });
-    const latest = { id: "s1", asOfMs: 5, body };
-    assert.deepEqual(await pointers(), { namespace, head, latest });
-    assert.equal(await ledger.readSnapshot(view, "s1"), latest.body);
+    assert.deepEqual(await pointers(), { namespace, published: null, latest: null, revision });
   });
 
   it("answers for several views and builds at once", async () => {
     const other = `${view}_other`;
-    await ledger.commitRun({ ...(await begin(1, "a")), snapshot: snapshot("s1", 5) });
+    await publish("s1");
     const requests = [
       { view: other, fingerprint, aggregatesFingerprint: set },
       { view, fingerprint, aggregatesFingerprint: set },
@@ -147,7 +164,7 @@ describe("ledger", () => {
     ];
     const found = await ledger.readPointers(requests);
     assert.deepEqual(
-      found.map(({ head, latest }) => [head?.generation ?? null, latest?.id ?? null]),
+      found.map(({ published, latest }) => [published?.generation ?? null, latest?.id ?? null]),
       [
         [null, null],
         [1, "s1"],
@@ -158,7 +175,7 @@ describe("ledger", () => {
   });
 
   it("takes a repeated commit for the one that was done", async () => {
-    const commit = { ...(await begin(1, "a")), snapshot: snapshot("s1", 5) };
+    const commit = await begin(1, "a");
     const { revision } = await ledger.commitRun(commit);
     const before = await dump();
     assert.deepEqual(await ledger.commitRun(commit), { revision, repeated: true });
@@ -166,10 +183,8 @@ describe("ledger", () => {
     assert.deepEqual(await ledger.commitRun(reread), { revision, repeated: true });
     assert.equal(await dump(), before);
     // Others' commits in between change nothing about it.
-    const next = { ...(await begin(2, "b")), snapshot: snapshot("s2", 6) };
-    const { revision: later } = await ledger.commitRun(next);
+    const { revision: later } = await ledger.commitRun(await begin(2, "b"));
     assert.deepEqual(await ledger.commitRun(commit), { revision: later, repeated: true });
-    assert.equal((await pointers()).latest?.id, "s2");
   });
 
   it("refuses a run that a newer one of its interval has fenced", async () => {
@@ -222,53 +237,18 @@ describe("ledger", () => {
     assert.equal((await ledger.readLedger(view, fingerprint)).coverage.size, 1);
   });
 
-  it("moves latest only to a time that is not earlier", async () => {
-    const steps: [id: string, asOfMs: number, latest: string][] = [
-      ["b", 20, "b"],
-      ["a", 10, "b"],
-      ["c", 20, "c"],
-      ["d", 30, "d"],
-      ["e", -5, "d"],
-    ];
-    for (const [i, [id, asOfMs, latest]] of steps.entries()) {
-      await ledger.commitRun({ ...(await begin(1, `${i}`)), snapshot: snapshot(id, asOfMs) });
-      assert.equal((await pointers()).latest?.id, latest);
-    }
-    const old = { ...snapshot("old build", 1), id: "o", aggregatesFingerprint: "5f" };
-    await ledger.commitRun({ ...(await begin(2, "old")), snapshot: old });
-    assert.equal((await pointers()).latest?.id, "d");
-    const request = { view, fingerprint, aggregatesFingerprint: "5f" };
-    assert.equal((await ledger.readPointers([request]))[0]?.latest?.id, "o");
-  });
-
-  it("never overwrites a snapshot", async () => {
-    await ledger.commitRun({ ...(await begin(1, "a")), snapshot: snapshot("s", 1, "one") });
-    const second = { ...(await begin(2, "b")), snapshot: snapshot("s", 1, "other") };
-    await assert.rejects(ledger.commitRun(second), codeIs("INTERNAL"));
-    assert.equal(await ledger.readSnapshot(view, "s"), "one");
-    assert.match((await ledger.readLedger(view, fingerprint)).revision, /^1\./);
-  });
-
-  it("moves the head forward only, by interval end and then generation", async () => {
-    const heads: string[] = [];
-    for (const n of [2, 1, 1, 2, 3]) {
-      await ledger.commitRun(await begin(n, `${heads.length}`));
-      const { head } = await pointers();
-      heads.push(`${new Date(head?.endMs ?? 0).getUTCDate()}.${head?.generation}`);
-    }
-    assert.deepEqual(heads, ["3.1", "3.1", "3.1", "3.2", "4.1"]);
-  });
-
-  it("adds an aggregate over a covered interval without touching coverage or head", async () => {
-    await ledger.commitRun(await begin(1, "rows"));
-    const before = await ledger.readLedger(view, fingerprint);
-    const aggregateOnly = { coverage: undefined, states: { [count]: "n" } };
-    const commit = { ...(await begin(1, "aggregate only")), ...aggregateOnly };
-    await ledger.commitRun({ ...commit, snapshot: snapshot("s", 1) });
-    const { coverage, head } = await ledger.readLedger(view, fingerprint);
-    assert.deepEqual({ coverage, head }, { coverage: before.coverage, head: before.head });
-    const { states } = await ledger.readStates(view, [count]);
-    assert.deepEqual(states.get(count)?.get(formatInterval(day(1))), { generation: 2, state: "n" });
+  it("adds an aggregate over a covered interval without touching coverage", async () => {
+    const rows = await begin(1, "rows");
+    await ledger.commitRun(rows);
+    const { revision, ...before } = await ledger.readLedger(view, fingerprint);
+    const states = { [count]: "n" };
+    const filled = { ...rows, expectedRevision: revision, coverage: undefined, states };
+    await ledger.commitRun(filled);
+    const { revision: later, ...after } = await ledger.readLedger(view, fingerprint);
+    assert.deepEqual(after, before);
+    assert.match(later, /^2\./);
+    const { states: found } = await ledger.readStates(view, [count]);
+    assert.deepEqual(found.get(count)?.get(formatInterval(day(1))), { generation: 1, state: "n" });
   });
 
   it("says STORE_LOST where it does not know the run that commits", async () => {
@@ -277,15 +257,14 @@ describe("ledger", () => {
     await assert.rejects(ledger.commitRun(commit), codeIs("STORE_LOST"));
   });
 
-  it("forgets coverage, states and latest and fences runs in flight on a reset", async () => {
-    const stored = { view, kind: "rows", fingerprint, columns: [] } as const;
-    await store.openNamespace(stored, { buckets: 2 });
-    await ledger.commitRun({ ...(await begin(1, "a")), snapshot: snapshot("s", 1) });
+  it("forgets what is committed and published and fences runs in flight on a reset", async () => {
+    await ledger.commitRun(await begin(1, "a"));
     const inFlight = await begin(2, "b");
-    const other = { aggregatesFingerprint: "0f", body: "other", id: "o", asOfMs: 1 };
-    const kept = { coverage: undefined, states: { [count]: "kept" }, snapshot: other };
+    const kept = { coverage: undefined, states: { [count]: "kept" } };
     await ledger.commitRun({ ...(await begin(1, "another build")), ...kept });
-    const namespace = await store.resetNamespace(stored, {
+    await publish("o", "0f");
+    await publish("s");
+    const namespace = await store.resetNamespace(stored(), {
       buckets: 2,
       aggregates: [mean],
       aggregatesFingerprint: set,
@@ -293,7 +272,7 @@ describe("ledger", () => {
     const entry = await ledger.readLedger(view, fingerprint);
     const { revision } = entry;
     assert.match(revision, /^3\.[0-9a-f]{16}$/);
-    assert.deepEqual(entry, { revision, namespace, head: null, coverage: new Map() });
+    assert.deepEqual(entry, { revision, namespace, published: null, coverage: new Map() });
     const late = { ...inFlight, expectedRevision: revision };
     await assert.rejects(ledger.commitRun(late), codeIs("FENCED"));
     assert.equal((await begin(1, "c")).generation, 4);
@@ -305,29 +284,22 @@ describe("ledger", () => {
       { view, fingerprint, aggregatesFingerprint: "0f" },
     ]);
     assert.equal(another?.latest?.id, "o");
+    // None is given out twice.
+    assert.equal(await ledger.beginPublish(view, fingerprint, 1), 3);
   });
 
-  it("takes another grid of intervals after a reset, though its snapshot is older", async () => {
-    const stored = { view, kind: "rows", fingerprint, columns: [] } as const;
+  it("takes another grid of intervals after a reset", async () => {
     const week = { ...run(1, "a"), interval: interval("2026-01-01", "2026-01-08") };
-    await ledger.commitRun({
-      ...(await begin(1, "a")),
-      ...week,
-      generation: await ledger.beginRun(week),
-      snapshot: snapshot("week", week.interval.endMs),
-    });
-    await store.resetNamespace(stored, {
+    const generation = await ledger.beginRun(week, 0);
+    await ledger.commitRun({ ...(await begin(1, "a")), ...week, generation });
+    await store.resetNamespace(stored(), {
       buckets: 2,
       aggregates: [mean],
       aggregatesFingerprint: set,
     });
-    await ledger.commitRun({
-      ...(await begin(1, "b")),
-      snapshot: snapshot("day", day(1).endMs),
-    });
+    await ledger.commitRun(await begin(1, "b"));
     const { states } = await ledger.readStates(view, [mean]);
     assert.deepEqual([...(states.get(mean)?.keys() ?? [])], [formatInterval(day(1))]);
-    assert.equal((await pointers()).latest?.id, "day");
   });
 
   it("ends in the same bytes whatever the order of the same commits and their repeats", async () => {
@@ -336,20 +308,16 @@ describe("ledger", () => {
       readonly generation: number;
     }
     const runs: Run[] = [1, 2, 3].flatMap((n) => [1, 2].map((generation) => ({ n, generation })));
-    // As a worker does: read, merge, commit; again after a conflict; a fenced run gives up.
+    // As a worker does: read, commit; again after a conflict; a fenced run gives up.
     const commitAll = async (order: readonly Run[]) => {
       const prefix = `${redis.prefix}:${randomPrefix()}`;
       const own = createLedger(connection, { prefix });
       const of = ({ n, generation }: Run) => run(n, `run ${generation}`);
-      for (const each of runs) await own.beginRun(of(each));
+      for (const each of runs) await own.beginRun(of(each), 0);
       await Promise.all(
         order.map(async (each) => {
           for (;;) {
-            const { revision, states } = await own.readStates(view, [mean]);
-            const merged = new Map(states.get(mean));
-            const name = formatInterval(day(each.n));
-            merged.set(name, { generation: each.generation, state: `s${each.n}` });
-            const ids = [...merged].map(([key, { generation }]) => `${key}#${generation}`).sort();
+            const { revision } = await own.readStates(view, [mean]);
             const outcome = await own
               .commitRun({
                 ...of(each),
@@ -357,12 +325,6 @@ describe("ledger", () => {
                 expectedRevision: revision,
                 coverage: { rows: each.n },
                 states: { [mean]: `s${each.n}` },
-                snapshot: {
-                  id: ids.join(","),
-                  aggregatesFingerprint: set,
-                  asOfMs: Math.max(...[...merged.keys()].map((key) => Date.parse(key.slice(25)))),
-                  body: ids.join(),
-                },
               })
               .then(() => "done")
               .catch((error: OnceflowError) => error.code);

@@ -142,7 +142,7 @@ describe("online store", () => {
     const rising = [
       row("k", "z", { generation: 1, endMs: 1000, eventTimeUs: 2n ** 62n, ordinal: 9 }),
       row("k", "y", { generation: 2, endMs: -1000, eventTimeUs: 5, ordinal: 9 }),
-      row("k", "x", { generation: 256, endMs: -(2 ** 47), eventTimeUs: 5 }),
+      row("k", "x", { generation: 256, endMs: -(2 ** 44), eventTimeUs: 5 }),
       row("k", "w", { generation: 256, endMs: -256, eventTimeUs: 5 }),
       row("k", "v", { generation: 256, endMs: 2 ** 32 - 1, eventTimeUs: 5 }),
       row("k", "u", { generation: 256, endMs: 2 ** 32, eventTimeUs: -(2n ** 62n), ordinal: 9 }),
@@ -277,7 +277,9 @@ describe("online store", () => {
   it("hides rows that are older than the last whole publish", async () => {
     const namespace = await open();
     const mark = (generation: number, endMs: number): Mark => ({ generation, endMs });
-    await write(namespace, [row("a", "late, of an old publish", { ...mark(1, 9), eventTimeUs: 5 })]);
+    await write(namespace, [
+      row("a", "late, of an old publish", { ...mark(1, 9), eventTimeUs: 5 }),
+    ]);
     await write(namespace, [row("b", "second", { ...mark(2, 1), eventTimeUs: -5 })]);
     await write(namespace, [row("c", "third", mark(3, 1))]);
     const seen = async (head?: Mark) =>

@@ -89,12 +89,13 @@ for (const [name, open] of Object.entries(places))
       await store.writePart(ref, part, pl.DataFrame({ x: [1.5, 2.5], y: ["a", "b"] }));
       await store.writeJson({ ...ref, generation: 2 }, "a.json", { rows: 2 });
       await store.writeSnapshot("badges", "abc", "{}");
+      assert.deepEqual(await store.listSnapshots("badges"), ["abc"]);
       assert.equal(await store.hasViews(), true);
       assert.deepEqual(valuesOf(await store.readPart(ref, part, ["y"])), { y: ["a", "b"] });
       assert.deepEqual(await store.listIntervals(ref), [january]);
       assert.deepEqual(await store.listGenerations(ref), [1, 2]);
       await store.cleanPartition(ref);
-      await store.removeGenerationsBefore({ ...ref, generation: 2 });
+      await store.removePartition(ref);
       assert.deepEqual(await store.listGenerations(ref), [2]);
       assert.deepEqual(await store.readJson({ ...ref, generation: 2 }, "a.json"), { rows: 2 });
       assert.equal(await store.readSnapshot("badges", "abc"), "{}");

@@ -81,11 +81,17 @@ describe("offline store", () => {
     await store.writePart(partition, { file: 12, chunk: 0 }, frameOf(awkward));
     await store.writeJson(partition, "_manifest.json", { rows: 3 });
     await store.writeSnapshot("badges", "abc", "{}");
-    const run =
-      "views/badges/fingerprint=0a1b2c/interval=2026-01-01T00-00-00.000Z_2026-01-02T06-30-00.000Z/generation=7";
+    await store.journal.beginPublish(partition, 12, {});
+    await store.journal.noteRevision("badges", "3.0a1b");
+    await store.journal.makeVoid(partition, new Map([["a", 1]]));
+    const view = "views/badges/fingerprint=0a1b2c";
+    const run = `${view}/interval=2026-01-01T00-00-00.000Z_2026-01-02T06-30-00.000Z/generation=7`;
     assert.deepEqual(await filesBelow(store.root), [
       `${run}/_manifest.json`,
       `${run}/part-00012-000.parquet`,
+      `${view}/publishes/0000000012.json`,
+      `${view}/resets/1.json`,
+      "views/badges/revisions/3.0a1b",
       "views/badges/snapshots/abc.json",
     ]);
   });
@@ -97,6 +103,8 @@ describe("offline store", () => {
     await store.writeJson(partition, "_manifest.json", { rows: 1 });
     await store.writeJson(partition, "_manifest.json", { rows: 2, files: ["a"] });
     await store.writeSnapshot("badges", "abc", '["é"]');
+    assert.deepEqual(await store.listSnapshots("badges"), ["abc"]);
+    assert.deepEqual(await store.listSnapshots("others"), []);
     assert.deepEqual(await store.readJson(partition, "_manifest.json"), { rows: 2, files: ["a"] });
     assert.equal(await store.readSnapshot("badges", "abc"), '["é"]');
   });
@@ -123,7 +131,7 @@ describe("offline store", () => {
     assert.deepEqual(await store.listIntervals(partition), intervals);
   });
 
-  it("lists generations, and removes the older ones or one run", async () => {
+  it("lists generations, and removes one of them", async () => {
     const store = open();
     const next = { ...partition, interval: interval("2026-01-02", "2026-01-03") };
     assert.deepEqual(await store.listGenerations(partition), []);
@@ -131,11 +139,9 @@ describe("offline store", () => {
       await store.writeJson({ ...next, generation }, "a.json", 1);
     await store.writeJson(partition, "a.json", 1);
     assert.deepEqual(await store.listGenerations(next), [2, 9, 10]);
-    await store.removeGenerationsBefore({ ...next, generation: 9 });
-    assert.deepEqual(await store.listGenerations(next), [9, 10]);
     await store.removePartition({ ...next, generation: 10 });
     await store.removePartition({ ...next, generation: 10 });
-    assert.deepEqual(await store.listGenerations(next), [9]);
+    assert.deepEqual(await store.listGenerations(next), [2, 9]);
     assert.deepEqual(await store.listGenerations(partition), [7]);
   });
 

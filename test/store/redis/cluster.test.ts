@@ -189,8 +189,7 @@ describe("redis cluster", function () {
         rows.forEach((row, i) => {
           const place = (at + i) % entities;
           const before = seen.get(place);
-          if (before !== undefined)
-            assert.ok(row !== null && row !== undefined && !isOlder(row, before), `user-${place}`);
+          if (before !== undefined) assert.ok(row && !isOlder(row, before), `user-${place}`);
           if (row) seen.set(place, row);
         });
         reads++;

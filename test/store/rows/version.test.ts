@@ -8,8 +8,10 @@ import {
   compareVersions,
   decodeMark,
   decodeVersion,
+  earliestEndMs,
   encodeMark,
   encodeVersion,
+  latestEndMs,
   markBytes,
 } from "../../../store/rows/version.ts";
 import { runsOf } from "../../support/property.ts";
@@ -25,8 +27,8 @@ const versions: fc.Arbitrary<Version> = fc.record({
     )
     .map((exact) => toInt64(exact) ?? 0),
   endMs: fc.oneof(
-    fc.constantFrom(0, 1, -1, 255, 256, -256, 2 ** 32, -(2 ** 32), 2 ** 47 - 1, -(2 ** 47)),
-    fc.integer({ min: -(2 ** 47), max: 2 ** 47 - 1 }),
+    fc.constantFrom(0, 1, -1, 255, 256, -256, 2 ** 32, -(2 ** 32), earliestEndMs, latestEndMs),
+    fc.integer({ min: earliestEndMs, max: latestEndMs }),
   ),
   generation: fc.oneof(
     fc.constantFrom(0, 1, 127, 128, 255, 256, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1),
@@ -97,6 +99,7 @@ describe("version", () => {
   it("begins with its mark", () => {
     const mark = { endMs: Date.parse("9999-12-31T23:59:59.999Z"), generation: 7 };
     assert.deepEqual(decodeMark(encodeMark(mark)), mark);
+    assert.equal(new Date(earliestEndMs).getUTCFullYear(), 1080);
     const version = encodeVersion({ ...mark, eventTimeUs: -1000, ordinal: 3 });
     assert.deepEqual(version.subarray(0, markBytes), encodeMark(mark));
   });
@@ -108,8 +111,8 @@ describe("version", () => {
       { eventTimeUs: 0.5 },
       { generation: 2 ** 32 },
       { generation: -1 },
-      { endMs: 2 ** 47 },
-      { endMs: -(2 ** 47) - 1 },
+      { endMs: latestEndMs + 1 },
+      { endMs: earliestEndMs - 1 },
       { endMs: 0.5 },
       { endMs: NaN },
       { ordinal: 2 ** 53 },
