@@ -489,7 +489,7 @@ fill it again:
     assert.deepEqual(await problemsOf(prefix, "badges"), []);
   });
 
-  it("notices a bucket of another store, and a namespace that is gone", async () => {
+  it("notices a bucket of another store, and a table that is gone", async () => {
     const prefix = randomPrefix();
     const keys = createKeys(prefix);
     await fill(prefix, example.badges, "2026-01-01", "2026-01-02");
