@@ -41,7 +41,11 @@ export async function scheduled(input: ScheduledInput): Promise<ScheduledResult>
       }),
     ),
   );
-  if (runs.length > 1) await publishOf({ view, fingerprint, definition }, Infinity);
+  // Also after a run that was joined, and whose own starter publishes only later.
+  const isLeft = settled.some(
+    (result) => result.status === "fulfilled" && result.value.published === null,
+  );
+  if (isLeft) await publishOf({ view, fingerprint, definition }, Infinity);
   const lines = settled.map((result, i) => {
     const interval = `\`[${runs[i]?.start}, ${runs[i]?.end})\``;
     return result.status === "fulfilled"

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createCommittedViews } from "../../filling/committed-views.ts";
 import { singleState } from "../../engine/aggregates.ts";
 import type { ViewAggregate } from "../../engine/catalogue.ts";
@@ -17,8 +20,10 @@ import {
 } from "../../engine/index.ts";
 import { formatInterval, type Interval } from "../../engine/calendar/interval.ts";
 import { createLedger } from "../../store/ledger.ts";
+import { createOfflineStore } from "../../store/offline/offline-store.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
+import { failsWith } from "../support/fails-with.ts";
 import { randomPrefix, type RedisServer, startRedis } from "../support/redis/server.ts";
 import type { RedisConnection } from "../../store/redis/types.ts";
 
@@ -53,6 +58,7 @@ describe("What a process knows to be committed", () => {
   let redis: RedisConnection;
   let ledger: ReturnType<typeof createLedger>;
   let prefix: string;
+  let folder: string;
   let readings: number;
 
   before(async () => {
@@ -65,25 +71,30 @@ describe("What a process knows to be committed", () => {
   });
   beforeEach(() => {
     prefix = randomPrefix();
+    folder = mkdtempSync(join(tmpdir(), "onceflow-test-"));
     ledger = createLedger(redis, { prefix });
     readings = 0;
   });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
   /** The memory of one process; `readings` counts how often the ledger sent all it has. */
   const memory = () =>
-    createCommittedViews({
-      async readCommitted(request) {
-        const entry = await ledger.readCommitted(request);
-        if (entry !== null) readings++;
-        return entry;
+    createCommittedViews(
+      {
+        async readCommitted(request) {
+          const entry = await ledger.readCommitted(request);
+          if (entry !== null) readings++;
+          return entry;
+        },
       },
-    });
+      createOfflineStore({ root: folder }),
+    );
   type Memory = ReturnType<typeof memory>;
 
   async function commit(process: Memory, n: number, rows = 1): Promise<void> {
     const interval = day(n);
     const run = { view: view.name, fingerprint: view.fingerprint, interval, runId: `${n}/${rows}` };
-    const generation = await ledger.beginRun(run);
+    const generation = await ledger.beginRun(run, 0);
     const [first, second] = view.aggregates.map(({ fingerprint }) => fingerprint);
     assert.ok(first !== undefined && second !== undefined);
     const states = Object.fromEntries(
@@ -152,7 +163,7 @@ describe("What a process knows to be committed", () => {
     assert.ok(first);
     const interval = day(1);
     const run = { view: view.name, fingerprint: view.fingerprint, interval, runId: "rows" };
-    const generation = await ledger.beginRun(run);
+    const generation = await ledger.beginRun(run, 0);
     const { revision } = await process.read(view);
     await ledger.commitRun({
       ...run,
@@ -173,6 +184,20 @@ describe("What a process knows to be committed", () => {
       return merge.snapshotWith(day(n), states).isWhole;
     };
     assert.deepEqual([whole(1), whole(2)], [true, false]);
+  });
+
+  it("is lost where the ledger is behind what the offline store has seen of it", async () => {
+    const process = memory();
+    await commit(process, 1);
+    const { revision } = await process.read(view);
+    const { journal } = createOfflineStore({ root: folder });
+    await journal.noteRevision(view.name, revision);
+    await process.read(view);
+    // As in a Redis that was restored from an older copy, and went on from there.
+    const other = `${Number.parseInt(revision, 10) + 1}.0123456789abcdef`;
+    await journal.noteRevision(view.name, other);
+    await failsWith(process.read(view), "STORE_LOST", new RegExp(other), /publish events/);
+    await failsWith(memory().read(view), "STORE_LOST");
   });
 
   it("lets the commits of one process take turns, also after one that failed", async () => {

@@ -17,6 +17,7 @@ describe("The workflow bundle", () => {
       "materialize",
       "pool",
       "presenceDaily",
+      "publish",
       "scheduled",
       "trainingSet",
     ]);

@@ -102,7 +102,7 @@ describe("A backfill in the middle of which something dies", function () {
       assert.deepEqual(await generations(settings), Array<number>(days).fill(1));
       const client = new Redis(settings.redisUrl, { protocol: 2 });
       try {
-        assert.equal(await dumpStore(client, settings.prefix), reference);
+        assert.equal(await dumpStore(client, settings.prefix, { publishes: false }), reference);
       } finally {
         await client.quit();
       }

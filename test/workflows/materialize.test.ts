@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Run } from "../../cli/temporal.ts";
 import { writeAbsences, writeBadges } from "../../dev/example-data.ts";
 import { type Catalogue, loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
+import { pointerRequest } from "../../filling/view-states.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import type { Settings } from "../../settings.ts";
 import { createLedger } from "../../store/ledger.ts";
@@ -11,6 +12,7 @@ import { connectRedis } from "../../store/redis/connection.ts";
 import type { MaterializeResult } from "../../workflows/contract.ts";
 import { connectRuns } from "../../cli/temporal.ts";
 import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
+import { readPublishes } from "../support/temporal/publishes.ts";
 import { failsWith } from "../support/fails-with.ts";
 import { patient } from "../support/redis/server.ts";
 import { until } from "../support/until.ts";
@@ -53,34 +55,25 @@ describe("The materialize workflow", function () {
     return { ...run, result: () => run.result().finally(() => runs.close()) };
   }
 
-  /** Rows, coverage, states and pointers: everything but the counters of runs. */
+  /** Entities, coverage, states and pointers: everything but the counters of runs. */
   async function written(prefix: string): Promise<string[]> {
     const lines = (await deployment.dump(prefix)).split("\n");
-    return lines.filter((line) => /^(rows|\S*coverage|\S*states|\S*snapshots)/.test(line));
+    return lines.filter((line) => /^(entities|\S*coverage|\S*states|\S*snapshots)/.test(line));
   }
 
-  /** Whether a run has opened the online store for its rows. */
-  async function hasOpenedStore(run: Run<unknown>): Promise<boolean> {
-    const { events } = await deployment.runs.client.workflow
-      .getHandle(run.workflowId, run.runId)
-      .fetchHistory();
-    const opened = events?.find(
-      (event) => event.activityTaskScheduledEventAttributes?.activityType?.name === "openStore",
-    );
-    return (events ?? []).some(
-      (event) =>
-        opened !== undefined &&
-        String(event.activityTaskCompletedEventAttributes?.scheduledEventId) ===
-          String(opened.eventId),
-    );
-  }
-
-  async function isCovered(settings: Settings, startMs: number): Promise<boolean> {
+  /** The end of the badges that are published; undefined where nothing is. */
+  async function publishedEnd(settings: Settings): Promise<number | undefined> {
     const redis = connectRedis(settings.redisUrl, "writing");
-    const { fingerprint } = viewNamed(catalogue, "badges");
-    const entry = await createLedger(redis, settings).readLedger("badges", fingerprint);
+    const request = pointerRequest(viewNamed(catalogue, "badges"));
+    const [pointers] = await createLedger(redis, settings).readPointers([request]);
     await redis.close();
-    return entry.coverage.has(`${iso(startMs)}/${iso(startMs + msPerDay)}`);
+    return pointers?.published?.endMs;
+  }
+
+  /** Whether a publish of the badges has begun and not ended. */
+  async function isPublishing(settings: Settings): Promise<boolean> {
+    const publishes = await readPublishes(settings, viewNamed(catalogue, "badges"));
+    return publishes.some(({ publishedAt }) => publishedAt === null);
   }
 
   it("writes a full refresh once, and does nothing when asked again", async () => {
@@ -90,15 +83,16 @@ describe("The materialize workflow", function () {
     const first = await (await start(settings, "absences", 0, endMs)).result();
     assert.equal(first.outcome, "committed");
     assert.equal(first.rows, 300);
-    assert.equal(first.written + first.superseded, 300);
+    assert.equal(first.published?.outcome, "published");
+    assert.equal(first.published.end, iso(endMs));
     assert.equal(first.generation, 1);
-    assert.ok(first.snapshot);
+    assert.ok(first.published.snapshot);
 
     const before = await deployment.dump(settings.prefix);
     const again = await (await start(settings, "absences", 0, endMs)).result();
     assert.deepEqual(
-      { outcome: again.outcome, rows: again.rows, snapshot: again.snapshot },
-      { outcome: "covered", rows: 300, snapshot: first.snapshot },
+      { outcome: again.outcome, rows: again.rows, published: again.published?.outcome },
+      { outcome: "covered", rows: 300, published: "current" },
     );
     assert.equal(await deployment.dump(settings.prefix), before);
 
@@ -110,7 +104,7 @@ describe("The materialize workflow", function () {
       service: "model_x",
       entities: [{ id }, { id: "nobody" }],
     });
-    assert.equal(answer.snapshot["absences"], first.snapshot);
+    assert.equal(answer.snapshot["absences"], first.published.snapshot);
     assert.equal(answer.results[0]?.statuses["has_pet"], "PRESENT");
     assert.equal(answer.results[1]?.statuses["has_pet"], "NOT_FOUND");
     const reason = await createLedger(redis, settings).readRuns("absences", 1);
@@ -149,8 +143,9 @@ describe("The materialize workflow", function () {
   it("ends in the same store for any order of intervals, each run twice, one worker killed", async () => {
     const orders = [
       { days: [0, 1, 2], kill: undefined },
+      // What has a gap before it is held back, so that day 0 is the first that is published.
       { days: [2, 0, 1], kill: undefined },
-      { days: [1, 2, 0], kill: 1 },
+      { days: [0, 2, 1], kill: 2 },
     ];
     const dumps: string[] = [];
     for (const { days, kill } of orders) {
@@ -160,16 +155,18 @@ describe("The materialize workflow", function () {
         const startMs = firstDayMs + day * msPerDay;
         const run = await start(settings, "badges", startMs, startMs + msPerDay, true);
         if (place === kill) {
-          // In the middle of pass 2: the store is opened for the rows, nothing is committed.
-          await until("the run writes rows", () => hasOpenedStore(run));
+          // In the middle of the publish: its plan is written, and its pointers have not moved.
+          await until("the publish has begun", () => isPublishing(settings));
           process.kill(-worker.pid, "SIGKILL");
           await worker.exited;
-          assert.equal(await isCovered(settings, startMs), false, "it was killed too late");
+          assert.ok(await isPublishing(settings), "it was killed too late");
+          assert.equal(await publishedEnd(settings), firstDayMs + msPerDay);
           worker = await deployment.startWorker(settings);
         }
         const result = await run.result();
         assert.equal(result.outcome, "committed");
       }
+      assert.equal(await publishedEnd(settings), firstDayMs + 3 * msPerDay);
       await worker.stop();
       dumps.push(await deployment.dump(settings.prefix));
     }

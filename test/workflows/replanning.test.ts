@@ -144,7 +144,7 @@ describe("A run whose plan does not hold any more", function () {
     const result = await runWith(
       settings,
       (activity, times) => {
-        if (activity === "openStore" && times === 1)
+        if (activity === "validateRun" && times === 1)
           rmSync(settings.offlineDir, { recursive: true });
       },
       { retry: { attempts: 8, initialMs: 10, maxMs: 10 } },

@@ -8,7 +8,7 @@ import { entity, featureView, int64, source, string, sum } from "../../engine/in
 import { decodeSnapshot } from "../../engine/snapshot.ts";
 import { pointerRequest } from "../../filling/view-states.ts";
 import { createLedger } from "../../store/ledger.ts";
-import { slicesOf } from "../../workflows/contract.ts";
+import { type MaterializeResult, slicesOf } from "../../workflows/contract.ts";
 import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";
 import { startOwnWorker } from "../support/temporal/own-worker.ts";
 
@@ -71,8 +71,8 @@ describe("A run over many files", function () {
         taskQueue: own.queue,
         workflowId: `${own.queue}/many-files`,
       });
-      const { rows, written } = (await handle.result()) as { rows: number; written: number };
-      assert.deepEqual({ rows, written }, { rows: files, written: files });
+      const { rows, published } = (await handle.result()) as MaterializeResult;
+      assert.deepEqual([rows, published?.written], [files, files]);
       const { events } = await handle.fetchHistory();
       assert.ok((events ?? []).length < 4000, `${events?.length} events`);
       for (const event of events ?? [])

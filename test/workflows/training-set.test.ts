@@ -71,7 +71,7 @@ describe("The trainingSet workflow", function () {
     const committed = await (await materialize("2026-01-01T00:00:00Z")).result();
     const latest = await build({ service: "absenteeism_training" });
     assert.equal(latest.rows, 120);
-    assert.equal(latest.snapshot, committed.snapshot);
+    assert.equal(latest.snapshot, committed.published?.snapshot);
     const lines = readFileSync(join(latest.path, "data.csv"), "utf8").trimEnd().split("\n");
     const raw = readFileSync(join(deployment.settings.dataDir, "absences.csv"), "utf8")
       .trimEnd()
@@ -84,7 +84,7 @@ describe("The trainingSet workflow", function () {
       files: unknown[];
     };
     assert.equal(manifest.rows, 120);
-    assert.equal(manifest.snapshot.id, committed.snapshot);
+    assert.equal(manifest.snapshot.id, committed.published?.snapshot);
     assert.equal(manifest.files.length, 1);
   });
 
@@ -98,7 +98,7 @@ describe("The trainingSet workflow", function () {
     cells[8] = "58";
     writeFileSync(path, `${text.trimEnd()}\n${cells.join(";")}\n`);
     const second = await (await materialize("2026-01-02T00:00:00Z")).result();
-    assert.notEqual(second.snapshot, first.snapshot);
+    assert.notEqual(second.published?.snapshot, first.snapshot);
     const mean = (folder: string) =>
       readFileSync(join(folder, "data.csv"), "utf8").split("\n")[1]?.split(",")[1];
     const latest = await build({ service: "absenteeism_training" });

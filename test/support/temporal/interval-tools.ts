@@ -2,13 +2,16 @@
 import { join } from "node:path";
 import type { Task } from "../../../activities/tasks/task.ts";
 import { termsOf } from "../../../filling/run-terms.ts";
+import { pointerRequest } from "../../../filling/view-states.ts";
 import { withRedis } from "../../../cli/context.ts";
+import { connectRuns } from "../../../cli/temporal.ts";
 import { type Catalogue, viewNamed } from "../../../engine/catalogue.ts";
 import type { CellState } from "../../../engine/calendar/grid.ts";
 import { interval } from "../../../engine/calendar/interval.ts";
 import type { Settings } from "../../../settings.ts";
 import { readGrid } from "../../../status/read-grid.ts";
 import { createLedger } from "../../../store/ledger.ts";
+import type { Published } from "../../../store/published.ts";
 import {
   idsOf,
   type MaterializeInput,
@@ -16,7 +19,7 @@ import {
 } from "../../../workflows/contract.ts";
 import type { Deployment } from "./deployment.ts";
 import { day, iso, writeOrder, writeTotals } from "./dependent-views.ts";
-import { startOwnWorker } from "./own-worker.ts";
+import { type BeforeActivity, startOwnWorker } from "./own-worker.ts";
 
 /** Runs work beside workers of its own, which end with it. */
 export type WithWorker = ReturnType<typeof workersOf>;
@@ -28,11 +31,12 @@ export function workersOf(deployment: Deployment) {
     work: (at: ReturnType<typeof toolsOf>) => Promise<void>,
     tasks: Readonly<Record<string, Task>> = {},
     webhooks: Settings["webhooks"] = {},
+    before?: BeforeActivity,
   ): Promise<void> => {
     const settings = deployment.withPrefix();
     const own = { ...settings, webhooks, dataDir: join(settings.offlineDir, "data") };
     writeTotals(own.dataDir);
-    const stop = await startOwnWorker(own, catalogue, tasks);
+    const stop = await startOwnWorker(own, catalogue, tasks, {}, before);
     try {
       await work(toolsOf(deployment, own, catalogue));
     } finally {
@@ -64,6 +68,19 @@ function toolsOf({ runs: { client } }: Deployment, settings: Settings, catalogue
         },
       );
     },
+    /** Starts the backfill of some days of January 2026, the last one excluded. */
+    async backfill(view: string, from: number, to: number) {
+      const runs = await connectRuns(settings);
+      const run = await runs.startBackfill({ view, from: iso(from), to: iso(to), maxParallel: 2 });
+      return { ...run, result: () => run.result().finally(() => runs.close()) };
+    },
+    /** What is published of a view; null where nothing is. */
+    published: (view: string): Promise<Published | null> =>
+      withRedis(settings, "writing", async (redis) => {
+        const request = pointerRequest(viewNamed(catalogue, view));
+        const [pointers] = await createLedger(redis, settings).readPointers([request]);
+        return pointers?.published ?? null;
+      }),
     deliver: (date: number, x = 1) => writeOrder(settings.dataDir, date, x),
     /** The words of the run's page. */
     async details(view: string, date: number): Promise<string> {

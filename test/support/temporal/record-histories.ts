@@ -4,7 +4,7 @@
  * when a workflow is meant to change; histories of a released version stay replayable by `patched`.
  */
 import assert from "node:assert/strict";
-import { readFileSync, realpathSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { realpathSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -20,16 +20,15 @@ import {
   type BackfillInput,
   idsOf,
   type MaterializeInput,
+  type PublishInput,
   queuesOf,
 } from "../../../workflows/contract.ts";
 import {
   fileOf,
   historiesFolder,
-  mapPayloads,
   type OutcomeName,
   outcomeNames,
   problemsOf,
-  type RecordedHistory,
 } from "../../workflows/fixtures/outcomes.ts";
 import { connectRuns } from "../../../cli/temporal.ts";
 import { tasks } from "../../../activities/tasks/index.ts";
@@ -41,7 +40,9 @@ import {
   writeOrder,
   writeTotals,
 } from "./dependent-views.ts";
-import { startOwnWorker } from "./own-worker.ts";
+import { type BeforeActivity, holdPublishes, startOwnWorker } from "./own-worker.ts";
+import { changing, without } from "../files/changed-files.ts";
+import { cleaned } from "../../workflows/fixtures/clean-history.ts";
 import { historyToJson } from "../../workflows/fixtures/history-json.ts";
 import { type Deployment, startDeployment, stopTestTemporal } from "./deployment.ts";
 import { until } from "../until.ts";
@@ -80,6 +81,8 @@ function recordingsOf(
       .catch(() => undefined);
   const materialize = (view: string, start: string, end: string) =>
     runs.startMaterialize({ view, start, end, ...named(view) });
+  const publish = (view: string, how: Partial<PublishInput> = {}) =>
+    runs.startPublish({ view, ...named(view), ...how });
   const refresh = (count: number) =>
     materialize("absences", "1970-01-01T00:00:00.000Z", day(count));
   const detailsOf = async ({ workflowId }: Execution): Promise<string> => {
@@ -96,6 +99,7 @@ function recordingsOf(
       settings: Settings;
       start: (view: string, date: number, more?: Partial<MaterializeInput>) => Promise<Execution>;
     }) => Promise<T>,
+    before?: BeforeActivity,
   ): Promise<T> {
     const prefixed = deployment.withPrefix();
     const own = {
@@ -104,7 +108,7 @@ function recordingsOf(
       webhooks: { oncall: { url: hookUrl, secret: "whsec_MDEyMzQ1Njc4OWFiY2RlZg==" } },
     };
     writeTotals(own.dataDir);
-    const stop = await startOwnWorker(own, catalogue, tasks);
+    const stop = await startOwnWorker(own, catalogue, tasks, {}, before);
     const ownRuns = await connectRuns(own);
     try {
       return await work({
@@ -133,29 +137,14 @@ function recordingsOf(
       const { raw } = await client.workflow.getHandle(workflowId).describe();
       return raw.pendingActivities?.[0]?.lastFailure != null;
     });
-  /** Works without a file, which comes back afterwards. */
-  async function without<T>(path: string, work: () => Promise<T>): Promise<T> {
-    renameSync(path, `${path}.late`);
-    try {
-      return await work();
-    } finally {
-      renameSync(`${path}.late`, path);
-    }
-  }
-  /** Works with another content of a file. */
-  async function changing<T>(
-    path: string,
-    change: (bytes: Buffer) => string,
-    work: () => Promise<T>,
-  ): Promise<T> {
-    const bytes = readFileSync(path);
-    writeFileSync(path, change(bytes));
-    try {
-      return await work();
-    } finally {
-      writeFileSync(path, bytes);
-    }
-  }
+  /** Waits until an activity has begun. */
+  const underWay = ({ workflowId }: Execution, name: string) =>
+    until(`${name} is under way`, async () => {
+      const { raw } = await client.workflow.getHandle(workflowId).describe();
+      return (raw.pendingActivities ?? []).some(
+        ({ activityType, state }) => activityType?.name === name && Number(state) === 2,
+      );
+    });
   const tooOld = (bytes: Buffer) => {
     const lines = bytes.toString().split("\n");
     const cells = lines[100]?.split(";") ?? [];
@@ -223,6 +212,29 @@ function recordingsOf(
   return {
     "materialize.committed": () => done(refresh(0)),
     "materialize.covered": () => done(refresh(0)),
+    "materialize.joined": () => {
+      const held = holdPublishes("totals");
+      return others(
+        buildDependent(() => ({})),
+        async ({ start }) => {
+          const first = await start("totals", 1);
+          await until("its publish is under way", () => held.begun === 1);
+          const run = await start("totals", 2);
+          await until("the second asks for it", async () => {
+            const { raw } = await client.workflow.getHandle(run.workflowId).describe();
+            return (raw.pendingActivities ?? []).some(
+              ({ activityType, lastFailure }) =>
+                activityType?.name === "joinPublish" && lastFailure != null,
+            );
+          });
+          held.letGo();
+          await ended(first);
+          await ended(run);
+          return run;
+        },
+        held.before,
+      );
+    },
     "materialize.failed": () => changing(absences, tooOld, () => done(refresh(1))),
     "materialize.retried": async () => {
       const run = await without(absences, async () => {
@@ -235,12 +247,7 @@ function recordingsOf(
     },
     "materialize.killed": async () => {
       const run = await materialize("badges", day(0), day(1));
-      await until("a part is under way", async () => {
-        const { raw } = await client.workflow.getHandle(run.workflowId).describe();
-        return (raw.pendingActivities ?? []).some(
-          ({ activityType, state }) => activityType?.name === "writeSlice" && Number(state) === 2,
-        );
-      });
+      await underWay(run, "readSlice");
       await killWorker();
       await ended(run);
       return run;
@@ -315,6 +322,21 @@ function recordingsOf(
           return run;
         },
       ),
+    "publish.published": () => done(publish("absences", { whole: true })),
+    "publish.frozen": async () => {
+      await done(publish("absences", { freeze: "wrong ages" }));
+      const run = await done(publish("absences"));
+      await done(publish("absences", { resume: true }));
+      return run;
+    },
+    "publish.failed": () => done(publish("absences", { backTo: 99 })),
+    "publish.killed": async () => {
+      const run = await publish("badges", { whole: true });
+      await underWay(run, "publishView");
+      await killWorker();
+      await ended(run);
+      return run;
+    },
     "pool.done": () => {
       assert.ok(handedOut, "the run that was in it is recorded first");
       return Promise.resolve(handedOut);
@@ -400,23 +422,6 @@ function recordingsOf(
   };
 }
 
-/** The history as it is written: without what is of this machine or of this recording only. */
-function cleaned(history: unknown, replaced: ReadonlyMap<string, string>): RecordedHistory {
-  const clean = (text: string): string => {
-    let result = text;
-    for (const [from, to] of replaced) result = result.replaceAll(from, to);
-    return result;
-  };
-  // The payloads first: base64 hides what they name.
-  const decoded = mapPayloads(history, (text) => Buffer.from(clean(text)).toString("base64"));
-  return JSON.parse(JSON.stringify(decoded), (key, value: unknown) => {
-    if (typeof value !== "string") return value;
-    if (/identity$/i.test(key)) return "worker";
-    if (key === "stackTrace") return "";
-    return key === "data" ? value : clean(value);
-  }) as RecordedHistory;
-}
-
 async function main(): Promise<void> {
   const deployment = await startDeployment();
   const { settings, runs } = deployment;
@@ -429,7 +434,7 @@ async function main(): Promise<void> {
   const folder = dirname(settings.dataDir);
   try {
     writeAbsences(settings.dataDir, 120);
-    // The first day is large: its worker is killed while it writes.
+    // The first day is large: its worker is killed while it reads or publishes it.
     writeBadges(settings.dataDir, firstDayMs, 1, 30_000);
     writeBadges(settings.dataDir, firstDayMs + msPerDay, days - 1, 20);
     const catalogue = await loadCatalogue(() => import("../../../features/index.ts"));
