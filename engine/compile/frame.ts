@@ -300,7 +300,7 @@ const asFloats = value.fillNull(pl.lit(0).cast(pl.Float64));
 const asText = value.fillNull(pl.lit(""));
 const lengthInCharacters = value.str.lengths().cast(pl.UInt32);
 const allInOne = value.str.concat("");
-const whereKept = pl.when(pl.col("kept").eq(1)).then(value).otherwise(pl.lit(null)).alias("value");
+const unlessNull = pl.when(pl.col("null").eq(1)).then(pl.lit(null)).otherwise(value).alias("value");
 
 function evaluate(series: pl.Series, expression: pl.Expr): pl.Series {
   return pl
@@ -387,16 +387,36 @@ function masked(
   data: BigInt64Array | Float64Array,
   fill: (row: number) => boolean,
 ): pl.Series {
-  const kept = new Uint8Array(data.length);
-  let nullCount = 0;
+  const nulls = new Uint8Array(data.length);
+  let hasNulls = false;
   for (let row = 0; row < data.length; row++) {
-    if (fill(row)) kept[row] = 1;
-    else nullCount++;
+    if (fill(row)) continue;
+    nulls[row] = 1;
+    hasNulls = true;
   }
+  return withNulls(name, data, hasNulls ? nulls : null);
+}
+
+function withNulls(name: string, data: BigInt64Array | Float64Array, nulls: Nulls): pl.Series {
   const series = pl.Series(data);
-  if (nullCount === 0) return series.alias(name);
-  const frame = pl.DataFrame([series.alias("value"), pl.Series("kept", kept)]);
-  return frame.select(whereKept).getColumn("value").alias(name);
+  if (nulls === null) return series.alias(name);
+  const frame = pl.DataFrame([series.alias("value"), pl.Series("null", nulls)]);
+  return frame.select(unlessNull).getColumn("value").alias(name);
+}
+
+/**
+ * A column of a function of doubles, null where they are; it takes their place in memory.
+ *
+ * Cost: the function, and a copy of the memory.
+ */
+export function mapFloats(
+  name: string,
+  { dtype, data, nulls }: ColumnData,
+  call: (value: number) => number,
+): pl.Series {
+  if (dtype !== "float64") throw new Error(`${name} is computed of ${dtype}, not of float64`);
+  for (let row = 0; row < data.length; row++) data[row] = call(data[row] as number);
+  return withNulls(name, data, nulls);
 }
 
 function isInt64(value: Value): value is Int64 {

@@ -52,17 +52,19 @@ export interface Operation {
   readonly nulls: string;
   /** The NaN and special value rule, for people. */
   readonly nan: string;
-  /** How far `row` and `batch` may lie apart, in units in the last place; 0 means bit for bit. */
-  readonly ulps: number;
-  /** Whether the result jumps, so that inputs a last bit apart may give results far apart. */
-  readonly unstable?: true;
+  /** Raised where it gives other values than before, even by a bit; part of fingerprints. */
+  readonly version?: number;
   readonly row: (dtypes: readonly Dtype[]) => RowFunction;
   /**
    * The same as an expression, where one says it in a few operators and gives null for null inputs
    * alone: for generated code, in which it costs no call. It gets inputs that are not null.
    */
   readonly code?: (dtypes: readonly Dtype[]) => RowCode | undefined;
-  readonly batch: (context: BatchContext, ...inputs: PolarsExpr[]) => PolarsExpr;
+  /**
+   * The same in polars, bit for bit. A function of one double that comes from the mathematical library
+   * has "row" here: libraries differ in the last bit, so JavaScript's runs over whole columns too.
+   */
+  readonly batch: "row" | ((context: BatchContext, ...inputs: PolarsExpr[]) => PolarsExpr);
 }
 
 /** Every input is of one dtype, and so is the result. */
