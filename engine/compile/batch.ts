@@ -74,13 +74,16 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
       case "map":
         return stages.call(
           node,
-          node.inputs.map((input) => build(input.node)),
-          mapCall(node),
+          mapCall(
+            node,
+            node.inputs.map((input) => build(input.node)),
+          ),
         );
       case "operation": {
         const inputs = node.inputs.map(build);
-        const { batch, row } = operationOf(node.operation);
-        if (batch === "row") return stages.call(node, inputs, floatCall(row(["float64"])));
+        const { batch } = operationOf(node.operation);
+        if (typeof batch !== "function")
+          return stages.call(node, floatCall(batch, inputs[0] as PolarsExpr));
         const context = {
           pl,
           dtypes: node.inputs.map((input) => input.dtype),

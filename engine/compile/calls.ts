@@ -2,34 +2,35 @@
  * What batch computes in JavaScript: functions of the user's, and those of the mathematical library,
  * which no two libraries round alike. Their inputs leave polars as columns, and a column comes back.
  */
-import type pl from "nodejs-polars";
+import pl from "nodejs-polars";
 import { OnceflowError } from "../errors.ts";
 import { fingerprintOf } from "../fingerprint.ts";
 import { inputsOf, type MapNode, type Node } from "../language/node.ts";
-import type { PolarsExpr, RowFunction } from "../operations/table.ts";
+import type { InJavaScript, PolarsExpr } from "../operations/table.ts";
 import {
-  type ColumnData,
   columnNamed,
+  compileOverwrite,
   heightOf,
   lazyOf,
-  mapFloats,
+  sideBySide,
   toColumns,
   toSeries,
   valueAt,
 } from "./frame.ts";
 import { callMap } from "./program.ts";
 
-/** Makes a column of that name and height of what it may overwrite: columns of the inputs' values. */
-type Call = (name: string, inputs: readonly ColumnData[], height: number) => pl.Series;
+/** A column that is computed in JavaScript. */
+interface Call {
+  /** What it is computed of, under names of their own. */
+  readonly inputs: readonly PolarsExpr[];
+  /** A frame of that column alone, of one of the inputs and its height. */
+  readonly run: (inputs: pl.DataFrame, height: number) => pl.DataFrame;
+}
 
 /** What is added to a frame at one go: columns of polars, each resting on those before, then calls. */
 interface Stage {
   readonly columns: PolarsExpr[];
-  readonly calls: {
-    readonly name: string;
-    readonly inputs: readonly PolarsExpr[];
-    readonly call: Call;
-  }[];
+  readonly calls: Call[];
 }
 
 /**
@@ -57,10 +58,10 @@ export function createStages() {
       return columnNamed(name);
     },
 
-    /** The column that a call makes of the inputs of a node. */
-    call(node: Node, inputs: readonly PolarsExpr[], call: Call): PolarsExpr {
+    /** The column of a node that JavaScript computes. */
+    call(node: Node, compile: (name: string) => Call): PolarsExpr {
       const name = `__call_${fingerprintOf(node)}`;
-      stageOf(node).calls.push({ name, inputs, call });
+      stageOf(node).calls.push(compile(name));
       depths.set(fingerprintOf(node), depthOf(node) + 1);
       return columnNamed(name);
     },
@@ -77,35 +78,39 @@ export function createStages() {
   };
 }
 
-async function applyCalls(calls: Stage["calls"], frame: pl.DataFrame): Promise<pl.LazyDataFrame> {
-  const named = calls.flatMap(({ inputs }, i) =>
-    inputs.map((input, place) => input.alias(`${i}_${place}`)),
-  );
-  const values = toColumns(await lazyOf(frame).select(named).collect()).values();
-  const made = calls.map(({ name, inputs, call }) => {
-    const own = Array.from(inputs, () => values.next().value as ColumnData);
-    return call(name, own, heightOf(frame));
-  });
-  return lazyOf(frame.withColumns(...made));
+async function applyCalls(calls: readonly Call[], frame: pl.DataFrame): Promise<pl.LazyDataFrame> {
+  const named = calls.flatMap(({ inputs }) => inputs);
+  const inputs = await lazyOf(frame).select(named).collect();
+  return lazyOf(sideBySide([frame, ...calls.map(({ run }) => run(inputs, heightOf(frame)))]));
 }
 
-/** A function of one double, from the mathematical library. */
-export function floatCall(row: RowFunction): Call {
-  return (name, [input]) => mapFloats(name, input as ColumnData, row as (x: number) => number);
+/** A function of the mathematical library. */
+export function floatCall({ overwrite }: InJavaScript, input: PolarsExpr) {
+  return (name: string): Call => {
+    const given = `${name}_0`;
+    return { inputs: [input.alias(given)], run: compileOverwrite(given, name, overwrite) };
+  };
 }
 
 /** A function of the user's. */
-export function mapCall(node: MapNode): Call {
+export function mapCall(node: MapNode, inputs: readonly PolarsExpr[]) {
   const call = callMap(node);
-  return (name, inputs, height) => {
-    const values = Array.from({ length: height }, (_, row) => {
-      try {
-        return call(...inputs.map((column) => valueAt(column, row)));
-      } catch (error) {
-        throw atRow(error, node, row);
-      }
-    });
-    return toSeries(name, node.dtype, values);
+  return (name: string): Call => {
+    const names = inputs.map((_, i) => `${name}_${i}`);
+    return {
+      inputs: inputs.map((input, i) => input.alias(names[i] as string)),
+      run: (frame, height) => {
+        const columns = toColumns(frame, names);
+        const values = Array.from({ length: height }, (_, row) => {
+          try {
+            return call(...columns.map((column) => valueAt(column, row)));
+          } catch (error) {
+            throw atRow(error, node, row);
+          }
+        });
+        return pl.DataFrame([toSeries(name, node.dtype, values)]);
+      },
+    };
   };
 }
 

@@ -160,6 +160,8 @@ interface NativeSeries {
   len(): number;
   min(): unknown;
   max(): unknown;
+  nullCount(): number;
+  toTypedArray(): unknown;
 }
 
 /** One row's place in a mask: 1 where the value is null; null where no value of the column is. */
@@ -300,7 +302,7 @@ const asFloats = value.fillNull(pl.lit(0).cast(pl.Float64));
 const asText = value.fillNull(pl.lit(""));
 const lengthInCharacters = value.str.lengths().cast(pl.UInt32);
 const allInOne = value.str.concat("");
-const unlessNull = pl.when(pl.col("null").eq(1)).then(pl.lit(null)).otherwise(value).alias("value");
+const whereKept = pl.when(pl.col("kept").eq(1)).then(value).otherwise(pl.lit(null)).alias("value");
 
 function evaluate(series: pl.Series, expression: pl.Expr): pl.Series {
   return pl
@@ -387,36 +389,41 @@ function masked(
   data: BigInt64Array | Float64Array,
   fill: (row: number) => boolean,
 ): pl.Series {
-  const nulls = new Uint8Array(data.length);
-  let hasNulls = false;
+  const kept = new Uint8Array(data.length);
+  let nullCount = 0;
   for (let row = 0; row < data.length; row++) {
-    if (fill(row)) continue;
-    nulls[row] = 1;
-    hasNulls = true;
+    if (fill(row)) kept[row] = 1;
+    else nullCount++;
   }
-  return withNulls(name, data, hasNulls ? nulls : null);
-}
-
-function withNulls(name: string, data: BigInt64Array | Float64Array, nulls: Nulls): pl.Series {
   const series = pl.Series(data);
-  if (nulls === null) return series.alias(name);
-  const frame = pl.DataFrame([series.alias("value"), pl.Series("null", nulls)]);
-  return frame.select(unlessNull).getColumn("value").alias(name);
+  if (nullCount === 0) return series.alias(name);
+  const frame = pl.DataFrame([series.alias("value"), pl.Series("kept", kept)]);
+  return frame.select(whereKept).getColumn("value").alias(name);
 }
 
 /**
- * A column of a function of doubles, null where they are; it takes their place in memory.
- *
- * Cost: the function, and a copy of the memory.
+ * Puts the values of a float64 column through JavaScript: gives, of a frame that has it, one of the
+ * column `output`, null where the input is. A series costs more than ten thousand values, so there is
+ * no more than one.
  */
-export function mapFloats(
-  name: string,
-  { dtype, data, nulls }: ColumnData,
-  call: (value: number) => number,
-): pl.Series {
-  if (dtype !== "float64") throw new Error(`${name} is computed of ${dtype}, not of float64`);
-  for (let row = 0; row < data.length; row++) data[row] = call(data[row] as number);
-  return withNulls(name, data, nulls);
+export function compileOverwrite(
+  input: string,
+  output: string,
+  overwrite: (values: Float64Array) => void,
+): (frame: pl.DataFrame) => pl.DataFrame {
+  const x = columnNamed(input);
+  const filled = x.fillNull(pl.lit(0).cast(pl.Float64)).alias(output);
+  const none = pl.lit(null);
+  const masked = pl.when(x.isNull()).then(none).otherwise(columnNamed(output)).alias(output);
+  return (frame) => {
+    const own = nativeOf(frame).column(input);
+    const hasNulls = own.nullCount() > 0;
+    const source = hasNulls ? nativeOf(frame.select(filled)).column(output) : own;
+    const values = source.toTypedArray() as Float64Array;
+    overwrite(values);
+    const made = pl.DataFrame([pl.Series(output, values)]);
+    return hasNulls ? sideBySide([frame, made]).select(masked) : made;
+  };
 }
 
 function isInt64(value: Value): value is Int64 {

@@ -53,7 +53,11 @@ export const floatOperations = {
     nan: "log(0) is −Infinity, log of a negative is NaN",
     version: 2,
     row: () => Math.log,
-    batch: "row",
+    batch: {
+      overwrite: (values) => {
+        for (let i = 0; i < values.length; i++) values[i] = Math.log(values[i] as number);
+      },
+    },
   },
   exp: {
     ...unaryFloat,
@@ -62,7 +66,11 @@ export const floatOperations = {
     nan: "exp(−Infinity) is 0, overflow is Infinity",
     version: 2,
     row: () => Math.exp,
-    batch: "row",
+    batch: {
+      overwrite: (values) => {
+        for (let i = 0; i < values.length; i++) values[i] = Math.exp(values[i] as number);
+      },
+    },
   },
   is_nan: {
     ...unaryFloat,

@@ -60,11 +60,18 @@ export interface Operation {
    * alone: for generated code, in which it costs no call. It gets inputs that are not null.
    */
   readonly code?: (dtypes: readonly Dtype[]) => RowCode | undefined;
-  /**
-   * The same in polars, bit for bit. A function of one double that comes from the mathematical library
-   * has "row" here: libraries differ in the last bit, so JavaScript's runs over whole columns too.
-   */
-  readonly batch: "row" | ((context: BatchContext, ...inputs: PolarsExpr[]) => PolarsExpr);
+  /** The same over columns, bit for bit. */
+  readonly batch: InPolars | InJavaScript;
+}
+
+export type InPolars = (context: BatchContext, ...inputs: PolarsExpr[]) => PolarsExpr;
+
+/**
+ * A function of one double from the mathematical library, of which polars has another, with other last
+ * bits. The loop is each operation's own: only a call whose target never changes is fast.
+ */
+export interface InJavaScript {
+  readonly overwrite: (values: Float64Array) => void;
 }
 
 /** Every input is of one dtype, and so is the result. */
