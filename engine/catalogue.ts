@@ -99,8 +99,6 @@ export interface Catalogue {
   readonly views: ReadonlyMap<string, View>;
   readonly features: ReadonlyMap<string, Feature>;
   readonly services: ReadonlyMap<string, Service>;
-  /** What compiles but deserves a second look. */
-  readonly warnings: readonly string[];
 }
 
 export type { Modules };
@@ -146,7 +144,7 @@ function placeOf(error: Error): string {
  * @throws DEFINITION_INVALID with every problem at once
  */
 export function buildCatalogue(modules: Modules): Catalogue {
-  const { definitions, problems, warnings, viewOf } = checkModules(modules);
+  const { definitions, problems, viewOf } = checkModules(modules);
   if (problems.length > 0)
     throw new OnceflowError(
       "DEFINITION_INVALID",
@@ -171,7 +169,7 @@ export function buildCatalogue(modules: Modules): Catalogue {
   for (const { definition } of definitions.views)
     views.set(definition.name, resolveView(definition, [...features.values()]));
 
-  const catalogue = { views, features, services: new Map<string, Service>(), warnings };
+  const catalogue = { views, features, services: new Map<string, Service>() };
   for (const { definition } of definitions.services)
     catalogue.services.set(definition.name, resolveService(definition, catalogue));
   return Object.freeze(catalogue);

@@ -13,7 +13,6 @@ export type Modules = Readonly<Record<string, Readonly<Record<string, unknown>>>
 export interface Checked {
   readonly definitions: Definitions;
   readonly problems: readonly string[];
-  readonly warnings: readonly string[];
   readonly viewOf: ReadonlyMap<string, string>;
 }
 
@@ -26,17 +25,15 @@ export function checkModules(modules: Modules): Checked {
   const refused = (problems: readonly string[]): Checked => ({
     definitions,
     problems: [...new Set(problems)],
-    warnings: [],
     viewOf: new Map(),
   });
   const endless = findEndless(definitions);
   if (endless !== undefined) return refused([endless]);
   if (malformed.length > 0) return refused([...malformed, ...lost(), ...treeProblems(definitions)]);
   const problems: string[] = [...lost()];
-  const warnings: string[] = [];
   checkSources(definitions, problems);
-  const viewOf = checkFeatures(definitions, problems, warnings);
+  const viewOf = checkFeatures(definitions, problems);
   checkViews(definitions, viewOf, problems);
   checkServices(definitions, problems);
-  return { definitions, problems: [...new Set(problems)], warnings, viewOf };
+  return { definitions, problems: [...new Set(problems)], viewOf };
 }

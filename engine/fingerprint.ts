@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { inputsOf, type Node } from "./language/node.ts";
+import { operationOf } from "./operations/table.ts";
 import { toJson } from "./wire.ts";
 
 /** Hex characters of a fingerprint: 128 bits. */
@@ -37,8 +38,10 @@ function ownParts(node: Node): readonly unknown[] {
       return [node.source, node.name, node.nullable];
     case "literal":
       return [toJson(node.dtype, node.value)];
-    case "operation":
-      return [node.operation];
+    case "operation": {
+      const { version } = operationOf(node.operation);
+      return version === undefined ? [node.operation] : [node.operation, version];
+    }
     case "aggregate":
       return [node.aggregate];
     case "map":

@@ -37,6 +37,7 @@ const circle = "test/engine/fixtures/circle/";
 /** The only files of the product that load polars; what develops and measures it may. */
 const polarsFiles = [
   "engine/compile/batch.ts",
+  "engine/compile/calls.ts",
   "engine/compile/states.ts",
   "engine/compile/frame.ts",
   "store/offline/offline-store.ts",

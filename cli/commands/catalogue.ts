@@ -43,7 +43,6 @@ export function describe(catalogue: Catalogue) {
         schedule: full.schedule === undefined ? null : describeSchedule(full.schedule),
       };
     }),
-    warnings: catalogue.warnings,
   };
 }
 
@@ -83,8 +82,8 @@ function scheduleText(schedule: Description["views"][number]["schedule"]): strin
 
 type Description = ReturnType<typeof describe>;
 
-function catalogueText({ views, features, services, warnings }: Description, paint: Paint) {
-  const parts = [
+function catalogueText({ views, features, services }: Description, paint: Paint) {
+  return [
     paint("bold", "Views"),
     ...views.map((view) => indent(viewText(view, paint))),
     paint("bold", "Features"),
@@ -114,13 +113,7 @@ function catalogueText({ views, features, services, warnings }: Description, pai
         ])}`,
       ),
     ),
-  ];
-  if (warnings.length > 0)
-    parts.push(
-      paint("yellow", "Warnings"),
-      indent(warnings.map((warning) => `- ${warning}`).join("\n")),
-    );
-  return parts.join("\n\n");
+  ].join("\n\n");
 }
 
 function viewText(view: Description["views"][number], paint: Paint): string {

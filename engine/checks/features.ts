@@ -2,7 +2,6 @@
 import { fingerprintOf } from "../fingerprint.ts";
 import type { Expr } from "../language/expression.ts";
 import { inputsOf, type MapNode, type Node } from "../language/node.ts";
-import { operationOf } from "../operations/table.ts";
 import { below, columnsBySource, findCyclic, restsOnAggregate } from "../rests-on.ts";
 import { type Definitions, nameProblem, problemOf } from "./definitions.ts";
 
@@ -93,7 +92,6 @@ function findCycle({ features }: Definitions): string | undefined {
 export function checkFeatures(
   definitions: Definitions,
   problems: string[],
-  warnings: string[],
 ): ReadonlyMap<string, string> {
   checkNames(definitions, problems);
   checkMaps(definitions, problems);
@@ -103,7 +101,6 @@ export function checkFeatures(
     const before = problems.length;
     checkTree(feature.expr, where, problems);
     if (problems.length > before) continue;
-    warnOfUnstable(feature.expr.node, where, warnings);
     const view = ownerOf(feature, definitions, where, problems);
     if (view !== undefined) viewOf.set(feature.name, view);
   }
@@ -189,21 +186,6 @@ function fits(dtype: string, value: unknown): boolean {
     default:
       return false;
   }
-}
-
-/** A jump over a value that two compilers may give 1 ulp apart can differ outright. */
-function warnOfUnstable(root: Node, where: string, warnings: string[]): void {
-  for (const { operation, inputs } of below([root], "operation")) {
-    const { unstable, spelling } = operationOf(operation);
-    if (unstable === true && inputs.some(isInexact))
-      warnings.push(
-        `${where} applies ${spelling} above a transcendental function, whose last bit may differ between batch and online, so the outcome may too.`,
-      );
-  }
-}
-
-function isInexact(node: Node): boolean {
-  return below([node], "operation", "row").some(({ operation }) => operationOf(operation).ulps > 0);
 }
 
 /** The view over the feature's source, wherever the feature is exported. */

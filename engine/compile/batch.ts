@@ -6,22 +6,12 @@
  * node, running a prebuilt program far less.
  */
 import pl from "nodejs-polars";
-import { OnceflowError } from "../errors.ts";
 import type { Dtype, Value } from "../language/dtypes.ts";
 import { fingerprintOf } from "../fingerprint.ts";
-import type { MapNode, Node } from "../language/node.ts";
+import type { Node } from "../language/node.ts";
 import { operationOf, type PolarsExpr } from "../operations/table.ts";
-import {
-  columnNamed,
-  heightOf,
-  lazyOf,
-  polarsType,
-  sideBySide,
-  toColumns,
-  toSeries,
-  valueAt,
-} from "./frame.ts";
-import { callMap } from "./program.ts";
+import { createStages, floatCall, mapCall } from "./calls.ts";
+import { columnNamed, heightOf, polarsType, sideBySide } from "./frame.ts";
 
 /** A polars frame held in memory. */
 export type Frame = pl.DataFrame;
@@ -57,16 +47,14 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
   const sizes = new Map<string, number>();
   const columns = new Set<string>();
   const aggregates = new Map<string, Node>();
-  const steps: Step[] = [];
+  const stages = createStages();
   const build = (node: Node): PolarsExpr => {
     const key = fingerprintOf(node);
     let expression = built.get(key);
     if (expression === undefined) {
       expression = translate(node);
       if (estimateSize(node, sizes) > largestExpression) {
-        const name = `__step_${steps.length}`;
-        steps.push({ kind: "column", expression: expression.alias(name) });
-        expression = pl.col(name);
+        expression = stages.keep(node, expression);
         sizes.set(key, 1);
       }
       built.set(key, expression);
@@ -84,20 +72,25 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
         aggregates.set(fingerprintOf(node), node);
         return pl.col(`__aggregate_${fingerprintOf(node)}`);
       case "map":
-        steps.push({
-          kind: "map",
+        return stages.call(
           node,
-          inputs: node.inputs.map((input) => build(input.node)),
-        });
-        return pl.col(`__map_${fingerprintOf(node)}`);
+          mapCall(
+            node,
+            node.inputs.map((input) => build(input.node)),
+          ),
+        );
       case "operation": {
+        const inputs = node.inputs.map(build);
+        const { batch } = operationOf(node.operation);
+        if (typeof batch !== "function")
+          return stages.call(node, floatCall(batch, inputs[0] as PolarsExpr));
         const context = {
           pl,
           dtypes: node.inputs.map((input) => input.dtype),
           values: node.inputs.map((input) => (input.kind === "literal" ? input.value : undefined)),
           literal: typedLiteral,
         };
-        return operationOf(node.operation).batch(context, ...node.inputs.map(build));
+        return batch(context, ...inputs);
       }
       case "invalid":
         throw new Error(`an invalid node passed the catalogue: ${node.problem}`);
@@ -110,25 +103,11 @@ export function compileBatch(outputs: readonly NamedNode[]): BatchProgram {
     aggregates: [...aggregates.values()],
     run: async (frame, values, keep = []) => {
       const bound = bind(values, heightOf(frame));
-      let lazy = lazyOf(bound === undefined ? frame : sideBySide([frame, bound]));
-      for (const step of steps) lazy = await applyStep(step, lazy);
+      const lazy = await stages.run(bound === undefined ? frame : sideBySide([frame, bound]));
       const kept = keep.map((each) => (typeof each === "string" ? columnNamed(each) : each));
       return lazy.select([...kept, ...selected]).collect();
     },
   };
-}
-
-/** What is added to the frame before outputs are computed, in this order. */
-type Step =
-  | { readonly kind: "column"; readonly expression: PolarsExpr }
-  | { readonly kind: "map"; readonly node: MapNode; readonly inputs: readonly PolarsExpr[] };
-
-async function applyStep(step: Step, lazy: pl.LazyDataFrame): Promise<pl.LazyDataFrame> {
-  if (step.kind === "column") return lazy.withColumns(step.expression);
-  // Maps need values in JavaScript: each is computed on the frame so far and added to it.
-  const before = await lazy.collect();
-  const series = await computeMap(step.node, step.inputs, before);
-  return lazyOf(before.withColumn(series));
 }
 
 /**
@@ -173,31 +152,6 @@ function createBinder(aggregates: ReadonlyMap<string, Node>) {
     }
     return heightOf(kept.frame) === height ? kept.frame : kept.frame.slice(0, height);
   };
-}
-
-async function computeMap(node: MapNode, inputs: readonly PolarsExpr[], frame: Frame) {
-  const named = inputs.map((input, i) => input.alias(node.inputs[i]?.name ?? ""));
-  const table = await lazyOf(frame).select(named).collect();
-  const columns = toColumns(
-    table,
-    node.inputs.map((input) => input.name),
-  );
-  const call = callMap(node);
-  const values = Array.from({ length: heightOf(frame) }, (_, row) => {
-    try {
-      return call(...columns.map((column) => valueAt(column, row)));
-    } catch (error) {
-      throw atRow(error, node, row);
-    }
-  });
-  return toSeries(`__map_${fingerprintOf(node)}`, node.dtype, values);
-}
-
-/** The error of a map with its place in the frame, for whoever knows what its rows are. */
-function atRow(error: unknown, node: MapNode, row: number): unknown {
-  if (!(error instanceof OnceflowError)) return error;
-  const { code, message, details, cause } = error;
-  return new OnceflowError(code, message, { ...details, node: fingerprintOf(node), row }, cause);
 }
 
 /** A literal of exactly this dtype and value. */

@@ -160,6 +160,8 @@ interface NativeSeries {
   len(): number;
   min(): unknown;
   max(): unknown;
+  nullCount(): number;
+  toTypedArray(): unknown;
 }
 
 /** One row's place in a mask: 1 where the value is null; null where no value of the column is. */
@@ -397,6 +399,31 @@ function masked(
   if (nullCount === 0) return series.alias(name);
   const frame = pl.DataFrame([series.alias("value"), pl.Series("kept", kept)]);
   return frame.select(whereKept).getColumn("value").alias(name);
+}
+
+/**
+ * Puts the values of a float64 column through JavaScript: gives, of a frame that has it, one of the
+ * column `output`, null where the input is. A series costs more than ten thousand values, so there is
+ * no more than one.
+ */
+export function compileOverwrite(
+  input: string,
+  output: string,
+  overwrite: (values: Float64Array) => void,
+): (frame: pl.DataFrame) => pl.DataFrame {
+  const x = columnNamed(input);
+  const filled = x.fillNull(pl.lit(0).cast(pl.Float64)).alias(output);
+  const none = pl.lit(null);
+  const masked = pl.when(x.isNull()).then(none).otherwise(columnNamed(output)).alias(output);
+  return (frame) => {
+    const own = nativeOf(frame).column(input);
+    const hasNulls = own.nullCount() > 0;
+    const source = hasNulls ? nativeOf(frame.select(filled)).column(output) : own;
+    const values = source.toTypedArray() as Float64Array;
+    overwrite(values);
+    const made = pl.DataFrame([pl.Series(output, values)]);
+    return hasNulls ? sideBySide([frame, made]).select(masked) : made;
+  };
 }
 
 function isInt64(value: Value): value is Int64 {

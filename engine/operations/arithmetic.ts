@@ -40,7 +40,6 @@ const arithmetic = {
   propagates: true,
   nulls: "null if either is; int64: null if the exact result does not fit in 64 bits",
   nan: "IEEE 754",
-  ulps: 0,
 } as const;
 
 export const arithmeticOperations = {
@@ -125,7 +124,6 @@ export const arithmeticOperations = {
     summary: "Quotient rounded towards −∞.",
     nulls: "null if either is; int64: null for a divisor of 0, and for −2^63 by −1",
     nan: "float64: floor(a / b) by IEEE 754",
-    unstable: true,
     row: (dtypes) =>
       isFloat(dtypes) ? (a: number, b: number) => Math.floor(a / b) : exact.floorDivInt64,
     batch: (c, a, b) => {
@@ -143,7 +141,6 @@ export const arithmeticOperations = {
     summary: "Remainder of floorDiv; it has the sign of the divisor.",
     nulls: "null if either is; int64: null for a divisor of 0",
     nan: "float64: a − floor(a / b) × b by IEEE 754",
-    unstable: true,
     row: (dtypes) =>
       isFloat(dtypes) ? (a: number, b: number) => a - Math.floor(a / b) * b : exact.modInt64,
     batch: (c, a, b) => {

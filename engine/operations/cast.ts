@@ -10,7 +10,6 @@ const ofCast = {
   promotes: "none",
   propagates: true,
   nulls: "null if the input is",
-  ulps: 0,
 } as const;
 
 /** A cast takes these dtypes and gives one. */
@@ -28,7 +27,6 @@ export const castOperations = {
     dtype: castRule("int64", "bool", "float64", "int64", "timestamp"),
     nulls: "null if the input is; float64: null for what does not fit in 64 bits",
     nan: "NaN and ±Infinity give null",
-    unstable: true,
     row: ([dtype]) => {
       if (dtype === "bool") return (a: boolean) => (a ? 1 : 0);
       return dtype === "float64" ? exact.float64ToInt64 : (a: Int64) => a;

@@ -55,8 +55,6 @@ const comparison = {
   propagates: true,
   nulls: "null if either is",
   nan: "NaN equals NaN and is greater than every other value; −0 equals 0",
-  ulps: 0,
-  unstable: true,
 } as const;
 
 /** Candidates of `isIn`, at most: each is an expression of its own. */

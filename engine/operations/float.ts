@@ -1,4 +1,4 @@
-/** Functions of float64: rounding, and the transcendental ones. */
+/** Functions of float64: rounding, and those of the mathematical library. */
 import * as scalar from "./scalar.ts";
 import { type Operation, rule } from "./operation.ts";
 
@@ -27,8 +27,6 @@ export const floatOperations = {
           : `round takes 0 to 15 decimals, not ${String(decimals)}.`,
     },
     nan: "NaN, ±Infinity and −0 are kept; a value too large to scale stays as it is",
-    ulps: 0,
-    unstable: true,
     row: () => scalar.roundFloat64,
     batch: ({ values }, a) => a.round(Number(values[1])),
   },
@@ -37,8 +35,6 @@ export const floatOperations = {
     spelling: "a.floor()",
     summary: "Largest integer not above, as float64.",
     nan: "NaN, ±Infinity and −0 are kept",
-    ulps: 0,
-    unstable: true,
     row: () => Math.floor,
     batch: (_, a) => a.floor(),
   },
@@ -47,8 +43,6 @@ export const floatOperations = {
     spelling: "a.ceil()",
     summary: "Smallest integer not below, as float64.",
     nan: "NaN, ±Infinity and −0 are kept",
-    ulps: 0,
-    unstable: true,
     row: () => Math.ceil,
     batch: (_, a) => a.ceil(),
   },
@@ -57,18 +51,26 @@ export const floatOperations = {
     spelling: "a.log()",
     summary: "Natural logarithm.",
     nan: "log(0) is −Infinity, log of a negative is NaN",
-    ulps: 1,
+    version: 2,
     row: () => Math.log,
-    batch: (_, a) => a.log(Math.E),
+    batch: {
+      overwrite: (values) => {
+        for (let i = 0; i < values.length; i++) values[i] = Math.log(values[i] as number);
+      },
+    },
   },
   exp: {
     ...unaryFloat,
     spelling: "a.exp()",
     summary: "e to the power of the value.",
     nan: "exp(−Infinity) is 0, overflow is Infinity",
-    ulps: 1,
+    version: 2,
     row: () => Math.exp,
-    batch: (_, a) => a.exp(),
+    batch: {
+      overwrite: (values) => {
+        for (let i = 0; i < values.length; i++) values[i] = Math.exp(values[i] as number);
+      },
+    },
   },
   is_nan: {
     ...unaryFloat,
@@ -76,7 +78,6 @@ export const floatOperations = {
     summary: "Whether the value is NaN.",
     dtype: rule("float64", "bool"),
     nan: "true for NaN alone",
-    ulps: 0,
     row: () => (a: number) => Number.isNaN(a),
     batch: (_, a) => a.isNan(),
   },

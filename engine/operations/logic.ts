@@ -8,9 +8,8 @@ const logic = {
   dtype: rule("bool", "bool"),
   propagates: false,
   nan: "does not apply",
-  ulps: 0,
 } as const;
-const ofAny = { promotes: "none", propagates: false, ulps: 0 } as const;
+const ofAny = { promotes: "none", propagates: false } as const;
 
 export const logicOperations = {
   and: {

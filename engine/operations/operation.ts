@@ -52,17 +52,26 @@ export interface Operation {
   readonly nulls: string;
   /** The NaN and special value rule, for people. */
   readonly nan: string;
-  /** How far `row` and `batch` may lie apart, in units in the last place; 0 means bit for bit. */
-  readonly ulps: number;
-  /** Whether the result jumps, so that inputs a last bit apart may give results far apart. */
-  readonly unstable?: true;
+  /** Raised where it gives other values than before, even by a bit; part of fingerprints. */
+  readonly version?: number;
   readonly row: (dtypes: readonly Dtype[]) => RowFunction;
   /**
    * The same as an expression, where one says it in a few operators and gives null for null inputs
    * alone: for generated code, in which it costs no call. It gets inputs that are not null.
    */
   readonly code?: (dtypes: readonly Dtype[]) => RowCode | undefined;
-  readonly batch: (context: BatchContext, ...inputs: PolarsExpr[]) => PolarsExpr;
+  /** The same over columns, bit for bit. */
+  readonly batch: InPolars | InJavaScript;
+}
+
+export type InPolars = (context: BatchContext, ...inputs: PolarsExpr[]) => PolarsExpr;
+
+/**
+ * A function of one double from the mathematical library, of which polars has another, with other last
+ * bits. The loop is each operation's own: only a call whose target never changes is fast.
+ */
+export interface InJavaScript {
+  readonly overwrite: (values: Float64Array) => void;
 }
 
 /** Every input is of one dtype, and so is the result. */

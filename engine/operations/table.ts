@@ -19,6 +19,7 @@ import { timeOperations } from "./time.ts";
 export type {
   BatchContext,
   DtypeRule,
+  InJavaScript,
   LiteralInputs,
   Operation,
   Polars,

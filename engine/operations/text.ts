@@ -7,7 +7,6 @@ const ofStrings = {
   propagates: true,
   nulls: "null if any input is",
   nan: "does not apply",
-  ulps: 0,
 } as const;
 
 export const textOperations = {

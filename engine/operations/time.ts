@@ -9,7 +9,6 @@ const ofTimestamp = {
   propagates: true,
   nulls: "null if the input is, and outside the years 1 to 9999",
   nan: "does not apply",
-  ulps: 0,
 } as const;
 
 /** The timestamps of the years 1 to 9999, null for the others: far off polars aborts the process. */

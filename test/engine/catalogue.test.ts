@@ -174,21 +174,6 @@ describe("the catalogue", () => {
     assert.deepEqual([...catalogue.features.keys()], ["twice"]);
   });
 
-  it("warns of a jump over a transcendental value, and of nothing else", () => {
-    const { warnings } = build({
-      is_large: x.log().gt(2),
-      rounded: x.exp().round(2),
-      smooth: x.log().add(1),
-      plain: x.gt(2),
-    });
-    assert.equal(warnings.length, 2);
-    assert.match(
-      warnings[0] ?? "",
-      /"is_large" .* applies a\.gt\(b\) above a transcendental function/,
-    );
-    assert.match(warnings[1] ?? "", /"rounded"/);
-  });
-
   it("resolves names, and says what is close to one that does not exist", () => {
     const twice = n.mul(2).describe("Twice n");
     const catalogue = build({

@@ -69,12 +69,12 @@ function dtypesOf(name: OperationName): string {
 }
 
 function operationsTable(): string {
-  const head = ["operation", "spelling", "what", "dtypes", "null", "NaN, zero, infinity", "ulps"];
+  const head = ["operation", "spelling", "what", "dtypes", "null", "NaN, zero, infinity"];
   return toTable([
     head,
     ...operationNames.map((name) => {
-      const { spelling, summary, nulls, nan, ulps } = operationOf(name);
-      return [`\`${name}\``, `\`${spelling}\``, summary, dtypesOf(name), nulls, nan, String(ulps)];
+      const { spelling, summary, nulls, nan } = operationOf(name);
+      return [`\`${name}\``, `\`${spelling}\``, summary, dtypesOf(name), nulls, nan];
     }),
   ]);
 }

@@ -13,6 +13,8 @@ import {
   sum,
 } from "../../engine/index.ts";
 import * as example from "../../features/index.ts";
+import { fingerprintOf } from "../../engine/fingerprint.ts";
+import { casesOf, operationNames } from "../support/engine/cases.ts";
 import { assertReviewed } from "../support/reviewed.ts";
 
 const item = entity("item", { key: "id" });
@@ -114,9 +116,15 @@ describe("fingerprints", () => {
     assert.deepEqual(moved({ service: "reversed" }), ["service"]);
   });
 
-  it("of the example catalogue are those that were reviewed", () => {
+  it("of the operations and of the example catalogue are those that were reviewed", () => {
     const { views, services } = buildCatalogue(example);
+    const operations = operationNames.map((operation) => {
+      const [first] = casesOf(operation);
+      assert.ok(first);
+      return [operation, fingerprintOf(first.node)];
+    });
     const shown = {
+      operations: Object.fromEntries(operations) as unknown,
       views: Object.fromEntries(
         [...views].map(([viewName, { fingerprint, aggregatesFingerprint, stores }]) => [
           viewName,

@@ -206,6 +206,10 @@ const plain: Readonly<Record<Dtype, fc.Arbitrary<Value>>> = {
     fc.double(),
     fc.integer({ min: -2000, max: 2000 }).map((x) => x / 8),
     fc.integer({ min: -100_000, max: 100_000 }).map((x) => x / 1000),
+    // Ties of rounding to some decimals, whole numbers and halves of any size, and subnormal ones.
+    fc.tuple(fc.integer(), fc.nat(15)).map(([x, decimals]) => (x + 0.5) / 10 ** decimals),
+    fc.tuple(fc.maxSafeInteger(), fc.nat(53)).map(([x, bits]) => Math.trunc(x / 2 ** bits) / 2),
+    fc.integer().map((x) => x * Number.MIN_VALUE),
   ),
   string: fc.oneof(fc.string({ unit: "binary", maxLength: 6 }), fc.string({ maxLength: 4 })),
   timestamp: fc.bigInt({ min: timestampMin, max: timestampMax }).map(toInt64),

@@ -1,13 +1,8 @@
-/**
- * Runs expressions in batch and online over the same rows, and says where the answers differ.
- *
- * A transcendental function may differ by its `ulps`, and what rests on it by anything. So each is
- * compared alone, and what rests on it gets the value of the batch in all compilers.
- */
+/** Runs expressions in batch and online over the same rows, and says where a bit differs. */
 import pl from "nodejs-polars";
 import { compileBatch, type Frame, type NamedNode } from "../../../engine/compile/batch.ts";
 import { type ColumnData, toColumns, toSeries, valueAt } from "../../../engine/compile/frame.ts";
-import { compileOnline, type RowProgram } from "../../../engine/compile/online.ts";
+import { compileOnline } from "../../../engine/compile/online.ts";
 import { isOf } from "../../../engine/compile/program.ts";
 import { type Dtype, dtypes, type Value } from "../../../engine/language/dtypes.ts";
 import { fingerprintOf } from "../../../engine/fingerprint.ts";
@@ -17,7 +12,6 @@ import {
   inputsOf,
   type Node,
 } from "../../../engine/language/node.ts";
-import { operationOf } from "../../../engine/operations/table.ts";
 import { below } from "../../../engine/rests-on.ts";
 
 /** One cell in which not all compilers agree. */
@@ -56,56 +50,20 @@ export function columnNode(name: string, dtype: Dtype): ColumnNode {
   });
 }
 
-function ulpsOf(node: Node): number {
-  return node.kind === "operation" ? operationOf(node.operation).ulps : 0;
-}
-
-/** The nodes that are compared alone and fed to what rests on them, each once. */
-function inexactNodes(outputs: readonly NamedNode[]): Node[] {
-  const found = below(
-    outputs.map(({ node }) => node),
-    "operation",
-    "row",
-  ).filter((node) => ulpsOf(node) > 0);
-  return [...new Map(found.map((node) => [fingerprintOf(node), node])).values()];
-}
-
 /** Compiles the outputs once; the function it returns compares them over any number of rows. */
 export function compileParity({
   outputs,
   columns,
   aggregates = [],
 }: Compared): (rows: Rows) => Promise<Divergence[]> {
-  const fed = inexactNodes(outputs);
-  const names = new Map(outputs.map(({ name, node }) => [fingerprintOf(node), name]));
-  const alone = fed.map((node, i): NamedNode => {
-    const name = names.get(fingerprintOf(node)) ?? "an input of other outputs";
-    return { name: `${name} [${i}]`, node };
-  });
-  const exact = outputs.filter(({ node }) => ulpsOf(node) === 0);
-  const all = [...alone, ...exact];
-  const program = compileBatch(all);
-
-  const taken = [...columns, ...aggregates];
-  const registers = new Map([...taken, ...fed].map((node, i) => [fingerprintOf(node), i]));
-  const nodes = exact.map(({ node }) => node);
-  const compile = (form: "generated" | "closures") => {
-    const ofExact = compileOnline(nodes, (node) => registers.get(fingerprintOf(node)), form);
-    const ofAlone = fed.map((root) =>
-      compileOnline(
-        [root],
-        (node) =>
-          fingerprintOf(node) === fingerprintOf(root)
-            ? undefined
-            : registers.get(fingerprintOf(node)),
-        form,
-      ),
+  const program = compileBatch(outputs);
+  const registers = new Map([...columns, ...aggregates].map((node, i) => [fingerprintOf(node), i]));
+  const compile = (form: "generated" | "closures") =>
+    compileOnline(
+      outputs.map(({ node }) => node),
+      (node) => registers.get(fingerprintOf(node)),
+      form,
     );
-    return (values: readonly Value[]) => [
-      ...ofAlone.map((each: RowProgram) => each(values)[0] ?? null),
-      ...ofExact(values),
-    ];
-  };
   const generated = compile("generated");
   const closures = compile("closures");
 
@@ -123,27 +81,25 @@ export function compileParity({
     const answer = await program.run(frame, values);
     if (answer.height !== rows.length)
       throw new Error(`${rows.length} rows gave ${answer.height} in batch`);
-    const batch = readAnswer(answer, all);
+    const batch = readAnswer(answer, outputs);
     const found: Divergence[] = [];
     rows.forEach((row, place) => {
       const inputs = [...row, ...bound];
-      const ofBatch = all.map((_, i) => batch(i, place));
-      const given = [...inputs, ...ofBatch.slice(0, fed.length)];
-      const ofGenerated = generated(given);
-      const ofClosures = closures(given);
-      all.forEach(({ name, node }, i) => {
+      const ofGenerated = generated(inputs);
+      const ofClosures = closures(inputs);
+      outputs.forEach(({ name, node }, i) => {
         const cell = {
           node,
           output: name,
           inputs,
-          batch: ofBatch[i] ?? null,
+          batch: batch(i, place),
           generated: ofGenerated[i] ?? null,
           closures: ofClosures[i] ?? null,
         };
         const agree =
           isOf(node.dtype, cell.generated) &&
           isSame(cell.generated, cell.closures) &&
-          isNear(cell.batch, cell.generated, ulpsOf(node));
+          isSame(cell.batch, cell.generated);
         if (!agree) found.push(cell);
       });
     });
@@ -179,23 +135,6 @@ export function isSame(a: Value, b: Value): boolean {
   if (Array.isArray(a) && Array.isArray(b))
     return a.length === b.length && a.every((item, i) => Object.is(item, b[i]));
   return Object.is(a, b);
-}
-
-function isNear(a: Value, b: Value, ulps: number): boolean {
-  if (isSame(a, b)) return true;
-  if (ulps === 0 || typeof a !== "number" || typeof b !== "number") return false;
-  if (Number.isNaN(a) || Number.isNaN(b)) return false;
-  const distance = placeOf(a) - placeOf(b);
-  return (distance < 0n ? -distance : distance) <= BigInt(ulps);
-}
-
-const bits = new DataView(new ArrayBuffer(8));
-
-/** The place of a double in the order of all doubles. */
-function placeOf(x: number): bigint {
-  bits.setFloat64(0, x);
-  const place = bits.getBigInt64(0);
-  return place < 0n ? -(place & 0x7fff_ffff_ffff_ffffn) : place;
 }
 
 /** The same comparison over every part of the expressions that diverge. */
