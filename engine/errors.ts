@@ -352,7 +352,7 @@ export function errorCodeOf(thrown: unknown): ErrorCode {
 }
 
 /** The candidate closest to `name` by edit distance, or undefined where none is near. */
-function closest(name: string, candidates: Iterable<string>): string | undefined {
+export function closest(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {

@@ -16,6 +16,7 @@ import {
   thriftType,
   writeInt32,
   writeStruct,
+  writeText,
 } from "./thrift.ts";
 
 /** A top-level column: the part of the schema below it, in preorder. */
@@ -91,6 +92,26 @@ export function readSchema(schema: ThriftValue | undefined): ParquetSchema {
   }
   if (root === undefined) throw new Error("its schema is no tree");
   return { root: readStruct(root.bytes), columns, leafCount };
+}
+
+/** Some columns of a schema, by names of ours: the place of each in it. */
+export function selectColumns(
+  schema: ParquetSchema,
+  places: ReadonlyMap<string, number>,
+): ParquetSchema {
+  const inOrder = [...places].sort(([, a], [, b]) => a - b);
+  const columns = inOrder.flatMap(([name, place]) => {
+    const column = schema.columns[place];
+    return column === undefined ? [] : [rename(column, name)];
+  });
+  return { ...schema, columns };
+}
+
+function rename({ elements, leaves }: ParquetColumn, name: string): ParquetColumn {
+  const [first, ...below] = elements;
+  const element = new Map(readStruct(first?.bytes ?? Buffer.of()));
+  element.set(field.name, writeText(name));
+  return { name, elements: [writeStruct(element), ...below], leaves };
 }
 
 /** The elements of a schema of some of the columns, as a decoder is to see them. */

@@ -10,7 +10,9 @@ import {
 } from "../engine/compile/frame.ts";
 import type { Dtype } from "../engine/language/dtypes.ts";
 import { timestampMax, timestampMin } from "../engine/operations/scalar.ts";
-import { type Chunk, declared, fault, type Input, unparsable } from "./chunk.ts";
+import { quote } from "../engine/words.ts";
+import { called, type Chunk, declared, fault, type Input, unparsable } from "./chunk.ts";
+import { showName } from "./columns.ts";
 
 const smallIntegers = ["Int8", "Int16", "Int32", "UInt8", "UInt16", "UInt32"];
 
@@ -36,22 +38,33 @@ function isAccepted(type: string, dtype: Dtype, isKey: boolean): boolean {
 }
 
 /**
- * Refuses columns whose types, by name, hold no values of their declared dtypes.
+ * Refuses columns whose types, by declared name, hold no values of their declared dtypes.
  *
+ * @param names - of the file's columns, by declared name
  * @throws SCHEMA_MISMATCH listing what is expected and what is there
  */
-export function assertTypes(input: Input, types: ReadonlyMap<string, string>): void {
-  const wrong = declared(input.source).filter(([name, dtype]) => {
+export function assertTypes(
+  input: Input,
+  types: ReadonlyMap<string, string>,
+  names: ReadonlyMap<string, string>,
+): void {
+  const columns = declared(input.source).map(([name, dtype]) => ({
+    name,
+    dtype,
+    type: types.get(name) ?? "none",
+    inFile: names.get(name) ?? name,
+  }));
+  const wrong = columns.filter(({ name, dtype, type }) => {
     const isKey = input.source.entity.keys.includes(name);
-    return !isAccepted(types.get(name) ?? "none", dtype, isKey);
+    return !isAccepted(type, dtype, isKey);
   });
   if (wrong.length === 0) return;
-  const got = declared(input.source).map(([name]) => `${name} ${types.get(name) ?? "none"}`);
-  const expected = declared(input.source).map(([name, dtype]) => `${name} ${dtype}`);
+  const got = columns.map(({ inFile, type }) => `${showName(inFile)} ${type}`);
+  const expected = columns.map(({ inFile, dtype }) => `${showName(inFile)} ${dtype}`);
   throw fault(
     "SCHEMA_MISMATCH",
     input,
-    `has another dtype in ${wrong.map(([name]) => `"${name}"`).join(", ")}. Expected: ${expected.join(", ")}. Got: ${got.join(", ")}`,
+    `has another dtype in ${wrong.map(({ inFile }) => quote(inFile)).join(", ")}. Expected: ${expected.join(", ")}. Got: ${got.join(", ")}`,
     { expected, got, fix: "Write the file with those dtypes, or change the source." },
   );
 }
@@ -178,7 +191,7 @@ function assertNoNullElement(input: Input, lists: pl.Series, place: Place): void
     throw fault(
       "NULL_NOT_ALLOWED",
       input,
-      `${place(row)}: an element of the list "${lists.name}" is null`,
+      `${place(row)}: an element of the list ${called(input.source, lists.name)} is null`,
       { column: lists.name },
     );
 }

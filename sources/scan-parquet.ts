@@ -25,12 +25,11 @@ import {
   trailerBytes,
 } from "./parquet-footer.ts";
 import { assertPages } from "./parquet-pages.ts";
-import { describeColumn, int96 } from "./parquet-schema.ts";
+import { describeColumn, int96, selectColumns } from "./parquet-schema.ts";
 import { assertTypes, isExactly, readInt96, widen } from "./parquet-types.ts";
 import type { ThriftValue } from "./thrift.ts";
 import { rowsPerFile } from "./ordinal.ts";
 import {
-  assertColumns,
   type Chunk,
   type ChunkSize,
   declared,
@@ -40,6 +39,7 @@ import {
   openPart,
   project,
 } from "./chunk.ts";
+import { findColumns } from "./columns.ts";
 import type { PartBytes } from "./raw-part.ts";
 
 /** Many columns, and long lists, make the rows of a chunk fewer. */
@@ -71,11 +71,10 @@ export async function* readParquet(
 ): AsyncGenerator<Chunk> {
   const part = await openPart(input);
   try {
-    const footer = await openFooter(input, part);
-    const int96Columns = checkColumns(input, footer);
-    const file = { input, part, footer, int96Columns };
+    const file = openColumns(input, part, await openFooter(input, part));
+    const { footer } = file;
     const empty = await readGroups(file, [], 0);
-    const types = typesOf(input, empty);
+    const types = typesOf(file, empty);
     let firstRow = 0;
     for (const groups of batchesOf(input, footer, chunkValues)) {
       const frame = await readGroups(file, groups, firstRow);
@@ -102,41 +101,48 @@ export async function* readParquet(
 interface ParquetFile {
   readonly input: Input;
   readonly part: PartBytes;
+  /** Its schema has the declared columns alone, by their declared names. */
   readonly footer: ParquetFooter;
+  /** What the file calls them. */
+  readonly names: ReadonlyMap<string, string>;
   /** The declared columns that are stored as INT96. */
   readonly int96Columns: ReadonlySet<string>;
 }
 
 /** Compares the schema with the declared columns; what else the file has may be anything. */
-function checkColumns(input: Input, footer: ParquetFooter): ReadonlySet<string> {
+function openColumns(input: Input, part: PartBytes, footer: ParquetFooter): ParquetFile {
   const { columns } = footer.schema;
-  assertColumns(input, [...new Set(columns.map(({ name }) => name))]);
-  const wanted = new Set(declared(input.source).map(([name]) => name));
-  const types = new Map<string, string>();
-  for (const column of columns) {
-    const { name } = column;
-    if (!wanted.has(name)) continue;
-    if (types.has(name))
-      throw fault("SCHEMA_MISMATCH", input, `has two columns "${name}"`, { column: name });
-    types.set(
-      name,
-      decode(input, () => describeColumn(column)),
+  const places = findColumns(
+    input,
+    columns.map(({ name }) => name),
+  );
+  const names = new Map([...places].map(([name, place]) => [name, columns[place]?.name ?? name]));
+  const schema = selectColumns(footer.schema, places);
+  const types = decode(input, () => {
+    const arrowTypes = arrowTypesOf(footer, new Set(names.values()));
+    return new Map(
+      schema.columns.map((column) => [
+        column.name,
+        arrowTypes.get(names.get(column.name) ?? "") ?? describeColumn(column),
+      ]),
     );
-  }
-  for (const [name, type] of decode(input, () => arrowTypesOf(footer, wanted)))
-    types.set(name, type);
-  assertTypes(input, types);
-  return new Set([...types].flatMap(([name, type]) => (type === int96 ? [name] : [])));
+  });
+  assertTypes(input, types, names);
+  const int96Columns = [...types].flatMap(([name, type]) => (type === int96 ? [name] : []));
+  return { input, part, footer: { ...footer, schema }, names, int96Columns: new Set(int96Columns) };
 }
 
 /** The types that polars decodes the declared columns as: also of nested ones they are as expected. */
-function typesOf(input: Input, empty: pl.DataFrame): ReadonlyMap<string, pl.DataType | undefined> {
+function typesOf(
+  { input, names }: ParquetFile,
+  empty: pl.DataFrame,
+): ReadonlyMap<string, pl.DataType | undefined> {
   const dtypes = decode(input, () => dtypesOf(empty));
   const types = columnNamesOf(empty).map((name, i) => [name, dtypes[i]] as const);
   const described = types.flatMap(([name, type]) =>
     type === undefined ? [] : [[name, describeType(type)] as const],
   );
-  assertTypes(input, new Map(described));
+  assertTypes(input, new Map(described), names);
   return new Map(types);
 }
 
@@ -170,12 +176,11 @@ function* batchesOf(
   footer: ParquetFooter,
   chunkValues: number,
 ): Generator<RowGroup[]> {
-  const wanted = new Set(declared(input.source).map(([name]) => name));
   const maxGroups = Math.max(1, Math.floor(batchColumnChunks / declared(input.source).length));
   let batch: RowGroup[] = [];
   let [rows, values, bytes] = [0, 0, 0];
   for (const index of footer.rowGroups.keys()) {
-    const group = decode(input, () => readRowGroup(footer, index, wanted));
+    const group = decode(input, () => readRowGroup(footer, index));
     if (group.rows === 0) continue;
     const groupBytes = sum(group.chunks, ({ bytes }) => bytes);
     const groupValues = sum(group.chunks, ({ values }) => values);

@@ -216,10 +216,6 @@ describe("CSV that is refused", () => {
     );
   });
 
-  it("two columns that normalise to one name", async () => {
-    await refuses(plain, "id,n,N \na,1,2\n", "SCHEMA_MISMATCH", 'has two columns "n"');
-  });
-
   it("a list column, which CSV cannot hold", async () => {
     await refuses(
       sourceOf({ id: string, v: listFloat64 }),

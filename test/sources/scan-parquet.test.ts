@@ -224,9 +224,9 @@ describe("scan of parquet", () => {
     );
     await refuses(
       plain,
-      [ids, toSeries("N", "int64", [1, 2])],
+      [ids, toSeries("m", "int64", [1, 2])],
       "SCHEMA_MISMATCH",
-      'no column "n". Did you mean "N"?',
+      'no column "n". Did you mean "m"?',
     );
   });
 
