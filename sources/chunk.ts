@@ -2,7 +2,7 @@
 import type pl from "nodejs-polars";
 import { columnNamed, columnNamesOf, lazyOf } from "../engine/compile/frame.ts";
 import type { Source } from "../engine/language/definitions.ts";
-import type { Dtype } from "../engine/language/dtypes.ts";
+import type { ColumnType, Dtype } from "../engine/language/dtypes.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
 import { cut, quote } from "../engine/words.ts";
 import type { PartBytes, SourcePart } from "./raw-part.ts";
@@ -102,6 +102,12 @@ export function fault(
 export function called({ types }: Source, name: string): string {
   const from = types[name]?.from;
   return from === undefined ? quote(name) : `${quote(from)} (${name})`;
+}
+
+/** A column type as definitions write it. */
+export function spell({ dtype, nullable }: ColumnType): string {
+  const type = dtype === "list_float64" ? "listFloat64" : dtype;
+  return nullable ? `nullable(${type})` : type;
 }
 
 /** The error for a value that is not of its column's dtype; `place` names its row. */

@@ -6,8 +6,8 @@
  */
 import type { ColumnType } from "../engine/language/dtypes.ts";
 import { closest, type OnceflowError } from "../engine/errors.ts";
-import { quote } from "../engine/words.ts";
-import { called, fault, type Input } from "./chunk.ts";
+import { cut, quote } from "../engine/words.ts";
+import { called, fault, type Input, spell } from "./chunk.ts";
 
 /** The names of all columns of a file in its order; undefined for what is no text. */
 export type NamesInFile = readonly (string | undefined)[];
@@ -124,9 +124,7 @@ function ambiguous(input: Input, column: string, [one, other]: [string, string])
 
 /** How a column is declared that files call by a name of their own. */
 function declaration({ source }: Input, name: string, from: string): string {
-  const { dtype, nullable } = source.types[name] as ColumnType;
-  const type = dtype === "list_float64" ? "listFloat64" : dtype;
-  return `declare ${name}: column(${quote(from)}, ${nullable ? `nullable(${type})` : type})`;
+  return `declare ${name}: column(${quote(from)}, ${spell(source.types[name] as ColumnType)})`;
 }
 
 /** The name that differs least in letters and digits, if one is near. */
@@ -137,11 +135,14 @@ function nearest(name: string, names: readonly string[]): string | undefined {
       .replaceAll(/[^\p{L}\p{N}]/gu, "")
       .toLowerCase();
   const byPlain = new Map(names.map((each) => [plain(each), each]));
-  const near = closest(plain(name), byPlain.keys());
+  byPlain.delete("");
+  const sought = plain(name);
+  const near = closest(sought, byPlain.keys(), Math.floor(sought.length / 3));
   return near === undefined ? undefined : byPlain.get(near);
 }
 
 function listed(names: NamesInFile): string {
+  if (names.length === 0) return "none";
   const more = names.length - mostListed;
   const list = names.slice(0, mostListed).map(readable).map(showName).join(", ");
   return more > 0 ? `${list} and ${more} more` : list;
@@ -153,5 +154,6 @@ function readable(name: string | undefined): string {
 
 /** A name of a file in a list of names. */
 export function showName(name: string): string {
-  return /^[\w.$-]+$/.test(name) ? name : quote(name);
+  const short = cut(name, 60);
+  return /^[\w.$-]+$/.test(name) ? short : quote(short);
 }

@@ -124,7 +124,7 @@ function readHeader(input: Input, { bytes, isLast }: CsvText): CsvHeader | undef
     texts.push(fieldText(bytes, record.bounds[i] ?? 0, record.bounds[i + 1] ?? 0));
   if (texts.includes(undefined) && !hasColumns(input, texts))
     throw fault("SOURCE_CORRUPT", input, "is no UTF-8 text");
-  const places = findColumns(input, texts, () => separatorHint(input, texts));
+  const places = findColumns(input, texts, () => headerHint(input, texts));
   const { end, lineCount } = record;
   const width = texts.length;
   return {
@@ -155,11 +155,14 @@ function schemaOf(
   return Object.fromEntries(columns);
 }
 
-/** Where the header holds all declared columns with another separator: that one. */
-function separatorHint(input: Input, header: NamesInFile): string | undefined {
+/** What makes another header of this one: another separator, or other line ends. */
+function headerHint(input: Input, header: NamesInFile): string | undefined {
   const line = header.join(input.source.csv.separator);
   const other = [",", ";", "\t", "|"].find((separator) => hasColumns(input, line.split(separator)));
-  if (other === undefined) return undefined;
+  if (other === undefined)
+    return header.some((name) => name?.includes("\r"))
+      ? "A carriage return ends no line: end lines with a line feed, alone or behind it."
+      : undefined;
   return `The columns match with another separator: set csv: { separator: ${JSON.stringify(other)} } in the source.`;
 }
 

@@ -19,6 +19,7 @@ import {
   declared,
   fault,
   type Input,
+  spell,
   unparsable,
 } from "./chunk.ts";
 import { partOf, type SourceFile } from "./files.ts";
@@ -143,7 +144,7 @@ function assertNulls({ frame, nulls, place }: Chunk, input: Input): void {
       column: name,
       fix: isIdentity
         ? "An entity key or event time is never null."
-        : `Declare it as nullable(${dtype}) if that is meant.`,
+        : `Declare it as ${spell({ dtype, nullable: true })} if that is meant.`,
     });
   }
 }
