@@ -4,6 +4,7 @@ import {
   columnNamed,
   describeType,
   dtypeOf,
+  extremesOf,
   polarsType,
   sliceOf,
   toColumns,
@@ -13,8 +14,9 @@ import { timestampMax, timestampMin } from "../engine/operations/scalar.ts";
 import { quote } from "../engine/words.ts";
 import { called, type Chunk, declared, fault, type Input, unparsable } from "./chunk.ts";
 import { showName } from "./columns.ts";
+import { smallIntegers } from "./parquet-schema.ts";
 
-const smallIntegers = ["Int8", "Int16", "Int32", "UInt8", "UInt16", "UInt32"];
+const integers = [...smallIntegers.keys(), "Int32", "UInt32"];
 
 /** Whether a described type holds values of ours, as it is or widened without loss. */
 function isAccepted(type: string, dtype: Dtype, isKey: boolean): boolean {
@@ -22,13 +24,13 @@ function isAccepted(type: string, dtype: Dtype, isKey: boolean): boolean {
     case "bool":
       return type === "Bool";
     case "int64":
-      return type === "Int64" || smallIntegers.includes(type);
+      return type === "Int64" || integers.includes(type);
     case "float64":
       return type === "Float64" || type === "Float32";
     case "string":
       return (
         ["String", "Utf8", "Categorical"].includes(type) ||
-        (isKey && [...smallIntegers, "Int64", "UInt64"].includes(type))
+        (isKey && [...integers, "Int64", "UInt64"].includes(type))
       );
     case "timestamp":
       return /^Datetime\(/.test(type);
@@ -75,6 +77,34 @@ export function isExactly(type: pl.DataType, dtype: Dtype): boolean {
   if (dtype === "list_float64") return false;
   if (dtype === "timestamp") return describeType(type) === "Datetime(us)";
   return dtypeOf(type) === dtype;
+}
+
+/**
+ * Refuses integers that are none of the type that their column says, in fewer than 32 bits.
+ *
+ * @throws VALUE_UNPARSABLE
+ */
+export function assertWithin(
+  input: Input,
+  frame: pl.DataFrame,
+  name: string,
+  type: string,
+  place: Place,
+): void {
+  const limits = smallIntegers.get(type);
+  if (limits === undefined) return;
+  const isOutside = (count: unknown) =>
+    typeof count === "number" && (count < limits.min || count > limits.max);
+  const { min, max } = extremesOf(frame, name);
+  if (!isOutside(min) && !isOutside(max)) return;
+  const counts = frame.getColumn(name).toArray() as (number | null)[];
+  const row = counts.findIndex(isOutside);
+  throw fault(
+    "VALUE_UNPARSABLE",
+    input,
+    `${place(row)}: ${called(input.source, name)} is ${counts[row]}, which is no ${type}, as its column says`,
+    { column: name, value: String(counts[row]) },
+  );
 }
 
 /**

@@ -26,7 +26,7 @@ import {
 } from "./parquet-footer.ts";
 import { assertPages } from "./parquet-pages.ts";
 import { describeColumn, int96, selectColumns } from "./parquet-schema.ts";
-import { assertTypes, isExactly, readInt96, widen } from "./parquet-types.ts";
+import { assertTypes, assertWithin, isExactly, readInt96, widen } from "./parquet-types.ts";
 import type { ThriftValue } from "./thrift.ts";
 import { rowsPerFile } from "./ordinal.ts";
 import {
@@ -84,14 +84,14 @@ export async function* readParquet(
         if (from > 0) await turn();
         const isWhole = size >= rows;
         const rowsOfChunk = isWhole ? frame : sliceOf(frame, from, size);
-        yield toChunk(input, rowsOfChunk, types, firstRow + from);
+        yield toChunk(file, rowsOfChunk, types, firstRow + from);
       }
       firstRow += rows;
     }
     if (firstRow !== footer.rows)
       throw damaged(input, `it has ${firstRow} rows, and ${footer.rows} by its footer`);
     // A file without rows still gives one frame, so that its schema is known.
-    if (firstRow === 0) yield toChunk(input, empty, types, 0);
+    if (firstRow === 0) yield toChunk(file, empty, types, 0);
   } finally {
     await part.close();
   }
@@ -105,8 +105,8 @@ interface ParquetFile {
   readonly footer: ParquetFooter;
   /** What the file calls them. */
   readonly names: ReadonlyMap<string, string>;
-  /** The declared columns that are stored as INT96. */
-  readonly int96Columns: ReadonlySet<string>;
+  /** The types that the footer says they are of. */
+  readonly described: ReadonlyMap<string, string>;
 }
 
 /** Compares the schema with the declared columns; what else the file has may be anything. */
@@ -128,8 +128,7 @@ function openColumns(input: Input, part: PartBytes, footer: ParquetFooter): Parq
     );
   });
   assertTypes(input, types, names);
-  const int96Columns = [...types].flatMap(([name, type]) => (type === int96 ? [name] : []));
-  return { input, part, footer: { ...footer, schema }, names, int96Columns: new Set(int96Columns) };
+  return { input, part, footer: { ...footer, schema }, names, described: types };
 }
 
 /** The types that polars decodes the declared columns as: also of nested ones they are as expected. */
@@ -210,11 +209,11 @@ async function readGroups(
   groups: readonly RowGroup[],
   firstRow: number,
 ): Promise<pl.DataFrame> {
-  const { input, int96Columns } = file;
+  const { input, described } = file;
   const frames: pl.DataFrame[] = [];
   for (const columns of stepsOf(input, groups)) {
     const frame = await readColumns(file, groups, columns);
-    const wide = columns.filter((name) => int96Columns.has(name));
+    const wide = columns.filter((name) => described.get(name) === int96);
     if (wide.length > 0) {
       const coarse = await readColumns(file, groups, wide, inMilliseconds(wide));
       for (const name of wide) {
@@ -295,7 +294,7 @@ function sum<T>(items: readonly T[], of: (item: T) => number): number {
 
 /** Widens what was decoded to the dtypes of ours. */
 function toChunk(
-  input: Input,
+  { input, described }: ParquetFile,
   frame: pl.DataFrame,
   types: ReadonlyMap<string, pl.DataType | undefined>,
   firstRow: number,
@@ -303,6 +302,7 @@ function toChunk(
   const place = (row: number) => `row ${firstRow + row + 1}`;
   const columns = declared(input.source);
   for (const [index, [name, dtype]] of columns.entries()) {
+    assertWithin(input, frame, name, described.get(name) ?? "", place);
     const type = types.get(name);
     if (type !== undefined && isExactly(type, dtype)) continue;
     frame.replaceAtIdx(
