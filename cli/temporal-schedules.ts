@@ -170,6 +170,6 @@ function differences(held: Partial<ScheduledInput>, wanted: ScheduledInput): str
       `fills storage fingerprint ${short(wanted.fingerprint)}, no longer ${short(held.fingerprint)}`,
     );
   else if (held.definition !== wanted.definition)
-    why.push("aggregates or expectations of its view changed");
+    why.push("aggregates or expectations of its view changed, or what files call its columns");
   return why;
 }

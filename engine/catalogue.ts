@@ -75,7 +75,10 @@ export interface View extends Omit<FeatureView, "schedule" | "stores" | "gaps"> 
   readonly aggregates: readonly ViewAggregate[];
   /** Hash of the set of aggregates: each build reads the snapshots of its own set. */
   readonly aggregatesFingerprint: string;
-  /** Hash of all that a materialization does: rows, aggregates, expectations. Names its runs. */
+  /**
+   * Hash of all that a materialization does: rows, aggregates, expectations, and by what names it
+   * finds columns in files. Names its runs.
+   */
   readonly definition: string;
 }
 
@@ -189,6 +192,14 @@ function sourceIdentity(source: Source): unknown {
   ];
 }
 
+/** What files call the columns: it moves no row, since the declared column says what a value is. */
+function renames({ types }: Source): readonly unknown[] {
+  const renamed = Object.entries(types).flatMap(([name, { from }]) =>
+    from === undefined ? [] : [[name, from]],
+  );
+  return renamed.length === 0 ? [] : [renamed];
+}
+
 function resolveView(declared: FeatureView, all: readonly Feature[]): View {
   const { name, source } = declared;
   const features = all.filter((feature) => feature.view === name);
@@ -228,7 +239,7 @@ function resolveView(declared: FeatureView, all: readonly Feature[]): View {
     features,
     aggregates,
     aggregatesFingerprint,
-    definition: hash(["run", fingerprint, aggregatesFingerprint, expectations]),
+    definition: hash(["run", fingerprint, aggregatesFingerprint, expectations, ...renames(source)]),
   });
 }
 

@@ -351,10 +351,14 @@ export function errorCodeOf(thrown: unknown): ErrorCode {
   return thrown instanceof OnceflowError ? thrown.code : "INTERNAL";
 }
 
-/** The candidate closest to `name` by edit distance, or undefined where none is near. */
-function closest(name: string, candidates: Iterable<string>): string | undefined {
+/** The candidate closest to `name` by edit distance, or undefined where none is within the limit. */
+export function closest(
+  name: string,
+  candidates: Iterable<string>,
+  limit = Math.max(2, Math.floor(name.length / 3)),
+): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  let bestDistance = limit + 1;
   for (const candidate of candidates) {
     const distance = editDistance(name, candidate, bestDistance);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];

@@ -1,6 +1,7 @@
 /** What feature authors import: everything needed to define features, and nothing that does I/O. */
 export {
   bool,
+  column,
   float64,
   int64,
   listFloat64,

@@ -156,6 +156,8 @@ export function parseTimestamp(text: string): Int64 | undefined {
   const midnight = new Date(`${date}T00:00:00Z`);
   if (Number.isNaN(midnight.getTime()) || !midnight.toISOString().startsWith(date))
     return undefined;
+  // 24:00 is the end of a day, and nothing of the day is behind it; Date.parse sees no fraction.
+  if (hour === "24" && Number(fraction) > 0) return undefined;
   const ms = Date.parse(`${date}T${hour}:${minute}:${second}${zone ?? "Z"}`);
   if (Number.isNaN(ms)) return undefined;
   return inDomain(BigInt(ms) * 1000n + BigInt(fraction.padEnd(6, "0")));

@@ -2,15 +2,17 @@
 import type pl from "nodejs-polars";
 import { columnNamed, columnNamesOf, lazyOf } from "../engine/compile/frame.ts";
 import type { Source } from "../engine/language/definitions.ts";
-import type { Dtype } from "../engine/language/dtypes.ts";
-import { didYouMean, messageOf, OnceflowError } from "../engine/errors.ts";
-import { cut } from "../engine/words.ts";
+import type { ColumnType, Dtype } from "../engine/language/dtypes.ts";
+import { messageOf, OnceflowError } from "../engine/errors.ts";
+import { cut, quote } from "../engine/words.ts";
 import type { PartBytes, SourcePart } from "./raw-part.ts";
 
-/** What is being read; every error names both. */
+/** What is being read; every error names source and part. */
 export interface Input {
   readonly source: Source;
   readonly part: SourcePart;
+  /** The source with all its columns, where `source` has some of them. */
+  readonly whole?: Source;
 }
 
 /** How much a chunk holds, about. */
@@ -55,21 +57,6 @@ export function project(frame: pl.DataFrame, source: Source): pl.DataFrame {
     .collectSync();
 }
 
-/** Refuses a file that lacks declared columns, listing what is expected and what is there. */
-export function assertColumns(input: Input, names: readonly string[], fix?: string): void {
-  const missing = declared(input.source).filter(([name]) => !names.includes(name));
-  const [first] = missing;
-  if (first === undefined) return;
-  const expected = declared(input.source).map(([name]) => name);
-  const unclaimed = names.filter((name) => !expected.includes(name));
-  throw fault(
-    "SCHEMA_MISMATCH",
-    input,
-    `has no column ${missing.map(([name]) => `"${name}"`).join(", ")}.${didYouMean(first[0], unclaimed)} Expected: ${expected.join(", ")}. Got: ${names.join(", ")}`,
-    { expected, got: names, ...(fix === undefined ? {} : { fix }) },
-  );
-}
-
 /**
  * Opens the part for reading.
  *
@@ -111,6 +98,18 @@ export function fault(
   );
 }
 
+/** A column in messages, by the name that its files have for it where it is declared by another. */
+export function called({ types }: Source, name: string): string {
+  const from = types[name]?.from;
+  return from === undefined ? quote(name) : `${quote(from)} (${name})`;
+}
+
+/** A column type as definitions write it. */
+export function spell({ dtype, nullable }: ColumnType): string {
+  const type = dtype === "list_float64" ? "listFloat64" : dtype;
+  return nullable ? `nullable(${type})` : type;
+}
+
 /** The error for a value that is not of its column's dtype; `place` names its row. */
 export function unparsable(
   input: Input,
@@ -122,7 +121,7 @@ export function unparsable(
   return fault(
     "VALUE_UNPARSABLE",
     input,
-    `${place}: "${column}" is ${JSON.stringify(cut(text, 60))}, which is no ${dtype}`,
+    `${place}: ${called(input.source, column)} is ${JSON.stringify(cut(text, 60))}, which is no ${dtype}`,
     { column, dtype, value: cut(text, 60) },
   );
 }

@@ -193,15 +193,6 @@ function ragged({ fieldCount }: CsvRecord, width: number): string | undefined {
   return `has ${fieldCount} ${fieldCount === 1 ? "field" : "fields"}, the header has ${width}`;
 }
 
-/**
- * A column's name from its header cell: trimmed, in lower case, `/` as `_per_`, blanks as `_`.
- *
- * "Work load Average/day " becomes work_load_average_per_day.
- */
-export function normaliseName(header: string): string {
-  return header.trim().replaceAll("/", "_per_").replaceAll(/\s+/g, "_").toLowerCase();
-}
-
 const decimal = /^[ \t]*[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
 const special = /^[ \t]*[+-]?(?:nan|inf|infinity)$/i;
 

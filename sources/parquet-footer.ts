@@ -127,14 +127,13 @@ export function arrowTypesOf(
 }
 
 /**
- * Reads one row group, its chunks of the wanted columns.
+ * Reads one row group, its chunks of the columns of the footer's schema.
  *
  * @throws Error where it is damaged, or points at what is no data of the file
  */
 export function readRowGroup(
   { schema, rowGroups, dataEnd }: ParquetFooter,
   index: number,
-  wanted: ReadonlySet<string>,
 ): RowGroup {
   const fields = readStruct(rowGroups[index]?.bytes ?? Buffer.of());
   const allChunks = readList(fields.get(groupField.chunks));
@@ -145,7 +144,7 @@ export function readRowGroup(
   const rows = readCount(fields.get(groupField.rows));
   // What a row group without rows says of its chunks differs by writer.
   const chunks = schema.columns.flatMap(({ name, leaves }) =>
-    wanted.has(name) && rows > 0 ? leaves.map((leaf) => readChunk(allChunks[leaf], name)) : [],
+    rows > 0 ? leaves.map((leaf) => readChunk(allChunks[leaf], name)) : [],
   );
   let end = magic.length;
   for (const { column, start, bytes, values } of [...chunks].sort((a, b) => a.start - b.start)) {

@@ -16,6 +16,7 @@ import {
   thriftType,
   writeInt32,
   writeStruct,
+  writeText,
 } from "./thrift.ts";
 
 /** A top-level column: the part of the schema below it, in preorder. */
@@ -60,7 +61,20 @@ const physicalTypes = [
   "FIXED_LEN_BYTE_ARRAY",
 ];
 
+const required = 0;
 const repeated = 2;
+
+/** How older writers number what is written here. */
+const convertedType = { text: 0, list: 3 } as const;
+
+/** What integers of fewer than 32 bits hold, by the type that their column says. */
+export const smallIntegers: ReadonlyMap<string, { readonly min: number; readonly max: number }> =
+  new Map([
+    ["Int8", { min: -128, max: 127 }],
+    ["Int16", { min: -32_768, max: 32_767 }],
+    ["UInt8", { min: 0, max: 255 }],
+    ["UInt16", { min: 0, max: 65_535 }],
+  ]);
 
 /** What INT96 is described as: a time of day in ns and a day, far beyond the ns of 64 bits. */
 export const int96 = "Datetime(INT96)";
@@ -93,6 +107,26 @@ export function readSchema(schema: ThriftValue | undefined): ParquetSchema {
   return { root: readStruct(root.bytes), columns, leafCount };
 }
 
+/** Some columns of a schema, by names of ours: the place of each in it. */
+export function selectColumns(
+  schema: ParquetSchema,
+  places: ReadonlyMap<string, number>,
+): ParquetSchema {
+  const inOrder = [...places].sort(([, a], [, b]) => a - b);
+  const columns = inOrder.flatMap(([name, place]) => {
+    const column = schema.columns[place];
+    return column === undefined ? [] : [rename(column, name)];
+  });
+  return { ...schema, columns };
+}
+
+function rename({ elements, leaves }: ParquetColumn, name: string): ParquetColumn {
+  const [first, ...below] = elements;
+  const element = new Map(readStruct(first?.bytes ?? Buffer.of()));
+  element.set(field.name, writeText(name));
+  return { name, elements: [writeStruct(element), ...below], leaves };
+}
+
 /** The elements of a schema of some of the columns, as a decoder is to see them. */
 export function writeSchema(
   { root }: ParquetSchema,
@@ -105,18 +139,25 @@ export function writeSchema(
 }
 
 /**
- * An ENUM is its text, and an instant is a count: a decoder that knows neither ENUM nor a column's
- * zone reads both.
+ * An ENUM is its text, an instant is a count, and a small integer is one of 32 bits: a decoder that
+ * knows neither ENUM nor a column's zone reads them, and cuts no integer that has more bits than its
+ * column says. A repeated value is written as the list that it is.
  */
 function plainElements({ elements }: ParquetColumn): readonly ThriftValue[] {
   const [first] = elements;
   if (first === undefined || elements.length > 1) return elements;
   const element = readStruct(first.bytes);
-  const { kind, unit } = annotationOf(element);
+  if (isRepeated(element)) return listElements(element);
+  const { kind, unit, detail } = annotationOf(element);
   const plain = new Map(element);
   if (kind === "ENUM") {
     plain.delete(field.logical);
-    return [writeStruct(plain.set(field.converted, writeInt32(0)))];
+    return [writeStruct(plain.set(field.converted, writeInt32(convertedType.text)))];
+  }
+  if (detail !== undefined && smallIntegers.has(detail)) {
+    plain.delete(field.logical);
+    plain.delete(field.converted);
+    return [writeStruct(plain)];
   }
   const unitField = units.indexOf(unit ?? "");
   if (kind !== "TIMESTAMP" || unitField === -1) return elements;
@@ -127,6 +168,24 @@ function plainElements({ elements }: ParquetColumn): readonly ThriftValue[] {
     [2, writeStruct(new Map([[unitField, empty]]))],
   ]);
   return [writeStruct(plain.set(field.logical, writeStruct(new Map([[8, writeStruct(time)]]))))];
+}
+
+/** A column whose leaf is repeated, in the three levels of lists: the bytes of both are the same. */
+function listElements(leaf: ThriftStruct): ThriftValue[] {
+  const group = (name: ThriftValue | undefined, repetition: number) =>
+    new Map<number, ThriftValue>([
+      [field.repetition, writeInt32(repetition)],
+      [field.name, name ?? writeText("")],
+      [field.children, writeInt32(1)],
+    ]);
+  const list = group(leaf.get(field.name), required).set(
+    field.converted,
+    writeInt32(convertedType.list),
+  );
+  const element = new Map(leaf)
+    .set(field.repetition, writeInt32(required))
+    .set(field.name, writeText("element"));
+  return [writeStruct(list), writeStruct(group(writeText("list"), repeated)), writeStruct(element)];
 }
 
 /**

@@ -4,15 +4,19 @@ import {
   columnNamed,
   describeType,
   dtypeOf,
+  extremesOf,
   polarsType,
   sliceOf,
   toColumns,
 } from "../engine/compile/frame.ts";
 import type { Dtype } from "../engine/language/dtypes.ts";
 import { timestampMax, timestampMin } from "../engine/operations/scalar.ts";
-import { type Chunk, declared, fault, type Input, unparsable } from "./chunk.ts";
+import { quote } from "../engine/words.ts";
+import { called, type Chunk, declared, fault, type Input, unparsable } from "./chunk.ts";
+import { showName } from "./columns.ts";
+import { smallIntegers } from "./parquet-schema.ts";
 
-const smallIntegers = ["Int8", "Int16", "Int32", "UInt8", "UInt16", "UInt32"];
+const integers = [...smallIntegers.keys(), "Int32", "UInt32"];
 
 /** Whether a described type holds values of ours, as it is or widened without loss. */
 function isAccepted(type: string, dtype: Dtype, isKey: boolean): boolean {
@@ -20,13 +24,13 @@ function isAccepted(type: string, dtype: Dtype, isKey: boolean): boolean {
     case "bool":
       return type === "Bool";
     case "int64":
-      return type === "Int64" || smallIntegers.includes(type);
+      return type === "Int64" || integers.includes(type);
     case "float64":
       return type === "Float64" || type === "Float32";
     case "string":
       return (
         ["String", "Utf8", "Categorical"].includes(type) ||
-        (isKey && [...smallIntegers, "Int64", "UInt64"].includes(type))
+        (isKey && [...integers, "Int64", "UInt64"].includes(type))
       );
     case "timestamp":
       return /^Datetime\(/.test(type);
@@ -36,22 +40,33 @@ function isAccepted(type: string, dtype: Dtype, isKey: boolean): boolean {
 }
 
 /**
- * Refuses columns whose types, by name, hold no values of their declared dtypes.
+ * Refuses columns whose types, by declared name, hold no values of their declared dtypes.
  *
+ * @param names - of the file's columns, by declared name
  * @throws SCHEMA_MISMATCH listing what is expected and what is there
  */
-export function assertTypes(input: Input, types: ReadonlyMap<string, string>): void {
-  const wrong = declared(input.source).filter(([name, dtype]) => {
+export function assertTypes(
+  input: Input,
+  types: ReadonlyMap<string, string>,
+  names: ReadonlyMap<string, string>,
+): void {
+  const columns = declared(input.source).map(([name, dtype]) => ({
+    name,
+    dtype,
+    type: types.get(name) ?? "none",
+    inFile: names.get(name) ?? name,
+  }));
+  const wrong = columns.filter(({ name, dtype, type }) => {
     const isKey = input.source.entity.keys.includes(name);
-    return !isAccepted(types.get(name) ?? "none", dtype, isKey);
+    return !isAccepted(type, dtype, isKey);
   });
   if (wrong.length === 0) return;
-  const got = declared(input.source).map(([name]) => `${name} ${types.get(name) ?? "none"}`);
-  const expected = declared(input.source).map(([name, dtype]) => `${name} ${dtype}`);
+  const got = columns.map(({ inFile, type }) => `${showName(inFile)} ${type}`);
+  const expected = columns.map(({ inFile, dtype }) => `${showName(inFile)} ${dtype}`);
   throw fault(
     "SCHEMA_MISMATCH",
     input,
-    `has another dtype in ${wrong.map(([name]) => `"${name}"`).join(", ")}. Expected: ${expected.join(", ")}. Got: ${got.join(", ")}`,
+    `has another dtype in ${wrong.map(({ inFile }) => quote(inFile)).join(", ")}. Expected: ${expected.join(", ")}. Got: ${got.join(", ")}`,
     { expected, got, fix: "Write the file with those dtypes, or change the source." },
   );
 }
@@ -62,6 +77,34 @@ export function isExactly(type: pl.DataType, dtype: Dtype): boolean {
   if (dtype === "list_float64") return false;
   if (dtype === "timestamp") return describeType(type) === "Datetime(us)";
   return dtypeOf(type) === dtype;
+}
+
+/**
+ * Refuses integers that are none of the type that their column says, in fewer than 32 bits.
+ *
+ * @throws VALUE_UNPARSABLE
+ */
+export function assertWithin(
+  input: Input,
+  frame: pl.DataFrame,
+  name: string,
+  type: string,
+  place: Place,
+): void {
+  const limits = smallIntegers.get(type);
+  if (limits === undefined) return;
+  const isOutside = (count: unknown) =>
+    typeof count === "number" && (count < limits.min || count > limits.max);
+  const { min, max } = extremesOf(frame, name);
+  if (!isOutside(min) && !isOutside(max)) return;
+  const counts = frame.getColumn(name).toArray() as (number | null)[];
+  const row = counts.findIndex(isOutside);
+  throw fault(
+    "VALUE_UNPARSABLE",
+    input,
+    `${place(row)}: ${called(input.source, name)} is ${counts[row]}, which is no ${type}, as its column says`,
+    { column: name, value: String(counts[row]) },
+  );
 }
 
 /**
@@ -178,7 +221,7 @@ function assertNoNullElement(input: Input, lists: pl.Series, place: Place): void
     throw fault(
       "NULL_NOT_ALLOWED",
       input,
-      `${place(row)}: an element of the list "${lists.name}" is null`,
+      `${place(row)}: an element of the list ${called(input.source, lists.name)} is null`,
       { column: lists.name },
     );
 }

@@ -15,11 +15,10 @@ import {
   isReadable,
   losesReturn,
   measureRecords,
-  normaliseName,
   readRecord,
 } from "./csv.ts";
 import {
-  assertColumns,
+  called,
   type Chunk,
   type ChunkSize,
   declared,
@@ -30,6 +29,7 @@ import {
   project,
   unparsable,
 } from "./chunk.ts";
+import { findColumns, hasColumns, type NamesInFile } from "./columns.ts";
 import type { PartBytes } from "./raw-part.ts";
 
 const defaultBytes = 16 * 1024 * 1024;
@@ -49,7 +49,7 @@ export async function* readCsv(input: Input, size: ChunkSize): AsyncGenerator<Ch
     text = { ...text, bytes: text.bytes.subarray(header.end) };
     for (let start: CsvPlace = { row: 0, line: header.lineCount }; ;) {
       const { bytes, isLast } = text;
-      const records = measureRecords(bytes, 0, header.separator, header.names.length, isLast);
+      const records = measureRecords(bytes, 0, header.separator, header.width, isLast);
       const { end, rows, lines, problem } = records;
       const next = { row: start.row + rows, line: start.line + lines };
       if (problem !== undefined)
@@ -98,8 +98,10 @@ function grown(input: Input, bytes: Buffer, what: string): number {
 
 interface CsvHeader {
   readonly separator: number;
-  /** Of all columns of the file, in its order, normalised. */
-  readonly names: readonly string[];
+  /** Columns of the file. */
+  readonly width: number;
+  /** The place of each declared column in the file's order. */
+  readonly places: ReadonlyMap<string, number>;
   /** Offset of the first data row. */
   readonly end: number;
   readonly lineCount: number;
@@ -120,44 +122,47 @@ function readHeader(input: Input, { bytes, isLast }: CsvText): CsvHeader | undef
   const texts: (string | undefined)[] = [];
   for (let i = 0; i < record.bounds.length; i += 2)
     texts.push(fieldText(bytes, record.bounds[i] ?? 0, record.bounds[i + 1] ?? 0));
-  // Names of ours are ASCII: one of other bytes is of no declared column.
-  const cells = texts.map((text) => text ?? "\ufffd");
-  const names = cells.map(normaliseName);
-  const wanted = declared(input.source).map(([name]) => name);
-  if (texts.includes(undefined) && !wanted.every((name) => names.includes(name)))
+  if (texts.includes(undefined) && !hasColumns(input, texts))
     throw fault("SOURCE_CORRUPT", input, "is no UTF-8 text");
-  assertColumns(input, names, separatorHint(input.source, cells));
-  const twice = wanted.find((name) => names.indexOf(name) !== names.lastIndexOf(name));
-  if (twice !== undefined)
-    throw fault("SCHEMA_MISMATCH", input, `has two columns "${twice}"`, { column: twice });
+  const places = findColumns(input, texts, () => headerHint(input, texts));
   const { end, lineCount } = record;
-  return { separator, names, end, lineCount, schema: schemaOf(input.source, names) };
+  const width = texts.length;
+  return {
+    separator,
+    width,
+    places,
+    end,
+    lineCount,
+    schema: schemaOf(input.source, width, places),
+  };
 }
 
 /**
  * polars takes a schema by position, and an object would move a name such as "1" to its front; the
  * declared names are safe, and others are replaced. Times are read as text.
  */
-function schemaOf(source: Source, names: readonly string[]): Record<string, pl.DataType> {
-  const dtypes = new Map(declared(source));
-  return Object.fromEntries(
-    names.map((name, i) => {
-      const dtype = dtypes.get(name);
-      return dtype === undefined
-        ? [`undeclared:${i}`, pl.Utf8]
-        : [name, polarsType(dtype === "timestamp" ? "string" : dtype)];
-    }),
-  );
+function schemaOf(
+  source: Source,
+  width: number,
+  places: ReadonlyMap<string, number>,
+): Record<string, pl.DataType> {
+  const columns = Array.from({ length: width }, (_, i): [string, pl.DataType] => [
+    `undeclared:${i}`,
+    pl.Utf8,
+  ]);
+  for (const [name, dtype] of declared(source))
+    columns[places.get(name) ?? 0] = [name, polarsType(dtype === "timestamp" ? "string" : dtype)];
+  return Object.fromEntries(columns);
 }
 
-/** Where the header holds all declared columns with another separator: that one. */
-function separatorHint(source: Source, header: readonly string[]): string | undefined {
-  const line = header.join(source.csv.separator);
-  const other = [",", ";", "\t", "|"].find((separator) => {
-    const names = new Set(line.split(separator).map(normaliseName));
-    return declared(source).every(([name]) => names.has(name));
-  });
-  if (other === undefined) return undefined;
+/** What makes another header of this one: another separator, or other line ends. */
+function headerHint(input: Input, header: NamesInFile): string | undefined {
+  const line = header.join(input.source.csv.separator);
+  const other = [",", ";", "\t", "|"].find((separator) => hasColumns(input, line.split(separator)));
+  if (other === undefined)
+    return header.some((name) => name?.includes("\r"))
+      ? "A carriage return ends no line: end lines with a line feed, alone or behind it."
+      : undefined;
   return `The columns match with another separator: set csv: { separator: ${JSON.stringify(other)} } in the source.`;
 }
 
@@ -261,7 +266,7 @@ function assertAsWritten(
   if (records.hasLostReturn) {
     const cell = findCell(piece, columns, (_, from, to) => losesReturn(bytes, from, to));
     if (cell !== undefined) {
-      const problem = `${describePlace(cell.place)}: "${cell.name}" ends in a carriage return`;
+      const problem = `${describePlace(cell.place)}: ${called(input.source, cell.name)} ends in a carriage return`;
       throw fault("SOURCE_CORRUPT", input, problem, {
         column: cell.name,
         fix: "Write it in quotes, or end lines with a line feed alone or with both.",
@@ -308,7 +313,7 @@ function readTime(text: string): Int64 | undefined {
 
 /** The place of a row of a chunk: its line is further on than its number where cells span lines. */
 function locateRow({ header, bytes, start }: CsvPiece, row: number): CsvPlace {
-  const head = measureRecords(bytes, 0, header.separator, header.names.length, true, row);
+  const head = measureRecords(bytes, 0, header.separator, header.width, true, row);
   return { row: start.row + row, line: start.line + head.lines };
 }
 
@@ -324,11 +329,11 @@ interface CsvCell {
 
 /** The first cell of some columns that is looked for. */
 function findCell(
-  { header: { separator, names }, bytes, start }: CsvPiece,
+  { header: { separator, places }, bytes, start }: CsvPiece,
   columns: readonly (readonly [name: string, dtype: Dtype])[],
   isIt: (dtype: Dtype, from: number, to: number) => boolean,
 ): CsvCell | undefined {
-  const indexed = columns.map(([name, dtype]) => ({ name, dtype, index: names.indexOf(name) }));
+  const indexed = columns.map(([name, dtype]) => ({ name, dtype, index: places.get(name) ?? 0 }));
   let { row, line } = start;
   for (let at = 0; at < bytes.length; row++) {
     const record = readRecord(bytes, at, separator, true, true);

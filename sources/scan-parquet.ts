@@ -25,12 +25,11 @@ import {
   trailerBytes,
 } from "./parquet-footer.ts";
 import { assertPages } from "./parquet-pages.ts";
-import { describeColumn, int96 } from "./parquet-schema.ts";
-import { assertTypes, isExactly, readInt96, widen } from "./parquet-types.ts";
+import { describeColumn, int96, selectColumns } from "./parquet-schema.ts";
+import { assertTypes, assertWithin, isExactly, readInt96, widen } from "./parquet-types.ts";
 import type { ThriftValue } from "./thrift.ts";
 import { rowsPerFile } from "./ordinal.ts";
 import {
-  assertColumns,
   type Chunk,
   type ChunkSize,
   declared,
@@ -40,6 +39,7 @@ import {
   openPart,
   project,
 } from "./chunk.ts";
+import { findColumns } from "./columns.ts";
 import type { PartBytes } from "./raw-part.ts";
 
 /** Many columns, and long lists, make the rows of a chunk fewer. */
@@ -71,11 +71,10 @@ export async function* readParquet(
 ): AsyncGenerator<Chunk> {
   const part = await openPart(input);
   try {
-    const footer = await openFooter(input, part);
-    const int96Columns = checkColumns(input, footer);
-    const file = { input, part, footer, int96Columns };
+    const file = openColumns(input, part, await openFooter(input, part));
+    const { footer } = file;
     const empty = await readGroups(file, [], 0);
-    const types = typesOf(input, empty);
+    const types = typesOf(file, empty);
     let firstRow = 0;
     for (const groups of batchesOf(input, footer, chunkValues)) {
       const frame = await readGroups(file, groups, firstRow);
@@ -85,14 +84,14 @@ export async function* readParquet(
         if (from > 0) await turn();
         const isWhole = size >= rows;
         const rowsOfChunk = isWhole ? frame : sliceOf(frame, from, size);
-        yield toChunk(input, rowsOfChunk, types, firstRow + from);
+        yield toChunk(file, rowsOfChunk, types, firstRow + from);
       }
       firstRow += rows;
     }
     if (firstRow !== footer.rows)
       throw damaged(input, `it has ${firstRow} rows, and ${footer.rows} by its footer`);
     // A file without rows still gives one frame, so that its schema is known.
-    if (firstRow === 0) yield toChunk(input, empty, types, 0);
+    if (firstRow === 0) yield toChunk(file, empty, types, 0);
   } finally {
     await part.close();
   }
@@ -102,41 +101,47 @@ export async function* readParquet(
 interface ParquetFile {
   readonly input: Input;
   readonly part: PartBytes;
+  /** Its schema has the declared columns alone, by their declared names. */
   readonly footer: ParquetFooter;
-  /** The declared columns that are stored as INT96. */
-  readonly int96Columns: ReadonlySet<string>;
+  /** What the file calls them. */
+  readonly names: ReadonlyMap<string, string>;
+  /** The types that the footer says they are of. */
+  readonly described: ReadonlyMap<string, string>;
 }
 
 /** Compares the schema with the declared columns; what else the file has may be anything. */
-function checkColumns(input: Input, footer: ParquetFooter): ReadonlySet<string> {
+function openColumns(input: Input, part: PartBytes, footer: ParquetFooter): ParquetFile {
   const { columns } = footer.schema;
-  assertColumns(input, [...new Set(columns.map(({ name }) => name))]);
-  const wanted = new Set(declared(input.source).map(([name]) => name));
-  const types = new Map<string, string>();
-  for (const column of columns) {
-    const { name } = column;
-    if (!wanted.has(name)) continue;
-    if (types.has(name))
-      throw fault("SCHEMA_MISMATCH", input, `has two columns "${name}"`, { column: name });
-    types.set(
-      name,
-      decode(input, () => describeColumn(column)),
+  const places = findColumns(
+    input,
+    columns.map(({ name }) => name),
+  );
+  const names = new Map([...places].map(([name, place]) => [name, columns[place]?.name ?? name]));
+  const schema = selectColumns(footer.schema, places);
+  const types = decode(input, () => {
+    const arrowTypes = arrowTypesOf(footer, new Set(names.values()));
+    return new Map(
+      schema.columns.map((column) => [
+        column.name,
+        arrowTypes.get(names.get(column.name) ?? "") ?? describeColumn(column),
+      ]),
     );
-  }
-  for (const [name, type] of decode(input, () => arrowTypesOf(footer, wanted)))
-    types.set(name, type);
-  assertTypes(input, types);
-  return new Set([...types].flatMap(([name, type]) => (type === int96 ? [name] : [])));
+  });
+  assertTypes(input, types, names);
+  return { input, part, footer: { ...footer, schema }, names, described: types };
 }
 
 /** The types that polars decodes the declared columns as: also of nested ones they are as expected. */
-function typesOf(input: Input, empty: pl.DataFrame): ReadonlyMap<string, pl.DataType | undefined> {
+function typesOf(
+  { input, names }: ParquetFile,
+  empty: pl.DataFrame,
+): ReadonlyMap<string, pl.DataType | undefined> {
   const dtypes = decode(input, () => dtypesOf(empty));
   const types = columnNamesOf(empty).map((name, i) => [name, dtypes[i]] as const);
   const described = types.flatMap(([name, type]) =>
     type === undefined ? [] : [[name, describeType(type)] as const],
   );
-  assertTypes(input, new Map(described));
+  assertTypes(input, new Map(described), names);
   return new Map(types);
 }
 
@@ -170,12 +175,11 @@ function* batchesOf(
   footer: ParquetFooter,
   chunkValues: number,
 ): Generator<RowGroup[]> {
-  const wanted = new Set(declared(input.source).map(([name]) => name));
   const maxGroups = Math.max(1, Math.floor(batchColumnChunks / declared(input.source).length));
   let batch: RowGroup[] = [];
   let [rows, values, bytes] = [0, 0, 0];
   for (const index of footer.rowGroups.keys()) {
-    const group = decode(input, () => readRowGroup(footer, index, wanted));
+    const group = decode(input, () => readRowGroup(footer, index));
     if (group.rows === 0) continue;
     const groupBytes = sum(group.chunks, ({ bytes }) => bytes);
     const groupValues = sum(group.chunks, ({ values }) => values);
@@ -205,11 +209,11 @@ async function readGroups(
   groups: readonly RowGroup[],
   firstRow: number,
 ): Promise<pl.DataFrame> {
-  const { input, int96Columns } = file;
+  const { input, described } = file;
   const frames: pl.DataFrame[] = [];
   for (const columns of stepsOf(input, groups)) {
     const frame = await readColumns(file, groups, columns);
-    const wide = columns.filter((name) => int96Columns.has(name));
+    const wide = columns.filter((name) => described.get(name) === int96);
     if (wide.length > 0) {
       const coarse = await readColumns(file, groups, wide, inMilliseconds(wide));
       for (const name of wide) {
@@ -290,7 +294,7 @@ function sum<T>(items: readonly T[], of: (item: T) => number): number {
 
 /** Widens what was decoded to the dtypes of ours. */
 function toChunk(
-  input: Input,
+  { input, described }: ParquetFile,
   frame: pl.DataFrame,
   types: ReadonlyMap<string, pl.DataType | undefined>,
   firstRow: number,
@@ -298,6 +302,7 @@ function toChunk(
   const place = (row: number) => `row ${firstRow + row + 1}`;
   const columns = declared(input.source);
   for (const [index, [name, dtype]] of columns.entries()) {
+    assertWithin(input, frame, name, described.get(name) ?? "", place);
     const type = types.get(name);
     if (type !== undefined && isExactly(type, dtype)) continue;
     frame.replaceAtIdx(

@@ -12,7 +12,16 @@ import { OnceflowError } from "../engine/errors.ts";
 import type { Interval } from "../engine/calendar/interval.ts";
 import { timestampMax, timestampMin } from "../engine/operations/scalar.ts";
 import { countFrame } from "../engine/compile/frame-memory.ts";
-import { type Chunk, type ChunkSize, declared, fault, type Input, unparsable } from "./chunk.ts";
+import {
+  called,
+  type Chunk,
+  type ChunkSize,
+  declared,
+  fault,
+  type Input,
+  spell,
+  unparsable,
+} from "./chunk.ts";
 import { partOf, type SourceFile } from "./files.ts";
 import { readByFormat } from "./readers.ts";
 import { ordinalColumn, rowsPerFile } from "./ordinal.ts";
@@ -49,7 +58,7 @@ export async function* readChunks(
   const { columns } = options;
   const { eventTime } = source;
   const read = columns === undefined ? source : narrow(source, columns);
-  const input: Input = { source: read, part: partOf(file) };
+  const input: Input = { source: read, part: partOf(file), whole: source };
   const isNumbered = columns?.includes(ordinalColumn) ?? true;
   const isExtra = eventTime !== undefined && columns?.includes(eventTime) === false;
   for await (const chunk of readByFormat(input, options)) {
@@ -131,11 +140,11 @@ function assertNulls({ frame, nulls, place }: Chunk, input: Input): void {
     const isIdentity = entity.keys.includes(name) || name === eventTime;
     if (nullable && !isIdentity) continue;
     const row = toColumns(frame(), [name])[0]?.nulls?.indexOf(1) ?? 0;
-    throw fault("NULL_NOT_ALLOWED", input, `${place(row)}: "${name}" is null`, {
+    throw fault("NULL_NOT_ALLOWED", input, `${place(row)}: ${called(input.source, name)} is null`, {
       column: name,
       fix: isIdentity
         ? "An entity key or event time is never null."
-        : `Declare it as nullable(${dtype}) if that is meant.`,
+        : `Declare it as ${spell({ dtype, nullable: true })} if that is meant.`,
     });
   }
 }

@@ -134,6 +134,15 @@ export function writeInt32(value: number): ThriftValue {
   return { type: thriftType.i32, bytes: Buffer.from(varint(zigzag(value))) };
 }
 
+/** Writes text. */
+export function writeText(value: string): ThriftValue {
+  const bytes = Buffer.from(value);
+  return {
+    type: thriftType.text,
+    bytes: Buffer.concat([Buffer.from(varint(bytes.length)), bytes]),
+  };
+}
+
 /** Where the value ends that begins at `at`; every value but a field's boolean has a byte. */
 function endOf(bytes: Buffer, at: number, type: number, isField: boolean, depth: number): number {
   if (depth > maxDepth) throw new Error("its metadata nests too deep");

@@ -8,12 +8,14 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { buildCatalogue, loadCatalogue, serviceNamed } from "../engine/catalogue.ts";
 import { featureView, valueColumns } from "../engine/index.ts";
+import type { Source } from "../engine/language/definitions.ts";
 import * as features from "../features/index.ts";
 import { buildApp } from "../serving/http/app.ts";
 import { createLookup } from "../serving/lookup.ts";
 import { connectRedis } from "../store/redis/connection.ts";
 import { evaluateOnline, type Features } from "../testing/evaluate.ts";
 import { hideHashes } from "./support/hide-hashes.ts";
+import { describeFile, readAll } from "./support/files/source-files.ts";
 import { createMaterializer } from "./support/temporal/materializer.ts";
 import { testRedis } from "./support/redis/server.ts";
 
@@ -36,6 +38,28 @@ describe("The pages", () => {
   let folder: string;
   before(() => (folder = mkdtempSync(join(tmpdir(), "onceflow-pages-"))));
   after(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("show in docs/sources.md a source, and a file that it reads", async () => {
+    const file = join(folder, "visits.csv");
+    writeFileSync(file, blockOf("docs/sources.md", "csv"));
+    const code = blockOf("docs/sources.md", "ts");
+    const names = [...code.matchAll(/\b(?:column|entity|source)(?=\()|\b(?:nullable|[a-z]+64)\b/g)];
+    const imported = new Set([...names.map(([name]) => name), "string", "timestamp"]);
+    const engine = pathToFileURL(join(root, "engine/index.ts")).href;
+    const module = join(folder, "sources.mts");
+    writeFileSync(module, `import { ${[...imported].join(", ")} } from "${engine}";\n${code}`);
+    const { visits } = (await import(pathToFileURL(module).href)) as { visits: Source };
+    buildCatalogue({
+      visits: { view: featureView("visits", { source: visits, stores: valueColumns(visits) }) },
+    });
+    assert.deepEqual(await readAll(visits, await describeFile(file)), {
+      user_id: ["7f3", "0c1"],
+      seen_at: [1_767_256_200_000_000, 1_767_254_400_000_000],
+      height_cm: [181.5, null],
+      steps_per_day: [9000, 12_500],
+      __ordinal: [0, 1],
+    });
+  });
 
   it("show in README.md features that compute, and a service of them", async () => {
     const code = blockOf("README.md", "ts");

@@ -2,6 +2,8 @@
 import { endingOf, fileFormats } from "../language/formats.ts";
 import { didYouMean } from "../errors.ts";
 import type { Source } from "../language/definitions.ts";
+import { showValue } from "../wire.ts";
+import { quote } from "../words.ts";
 import { type Definitions, longestName, nameProblem } from "./definitions.ts";
 
 /** Every source that a view or a column names, also where it is not exported itself. */
@@ -30,6 +32,7 @@ export function checkSources(definitions: Definitions, problems: string[]): void
       const problem = nameProblem(name);
       if (problem !== undefined) say(problem);
     }
+    checkNamesInFiles(source, say);
     for (const key of source.entity.keys) {
       const type = source.types[key];
       if (type === undefined)
@@ -65,6 +68,30 @@ export function checkSources(definitions: Definitions, problems: string[]): void
       if (lacks.includes(dtype))
         say(`declares "${name}" as ${dtype}, which a ${format} file cannot hold; use parquet.`);
   }
+}
+
+/** What files call columns: a column of a file is one declared column at most. */
+function checkNamesInFiles({ types }: Source, say: (problem: string) => void): void {
+  const taken = new Map<string, string>();
+  for (const [name, type] of Object.entries(types)) {
+    const from: unknown = "from" in type ? type.from : name;
+    if (!isNameInFile(from)) {
+      const got = showValue(from);
+      say(`declares "${name}" as column(${got}, …); give the name that its files have for it.`);
+      continue;
+    }
+    const other = taken.get(from);
+    if (other !== undefined)
+      say(
+        `declares "${other}" and "${name}" as the one column ${quote(from)} of its files; give each a column of its own.`,
+      );
+    taken.set(from, name);
+  }
+}
+
+/** No file holds a name that is no text, and an empty one names nothing. */
+function isNameInFile(name: unknown): name is string {
+  return typeof name === "string" && name !== "" && name.isWellFormed();
 }
 
 function describe({ dtype, nullable }: { readonly dtype: string; readonly nullable: boolean }) {

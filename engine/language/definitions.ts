@@ -96,6 +96,7 @@ export function source<const C extends ColumnTypes>(
   name: string,
   options: {
     readonly files: string;
+    /** docs/sources.md says which column of a file each of them is. */
     readonly columns: C;
     readonly entity: Entity;
     readonly eventTime?: keyof C & string;

@@ -28,6 +28,8 @@ export type Value = boolean | number | bigint | string | readonly number[] | nul
 export interface ColumnType<D extends Dtype = Dtype> {
   readonly dtype: D;
   readonly nullable: boolean;
+  /** What its files call the column, where that is not the name that it is declared by. */
+  readonly from?: string;
 }
 
 function columnType<D extends Dtype>(dtype: D): ColumnType<D> {
@@ -49,7 +51,15 @@ export const listFloat64 = columnType("list_float64");
 
 /** The same column type, with nulls allowed; what is no column type stays so, for the catalogue to report. */
 export function nullable<D extends Dtype>(type: ColumnType<D>): ColumnType<D> {
-  return isColumnType(type) ? Object.freeze({ dtype: type.dtype, nullable: true }) : type;
+  return isColumnType(type) ? Object.freeze({ ...type, nullable: true }) : type;
+}
+
+/**
+ * The same column type, for a column that files call by a name of their own:
+ * `user_id: column("userId", string)`. It is the column of exactly that name.
+ */
+export function column<D extends Dtype>(from: string, type: ColumnType<D>): ColumnType<D> {
+  return isColumnType(type) ? Object.freeze({ ...type, from }) : type;
 }
 
 /** Whether a value declares the dtype of a column. */

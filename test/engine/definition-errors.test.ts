@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import {
   between,
+  column,
   entity,
   featureService,
   featureView,
@@ -179,6 +180,26 @@ const misuses: readonly Misuse[] = [
     "an event time that is no timestamp",
     { bad: sourceOf({ eventTime: "n" }, "bad") },
     /has the event time "n" as int64; it is a timestamp, not null\.$/,
+  ],
+  ...["", 5, undefined, null, "a\ud800"].map((from): Misuse => [
+    `the name ${JSON.stringify(from)} of a column in files`,
+    { bad: sourceOf({ columns: { ...columns, n: column(from as string, int64) } }, "bad") },
+    /^source "bad" \(features\/rows\.ts\) declares "n" as column\(.*, …\); give the name that its files have for it\.$/,
+  ]),
+  [
+    "two columns of one name in files",
+    {
+      bad: sourceOf(
+        { columns: { ...columns, a: column("Größe", int64), b: nullable(column("Größe", int64)) } },
+        "bad",
+      ),
+    },
+    /^source "bad" \(features\/rows\.ts\) declares "a" and "b" as the one column "Größe" of its files; give each a column of its own\.$/,
+  ],
+  [
+    "a name in files that is another column",
+    { bad: sourceOf({ columns: { ...columns, m: column("n", int64) } }, "bad") },
+    /^source "bad" .* declares "n" and "m" as the one column "n" of its files/,
   ],
   [
     "lists in a CSV file",

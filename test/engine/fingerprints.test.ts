@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { buildCatalogue, type Catalogue, serviceNamed, viewNamed } from "../../engine/catalogue.ts";
 import {
+  column,
   entity,
   featureService,
   featureView,
@@ -25,6 +26,7 @@ function variant(change: {
   readonly formula?: number;
   readonly stores?: "reversed" | "fewer";
   readonly files?: string;
+  readonly from?: string;
   readonly ttlSeconds?: number;
   readonly added?: boolean;
   readonly service?: "reversed";
@@ -32,7 +34,11 @@ function variant(change: {
   const things = source("things", {
     files: change.files ?? "things.parquet",
     entity: item,
-    columns: { id: string, a: int64, b: float64 },
+    columns: {
+      id: string,
+      a: change.from === undefined ? int64 : column(change.from, int64),
+      b: float64,
+    },
   });
   const { a, b } = things.columns;
   const plain = a.mul(change.formula ?? 2);
@@ -110,6 +116,14 @@ describe("fingerprints", () => {
 
   it("all move with the source", () => {
     assert.deepEqual(moved({ files: "elsewhere.parquet" }), ["storage", "aggregates", "service"]);
+  });
+
+  it("do not move with what files call a column, and the hash that names runs does", () => {
+    assert.deepEqual(moved({ from: "A (cm)" }), []);
+    const runs = [{}, { from: "A (cm)" }, { from: "A (in)" }].map(
+      (change) => viewNamed(variant(change), "things").definition,
+    );
+    assert.equal(new Set(runs).size, 3);
   });
 
   it("of the service alone move with its order", () => {

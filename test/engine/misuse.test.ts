@@ -152,6 +152,12 @@ const functions: Readonly<Record<string, Place>> = {
     args: [int64],
     right: [never],
   },
+  column: {
+    call: (...args) =>
+      sourceOf({ columns: { ...columns, n: (language.column as unknown as Call)(...args) } }),
+    args: ["N", int64],
+    right: [(v) => v === "text", never],
+  },
   valueColumns: {
     call: (from) =>
       featureService("s", (language.valueColumns as unknown as Call)(from) as readonly Expr[]),

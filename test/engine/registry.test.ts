@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { buildCatalogue } from "../../engine/catalogue.ts";
 import {
+  column,
   entity,
   featureService,
   featureView,
@@ -103,6 +104,14 @@ describe("The registry", () => {
     const [view] = compareRegistries(before, build({ stored: true }));
     assert.match(view?.why.join() ?? "", /^storage fingerprint \w{8} → \w{8}: its rows lie beside/);
     assert.deepEqual(view?.breaking, []);
+  });
+
+  it("says of another name in files that no row moves, which breaks nobody", () => {
+    const changes = compareRegistries(before, build({ dtype: column("X (m)", float64) }));
+    assert.deepEqual(
+      changes.map(({ name, why, breaking }) => [name, ...why, ...breaking]),
+      [["things", "expectations changed, or what files call its columns; no row moves"]],
+    );
   });
 
   it("names who uses what is computed otherwise", () => {

@@ -78,6 +78,10 @@ describe("CSV that is refused", () => {
         "2026-13-01",
         "1700000000",
         "2026-01-01T25:00:00Z",
+        "2026-01-01T24:00:00.5Z",
+        "2026-01-01T24:01:00Z",
+        "2016-12-31T23:59:60Z",
+        "9999-12-31T24:00:00Z",
         "2026-01-01T00:00:00.1234567Z",
         "+010000-01-01",
         "-000001-01-01",
@@ -202,7 +206,8 @@ describe("CSV that is refused", () => {
       "SCHEMA_MISMATCH",
       'has no column "age". Did you mean "aged"? Expected: id, age. Got: id, aged, x.',
     );
-    await refuses(plain, "\nid,n\na,1\n", "SCHEMA_MISMATCH", 'no column "id", "n"');
+    await refuses(plain, "\nid,n\na,1\n", "SCHEMA_MISMATCH", 'no column "id", "n". Expected: ');
+    await refuses(plain, "\ufeff", "SCHEMA_MISMATCH", 'Expected: id, n. Got: "".');
     await refuses(plain, "a,1\nb,2\n", "SCHEMA_MISMATCH", "Got: a, 1");
   });
 
@@ -216,8 +221,10 @@ describe("CSV that is refused", () => {
     );
   });
 
-  it("two columns that normalise to one name", async () => {
-    await refuses(plain, "id,n,N \na,1,2\n", "SCHEMA_MISMATCH", 'has two columns "n"');
+  it("lines that end in carriage returns alone, which make them all one header", async () => {
+    const fix = "A carriage return ends no line: end lines with a line feed";
+    await refuses(plain, "id,n\ra,1\rb,2\r", "SCHEMA_MISMATCH", 'no column "n"', fix);
+    await refuses(plain, "n,id\r1,a", "SCHEMA_MISMATCH", 'no column "id"', fix);
   });
 
   it("a list column, which CSV cannot hold", async () => {

@@ -49,6 +49,7 @@ function sourceOf(columns: ColumnTypes): Source {
 const us = (iso: string): Value => parseTimestamp(iso) ?? null;
 const nothing = writeStruct(new Map());
 /** A schema element's logical type: the number of one that has no parameters. */
+const int32 = (n: number) => new Uint8Array(new Int32Array([n]).buffer);
 const logical = (number: number, of: ThriftValue = nothing) =>
   new Map([[10, struct([number, of])]]);
 const converted = (number: number) => new Map([[6, writeInt32(number)]]);
@@ -172,6 +173,62 @@ describe("types of parquet columns", () => {
     const file = await write("twice.parquet", renamed);
     await failsWith(readAll(plain, file), "SCHEMA_MISMATCH", /has two columns "n"\./);
     assert.deepEqual((await readAll(sourceOf({ id: string }), file)).id, ["a", "b"]);
+  });
+
+  it("that are repeated values without a list around them are read as lists", async () => {
+    // Levels of 1 bit, bit-packed: a list begins, goes on, begins; each value is there.
+    const levels = (bits: number) => [...int32(2), 3, bits];
+    const page = (definitions: number, ...doubles: number[]) =>
+      Buffer.concat([
+        Buffer.from([...levels(0b010), ...levels(definitions)]),
+        ...doubles.map((x) => Buffer.from(new Float64Array([x]).buffer)),
+      ]);
+    const none = Buffer.of();
+    for (const [values, expected] of [
+      [page(0b111, 1, 2, 3), [[1, 2], [3]]],
+      [page(0b011, 1, -0), [[1, -0], []]],
+    ] as const) {
+      const bytes = plainParquet([ids, { name: "v", type: 5, values: [values, none, none] }]);
+      const file = await write(
+        "repeated.parquet",
+        editFooter(bytes, [2, 2, 3], () => writeInt32(2)),
+      );
+      assert.deepEqual((await readAll(sourceOf({ id: string, v: listFloat64 }), file)).v, expected);
+      for (const type of [float64, nullable(float64)])
+        await failsWith(
+          readAll(sourceOf({ id: string, v: type }), file),
+          "SCHEMA_MISMATCH",
+          /Got: id String, v List\(Float64\)\./,
+        );
+    }
+  });
+
+  it("of small integers hold those alone: others are refused, not cut to their bits", async () => {
+    const sizes: [number: number, type: string, min: number, max: number][] = [
+      [11, "UInt8", 0, 255],
+      [12, "UInt16", 0, 65_535],
+      [15, "Int8", -128, 127],
+      [16, "Int16", -32_768, 32_767],
+    ];
+    const from = sourceOf({ id: string, v: int64 });
+    for (const [number, type, min, max] of sizes) {
+      const columns = (first: number, second: number) => {
+        const values = [first, second].map((n) => Buffer.from(int32(n)));
+        return plainParquet([ids, { name: "v", type: 1, element: converted(number), values }]);
+      };
+      const file = await write("small.parquet", columns(min, max));
+      assert.deepEqual((await readAll(from, file)).v, [min, max]);
+      for (const value of [min - 1, max + 1])
+        await failsWith(
+          readAll(from, await write("small.parquet", columns(5, value))),
+          "VALUE_UNPARSABLE",
+          new RegExp(`row 2: "v" is ${value}, which is no ${type}, as its column says\\.`),
+        );
+    }
+    const keys = [300, 1].map((n) => Buffer.from(int32(n)));
+    const bytes = plainParquet([{ name: "id", type: 1, element: converted(11), values: keys }]);
+    const reading = readAll(sourceOf({ id: string }), await write("small.parquet", bytes));
+    await failsWith(reading, "VALUE_UNPARSABLE", /row 1: "id" is 300, which is no UInt8/);
   });
 
   it("are no shield for pages that lie about their values, and nothing ends the process", async () => {

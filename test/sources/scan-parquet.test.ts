@@ -224,9 +224,9 @@ describe("scan of parquet", () => {
     );
     await refuses(
       plain,
-      [ids, toSeries("N", "int64", [1, 2])],
+      [ids, toSeries("m", "int64", [1, 2])],
       "SCHEMA_MISMATCH",
-      'no column "n". Did you mean "N"?',
+      'no column "n". Expected: id, n. Got: id, m.',
     );
   });
 
@@ -243,6 +243,12 @@ describe("scan of parquet", () => {
       [ids, lists],
       "NULL_NOT_ALLOWED",
       'row 2: an element of the list "v" is null',
+    );
+    await refuses(
+      sourceOf({ id: string, v: listFloat64 }),
+      [ids, pl.Series("v", [null, [1]], pl.List(pl.Float64))],
+      "NULL_NOT_ALLOWED",
+      'row 1: "v" is null. Declare it as nullable(listFloat64) if that is meant.',
     );
   });
 

@@ -8,6 +8,7 @@ import type { Dtype } from "../../../engine/language/dtypes.ts";
 import type { Expr } from "../../../engine/language/expression.ts";
 import {
   bool,
+  column,
   entity,
   featureService,
   featureView,
@@ -15,6 +16,7 @@ import {
   int64,
   listFloat64,
   map,
+  nullable,
   mean,
   min,
   oneHot,
@@ -57,6 +59,13 @@ describe("the types of expressions", () => {
     assert.deepEqual([literals.node.dtype, flags.node.dtype], ["float64", "bool"]);
     sameType<TypeOf<typeof literals>, "float64 column">();
     sameType<TypeOf<typeof flags>, "bool column">();
+    const mapped = source("mapped", {
+      files: "mapped.csv",
+      entity: item,
+      columns: { id: column("ID", string), n: nullable(column("N", int64)) },
+    }).columns.n;
+    sameType<TypeOf<typeof mapped>, "int64 column">();
+    assert.equal(mapped.node.dtype, "int64");
     const filled = name.fillNull("");
     const { n_1 } = oneHot(n, [1, 2]);
     sameType<TypeOf<typeof sumOfColumns>, "int64 column">();
