@@ -9,6 +9,7 @@ import { NativeConnection, Runtime, Worker } from "@temporalio/worker";
 import { yieldToOthers } from "./activities/priority.ts";
 import { traceActivities } from "./activities/tracing.ts";
 import { temporalLogger } from "./activities/worker-log.ts";
+import { dataConverter } from "./client/temporal.ts";
 import type { Catalogue } from "./engine/catalogue.ts";
 import { errorCodeOf, messageOf, OnceflowError } from "./engine/errors.ts";
 import { commandLine, startOne } from "./engine/invocation.ts";
@@ -68,6 +69,7 @@ async function main(): Promise<void> {
   const common = {
     ...(tracing && { interceptors: { activity: [traceActivities(tracing)] } }),
     connection,
+    dataConverter,
     namespace: settings.temporalNamespace,
     shutdownGraceTime: `${endWithinSeconds.worker} s`,
   };
