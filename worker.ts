@@ -4,6 +4,7 @@
  * requests. The two are separate processes, so that heavy work cannot delay an answer; the online
  * one never loads polars.
  */
+import { printFailure } from "./serving/telemetry/printed.ts";
 import { fileURLToPath } from "node:url";
 import { NativeConnection, Runtime, Worker } from "@temporalio/worker";
 import { yieldToOthers } from "./activities/priority.ts";
@@ -11,7 +12,7 @@ import { traceActivities } from "./activities/tracing.ts";
 import { temporalLogger } from "./activities/worker-log.ts";
 import { dataConverter } from "./client/temporal.ts";
 import type { Catalogue } from "./engine/catalogue.ts";
-import { errorCodeOf, messageOf, OnceflowError } from "./engine/errors.ts";
+import { messageOf, OnceflowError } from "./engine/errors.ts";
 import { commandLine, startOne } from "./engine/invocation.ts";
 import { readOptions } from "./options.ts";
 import { loadProject } from "./project.ts";
@@ -61,7 +62,7 @@ async function main(): Promise<void> {
   Runtime.install({
     logger: temporalLogger(log, logOptions),
     shutdownSignals: ["SIGINT", "SIGTERM"],
-    ...(sdkMetrics === undefined ? {} : { telemetryOptions: sdkTelemetry(sdkMetrics) }),
+    telemetryOptions: sdkTelemetry(sdkMetrics),
   });
   const tracing = await startTracing(process.env, log);
   const connection = await connectTemporal(settings);
@@ -94,10 +95,18 @@ async function main(): Promise<void> {
   await tracing?.close();
 }
 
-/** Metrics of Temporal's SDK, in the usual units, where our own endpoint reads them. */
-function sdkTelemetry(port: number) {
+/**
+ * The native part of Temporal's SDK: it logs by our logger, not to stdout by itself; its metrics, in
+ * the usual units, are where our own endpoint reads them.
+ */
+function sdkTelemetry(port: number | undefined) {
   const usual = { countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true };
-  return { metrics: { prometheus: { bindAddress: `127.0.0.1:${port}`, ...usual } } };
+  return {
+    logging: { forward: {} },
+    ...(port !== undefined && {
+      metrics: { prometheus: { bindAddress: `127.0.0.1:${port}`, ...usual } },
+    }),
+  };
 }
 
 async function offlineOptions(settings: Settings, redis: RedisConnection) {
@@ -201,7 +210,7 @@ async function connectTemporal({ temporalAddress }: Settings): Promise<NativeCon
 main().then(
   () => process.exit(0),
   (error: unknown) => {
-    console.error(`${errorCodeOf(error)} ${messageOf(error)}`);
+    printFailure(error);
     process.exit(1);
   },
 );
