@@ -251,7 +251,6 @@ try {
   }
 } catch (error) {
   printFailure(error);
-  process.exitCode = 1;
-  // The channel to the first process would keep this one.
-  if (cluster.isWorker) process.exit();
+  // Connections, and the channel to the first process, would keep this one.
+  process.exit(1);
 }

@@ -6,7 +6,7 @@
  */
 import { printFailure } from "./serving/telemetry/printed.ts";
 import { fileURLToPath } from "node:url";
-import { NativeConnection, Runtime, Worker } from "@temporalio/worker";
+import { NativeConnection, Runtime, Worker, type WorkerOptions } from "@temporalio/worker";
 import { yieldToOthers } from "./activities/priority.ts";
 import { traceActivities } from "./activities/tracing.ts";
 import { temporalLogger } from "./activities/worker-log.ts";
@@ -86,7 +86,7 @@ async function main(): Promise<void> {
     });
     console.log(`onceflow metrics at ${url}`);
   }
-  const worker = await Worker.create({ ...common, ...options });
+  const worker = await createWorker({ ...common, ...options }, settings);
   console.log(`onceflow worker polls ${options.taskQueue} on ${settings.temporalAddress}`);
   await worker.run();
   await close();
@@ -202,6 +202,25 @@ async function connectTemporal({ temporalAddress }: Settings): Promise<NativeCon
       "TEMPORAL_UNAVAILABLE",
       `no Temporal server answers at ${temporalAddress} (${messageOf(error)}). ${startOne} or set TEMPORAL_ADDRESS.`,
       {},
+      error,
+    );
+  }
+}
+
+/** Makes the worker, for which Temporal must have the namespace. @throws CONFIG_INVALID */
+async function createWorker(
+  options: WorkerOptions,
+  { temporalAddress, temporalNamespace }: Settings,
+): Promise<Worker> {
+  try {
+    return await Worker.create(options);
+  } catch (error) {
+    // The SDK has no other sign of it.
+    if (!/^Namespace .*NotFound/s.test(messageOf(error))) throw error;
+    throw new OnceflowError(
+      "CONFIG_INVALID",
+      `the Temporal server at ${temporalAddress} has no namespace "${temporalNamespace}". Create it, or set TEMPORAL_NAMESPACE.`,
+      { name: "TEMPORAL_NAMESPACE" },
       error,
     );
   }

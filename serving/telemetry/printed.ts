@@ -5,12 +5,16 @@
  * Whoever imports this imports it first, so that it holds while everything else is loaded.
  */
 import { errorCodeOf, messageOf } from "../../engine/errors.ts";
+import { createRateLimit } from "../auth/rate-limit.ts";
 import { createLogger } from "./logging.ts";
 
 /** As settings.ts reads them; what they cannot mean is refused there. */
 const { ONCEFLOW_LOG: level = "", ONCEFLOW_LOG_FORMAT: format = "" } = process.env;
 const isJson = format.toLowerCase() === "json";
 const log = createLogger({ level: level.toLowerCase() === "error" ? "error" : "warn" });
+
+/** Of a function that always does so, each call would be a line. */
+const room = createRateLimit({ perSecond: 1, burst: 10 });
 
 /** Prints why a program ends, in one line. */
 export function printFailure(error: unknown): void {
@@ -51,6 +55,14 @@ process.removeAllListeners("warning");
 process.on("warning", (warning: Error & { readonly code?: string }) =>
   log.warn({ type: warning.name, code: warning.code }, warning.message),
 );
+// Nobody waited for what failed so, such as a promise that a feature's function let go.
+process.on("unhandledRejection", (error) => {
+  if (room("all") > 0) return;
+  log.error(
+    { err: error, code: errorCodeOf(error) },
+    "a promise was rejected, and nothing caught it",
+  );
+});
 process.on("uncaughtException", (error) => {
   log.error(
     { err: error, code: errorCodeOf(error) },
