@@ -5,7 +5,7 @@
  * what is built of it; else `features/` of the working directory, for the installed package. It is
  * `index.js` or `index.ts`.
  */
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -21,7 +21,7 @@ export function loadProject(env: NodeJS.ProcessEnv = process.env): Promise<Catal
 function findFeatures({ ONCEFLOW_FEATURES = "" }: NodeJS.ProcessEnv): string {
   if (ONCEFLOW_FEATURES !== "") {
     const path = resolve(ONCEFLOW_FEATURES);
-    if (existsSync(path)) return path;
+    if (isFile(path)) return path;
     throw new OnceflowError(
       "CONFIG_INVALID",
       `ONCEFLOW_FEATURES is "${ONCEFLOW_FEATURES}", and there is no file ${path}. Name the module that exports the modules of features, for example features/index.ts.`,
@@ -31,13 +31,16 @@ function findFeatures({ ONCEFLOW_FEATURES = "" }: NodeJS.ProcessEnv): string {
   const folders = [fileURLToPath(new URL("./features", import.meta.url)), resolve("features")];
   const found = folders
     .flatMap((folder) => ["index.js", "index.ts"].map((file) => resolve(folder, file)))
-    .find((path) => existsSync(path));
+    .find(isFile);
   if (found !== undefined) return found;
   throw new OnceflowError(
     "CONFIG_INVALID",
     `there are no features: ${resolve("features")} has no index.ts and no index.js. Start in the folder of the project, or set ONCEFLOW_FEATURES to that module.`,
   );
 }
+
+const isFile = (path: string): boolean =>
+  statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 
 /** Imports a module; TypeScript by the project's tsx, or without one by Node itself where it can. */
 async function importModule(path: string): Promise<object> {

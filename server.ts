@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /** `npm run server`: the HTTP service, one process per core. It never loads polars, and needs no Temporal. */
+import { printFailure } from "./serving/telemetry/printed.ts";
 import cluster from "node:cluster";
 import type { AddressInfo } from "node:net";
 import { availableParallelism } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
-import { errorCodeOf, messageOf, OnceflowError } from "./engine/errors.ts";
+import { messageOf, OnceflowError } from "./engine/errors.ts";
 import { commandLine } from "./engine/invocation.ts";
 import { readOptions } from "./options.ts";
 import { loadProject } from "./project.ts";
@@ -235,11 +236,6 @@ function listenError(error: unknown, host: string, port: number): unknown {
   return new OnceflowError("CONFIG_INVALID", `cannot listen on ${host}:${port}: ${reason}.`);
 }
 
-/** One line: code and message. */
-function lineOf(error: unknown): string {
-  return `${errorCodeOf(error)} ${messageOf(error).replaceAll(/\s*\n\s*/g, " ")}\n`;
-}
-
 try {
   const options = readOptions(process.argv.slice(2), {
     texts: { processes: String(availableParallelism()) },
@@ -254,8 +250,7 @@ try {
     await (isOne ? serve : supervise)(configuration);
   }
 } catch (error) {
-  process.stderr.write(lineOf(error));
-  process.exitCode = 1;
-  // The channel to the first process would keep this one.
-  if (cluster.isWorker) process.exit();
+  printFailure(error);
+  // Connections, and the channel to the first process, would keep this one.
+  process.exit(1);
 }

@@ -7,6 +7,7 @@ import { type ReadyRule, readyRules } from "./serving/readiness.ts";
 /** How much the processes log: lines of this level and of those after it. */
 export const logLevels = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof logLevels)[number];
+const logFormats = ["text", "json"] as const;
 
 /** Where the services and the data are, and how much is logged. */
 export interface Settings {
@@ -37,6 +38,8 @@ export interface Settings {
   readonly key: string | undefined;
   /** ONCEFLOW_LOG, in any case; warn by default. */
   readonly logLevel: LogLevel;
+  /** ONCEFLOW_LOG_FORMAT: what is printed beside the log (serving/telemetry/printed.ts); text by default. */
+  readonly logFormat: (typeof logFormats)[number];
   /** ONCEFLOW_LOG_DETAILS: whether log lines may quote requests; false by default. */
   readonly logDetails: boolean;
   /** ONCEFLOW_READY: when the HTTP service is ready; filled by default. */
@@ -48,7 +51,8 @@ export interface Settings {
 }
 
 /** The part of the help that server and workers share. */
-export const observabilityHelp = `ONCEFLOW_LOG_DETAILS   true: log lines may quote requests, ids among it (false)
+export const observabilityHelp = `ONCEFLOW_LOG_FORMAT    json: all that they print is JSON, not the log alone (text)
+ONCEFLOW_LOG_DETAILS   true: log lines may quote requests, ids among it (false)
 ONCEFLOW_METRICS_PORT  port of Prometheus metrics, for server and workers (none)
 ONCEFLOW_METRICS_HOST  address that it listens on (127.0.0.1)
 OTEL_EXPORTER_OTLP_ENDPOINT  receiver of traces; the other OTEL_ variables hold too (none)`;
@@ -97,6 +101,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env): Settings {
     build: readBuild(environment),
     key: readKey(text("ONCEFLOW_KEY", undefined)),
     logLevel: oneOf("ONCEFLOW_LOG", "warn", logLevels),
+    logFormat: oneOf("ONCEFLOW_LOG_FORMAT", "text", logFormats),
     logDetails: flag("ONCEFLOW_LOG_DETAILS"),
     readyRule: oneOf("ONCEFLOW_READY", "filled", readyRules),
     metricsPort: whole("ONCEFLOW_METRICS_PORT", undefined, {

@@ -4,15 +4,17 @@
  * requests. The two are separate processes, so that heavy work cannot delay an answer; the online
  * one never loads polars.
  */
+import { printFailure } from "./serving/telemetry/printed.ts";
 import { fileURLToPath } from "node:url";
 import { Client } from "@temporalio/client";
-import { NativeConnection, Runtime, Worker } from "@temporalio/worker";
+import { NativeConnection, Runtime, Worker, type WorkerOptions } from "@temporalio/worker";
 import { yieldToOthers } from "./activities/priority.ts";
 import type { StoreWatchOptions } from "./activities/store-watch.ts";
 import { traceActivities } from "./activities/tracing.ts";
 import { temporalLogger } from "./activities/worker-log.ts";
+import { dataConverter } from "./client/temporal.ts";
 import type { Catalogue } from "./engine/catalogue.ts";
-import { errorCodeOf, messageOf, OnceflowError } from "./engine/errors.ts";
+import { messageOf, OnceflowError } from "./engine/errors.ts";
 import { commandLine, startOne } from "./engine/invocation.ts";
 import { readOptions } from "./options.ts";
 import { loadProject } from "./project.ts";
@@ -66,7 +68,7 @@ async function main(): Promise<void> {
   Runtime.install({
     logger: temporalLogger(log, logOptions),
     shutdownSignals: ["SIGINT", "SIGTERM"],
-    ...(sdkMetrics === undefined ? {} : { telemetryOptions: sdkTelemetry(sdkMetrics) }),
+    telemetryOptions: sdkTelemetry(sdkMetrics),
   });
   const tracing = await startTracing(process.env, log);
   const connection = await connectTemporal(settings);
@@ -74,6 +76,7 @@ async function main(): Promise<void> {
   const common = {
     ...(tracing && { interceptors: { activity: [traceActivities(tracing)] } }),
     connection,
+    dataConverter,
     namespace: settings.temporalNamespace,
     shutdownGraceTime: `${endWithinSeconds.worker} s`,
   };
@@ -89,7 +92,7 @@ async function main(): Promise<void> {
     });
     console.log(`onceflow metrics at ${url}`);
   }
-  const worker = await Worker.create({ ...common, ...options });
+  const worker = await createWorker({ ...common, ...options }, settings);
   console.log(`onceflow worker polls ${options.taskQueue} on ${settings.temporalAddress}`);
   await worker.run();
   await close();
@@ -98,10 +101,18 @@ async function main(): Promise<void> {
   await tracing?.close();
 }
 
-/** Metrics of Temporal's SDK, in the usual units, where our own endpoint reads them. */
-function sdkTelemetry(port: number) {
+/**
+ * The native part of Temporal's SDK: it logs by our logger, not to stdout by itself; its metrics, in
+ * the usual units, are where our own endpoint reads them.
+ */
+function sdkTelemetry(port: number | undefined) {
   const usual = { countersTotalSuffix: true, unitSuffix: true, useSecondsForDurations: true };
-  return { metrics: { prometheus: { bindAddress: `127.0.0.1:${port}`, ...usual } } };
+  return {
+    logging: { forward: {} },
+    ...(port !== undefined && {
+      metrics: { prometheus: { bindAddress: `127.0.0.1:${port}`, ...usual } },
+    }),
+  };
 }
 
 async function offlineOptions(
@@ -136,7 +147,7 @@ async function offlineOptions(
     online: createOnlineStore(redis, { prefix }),
     offline: openOfflineFolders({ root: offlineDir }),
     log,
-    publish: publishOn(new Client({ connection, namespace }), settings),
+    publish: publishOn(new Client({ connection, namespace, dataConverter }), settings),
   });
   const options = {
     taskQueue: queuesOf(settings.queue).offline,
@@ -238,10 +249,29 @@ async function connectTemporal({ temporalAddress }: Settings): Promise<NativeCon
   }
 }
 
+/** Makes the worker, for which Temporal must have the namespace. @throws CONFIG_INVALID */
+async function createWorker(
+  options: WorkerOptions,
+  { temporalAddress, temporalNamespace }: Settings,
+): Promise<Worker> {
+  try {
+    return await Worker.create(options);
+  } catch (error) {
+    // The SDK has no other sign of it.
+    if (!/^Namespace .*NotFound/s.test(messageOf(error))) throw error;
+    throw new OnceflowError(
+      "CONFIG_INVALID",
+      `the Temporal server at ${temporalAddress} has no namespace "${temporalNamespace}". Create it, or set TEMPORAL_NAMESPACE.`,
+      { name: "TEMPORAL_NAMESPACE" },
+      error,
+    );
+  }
+}
+
 main().then(
   () => process.exit(0),
   (error: unknown) => {
-    console.error(`${errorCodeOf(error)} ${messageOf(error)}`);
+    printFailure(error);
     process.exit(1);
   },
 );

@@ -17,15 +17,15 @@ const levels = {
 export function temporalLogger(log: Logger, { level, details = false }: LogOptions) {
   const lowest = level === "silent" ? "ERROR" : (level.toUpperCase() as "DEBUG");
   return new DefaultLogger(lowest, ({ level: own, message, meta }: LogEntry) => {
-    const { error, activityType, attempt, workflowId, taskQueue } = (meta ?? {}) as Readonly<
-      Record<string, unknown>
-    >;
+    const { error, activityType, attempt, workflowId, taskQueue, target } = (meta ??
+      {}) as Readonly<Record<string, unknown>>;
     log[levels[own]](
       {
         ...(typeof activityType === "string" ? { activity: activityType, attempt } : {}),
         ...(typeof taskQueue === "string" ? { task_queue: taskQueue } : {}),
         ...(typeof workflowId === "string" && details ? { workflow_id: workflowId } : {}),
-        ...(error === undefined ? {} : { err: error }),
+        // The native part of the SDK says its errors in words.
+        ...(typeof target === "string" ? { target, error } : error !== undefined && { err: error }),
       },
       message,
     );

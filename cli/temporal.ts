@@ -2,7 +2,9 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
 import { type SearchAttributePair, WorkflowExecutionAlreadyStartedError } from "@temporalio/common";
+import { dataConverter } from "../client/temporal.ts";
 import { OnceflowError } from "../engine/errors.ts";
+import { writeJson } from "../engine/json-text.ts";
 import type { FeatureAnswer } from "../serving/answer.ts";
 import { bodyLimitBytes } from "../serving/http/json-body.ts";
 import { deploymentOf, type Settings } from "../settings.ts";
@@ -90,7 +92,7 @@ export async function connectRuns(settings: Settings): Promise<Runs> {
   } catch (error) {
     throw unavailable(address, error);
   }
-  const client = new Client({ connection, namespace });
+  const client = new Client({ connection, namespace, dataConverter });
   const guard: Guard = async (work) => {
     try {
       return await work();
@@ -264,7 +266,7 @@ async function startOnBuild<T>(
 
 /** What is larger Temporal refuses in its own words, or, over 4 MB, after a minute of retries. */
 function assertFits(request: unknown): void {
-  const bytes = Buffer.byteLength(JSON.stringify(request));
+  const bytes = Buffer.byteLength(writeJson(request));
   if (bytes > bodyLimitBytes)
     throw new OnceflowError(
       "REQUEST_TOO_LARGE",

@@ -16,7 +16,7 @@ export interface Application {
 }
 
 const root = fileURLToPath(new URL("../", import.meta.url));
-const listening = /onceflow http listening on (\S+)/;
+const listening = /onceflow http listening on ([^\s"]+)/;
 
 /** The settings as variables for a child process. */
 export function toEnvironment(settings: Settings): NodeJS.ProcessEnv {

@@ -254,9 +254,21 @@ describe("the package", function () {
   it("has workflows that Temporal can bundle where they are", async () => {
     const { code } = await bundleWorkflowCode({
       workflowsPath: installed("dist/workflows"),
+      payloadConverterPath: installed("dist/client/payload-converter"),
       logger: new DefaultLogger("ERROR"),
     });
     assert.match(code, /materialize/);
+  });
+
+  it("has a payload converter that Temporal can load", async () => {
+    const program = `
+      import { Client } from "@temporalio/client";
+      import { dataConverter } from "onceflow/temporal";
+      const { payloadConverter } = new Client({ dataConverter }).options.loadedDataConverter;
+      process.stdout.write(payloadConverter.toPayload(9007199254740993n).data);`;
+    await writeFile(join(project, "converter.mjs"), program);
+    const { stdout } = await run(process.execPath, ["converter.mjs"], { cwd: project });
+    assert.equal(stdout, '"9007199254740993"');
   });
 
   async function refuses(work: Promise<unknown>, message: RegExp): Promise<void> {

@@ -90,6 +90,11 @@ export function callMap(node: MapNode): (...values: readonly Value[]) => Value {
     } catch (error) {
       throw mapError(node, `threw: ${messageOf(error)}`, error);
     }
+    if (result instanceof Promise) {
+      // Nobody waits for it, and a rejection that nobody handles could end the process.
+      result.catch(() => undefined);
+      throw mapError(node, "returned a promise; its function must not be async.");
+    }
     const value = canonical(node.dtype, result);
     if (isOf(node.dtype, value)) return value;
     throw mapError(node, `returned ${showValue(result)}, which is no ${node.dtype}.`);

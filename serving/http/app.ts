@@ -37,6 +37,7 @@ import { bodyLimitBytes, parseJsonBody } from "./json-body.ts";
 import { type RouteId, routes, urlOf } from "./routes.ts";
 import { createLoadLimiter, type LoadLimits } from "./overload.ts";
 import { type Problem, problemOf, problemType } from "./problem.ts";
+import { limitArriving } from "./arriving.ts";
 import { createRequestLogger } from "./request-logger.ts";
 import { inTurn } from "./turns.ts";
 
@@ -190,6 +191,7 @@ export function buildApp(options: AppOptions): FastifyInstance {
   });
 
   registerGuards(app, { catalogue, access: options.access });
+  limitArriving(app);
   addRoutes(app, options);
   return app;
 }

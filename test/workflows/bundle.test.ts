@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { bundleWorkflowCode, DefaultLogger } from "@temporalio/worker";
+import { dataConverter } from "../../client/temporal.ts";
 import * as workflows from "../../workflows/index.ts";
 
 describe("The workflow bundle", () => {
@@ -8,6 +9,7 @@ describe("The workflow bundle", () => {
     this.timeout(60_000);
     const { code } = await bundleWorkflowCode({
       workflowsPath: fileURLToPath(new URL("../../workflows/", import.meta.url)),
+      ...dataConverter,
       logger: new DefaultLogger("ERROR"),
     });
     for (const name of Object.keys(workflows))

@@ -55,7 +55,7 @@ describe("The publish workflow", function () {
       },
       {},
       {},
-      before,
+      held.before,
     );
   });
 
@@ -72,7 +72,7 @@ describe("The publish workflow", function () {
       },
       {},
       {},
-      before,
+      held.before,
     );
   });
 
@@ -112,7 +112,7 @@ describe("The publish workflow", function () {
       },
       {},
       {},
-      before,
+      held.before,
     );
   });
 

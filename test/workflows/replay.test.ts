@@ -10,6 +10,7 @@ import {
   type WorkflowBundleWithSourceMap,
 } from "@temporalio/worker";
 import { DeterminismViolationError } from "@temporalio/workflow";
+import { dataConverter } from "../../client/temporal.ts";
 import * as workflows from "../../workflows/index.ts";
 import * as changed from "./fixtures/changed/index.ts";
 import { historyFromJson } from "./fixtures/history-json.ts";
@@ -42,10 +43,11 @@ describe("Recorded histories", function () {
   async function replay(folder: string): Promise<Map<string, ReplayResult>> {
     const workflowBundle: WorkflowBundleWithSourceMap = await bundleWorkflowCode({
       workflowsPath: fileURLToPath(new URL(folder, import.meta.url)),
+      ...dataConverter,
       logger: new DefaultLogger("ERROR"),
     });
     // Ids of children begin with the name of the queue, which the types leave out of a replay.
-    const options = { workflowBundle, taskQueue: "onceflow" };
+    const options = { workflowBundle, dataConverter, taskQueue: "onceflow" };
     const results = new Map<string, ReplayResult>();
     const named = [...histories].map(([workflowId, history]) => ({
       workflowId,

@@ -191,6 +191,42 @@ describe("user functions", () => {
     });
   });
 
+  it("fail by name where they are async, and leave no rejection behind", async () => {
+    const left: unknown[] = [];
+    const keep = (error: unknown) => void left.push(error);
+    process.on("unhandledRejection", keep);
+    try {
+      for (const promise of [Promise.resolve(1), Promise.reject(new Error("late"))])
+        assert.throws(() => run(() => promise, 1), {
+          code: "VALUE_INVALID",
+          message: 'map "mine" version 3 returned a promise; its function must not be async.',
+        });
+      // Node tells of rejections once the microtasks are done.
+      await new Promise(setImmediate);
+    } finally {
+      process.off("unhandledRejection", keep);
+    }
+    assert.deepEqual(left, []);
+  });
+
+  it("fail by name whatever they throw", () => {
+    for (const [thrown, message] of [
+      [null, "null"],
+      [Object.create(null), "an error that has no text"],
+      [
+        Object.defineProperty(new Error(), "message", { get: assert.fail }),
+        "an error that has no text",
+      ],
+    ] as const)
+      assert.throws(
+        () =>
+          run(() => {
+            throw thrown;
+          }, 1),
+        { code: "VALUE_INVALID", message: `map "mine" version 3 threw: ${message}` },
+      );
+  });
+
   it("get each input by its name", () => {
     const item = source("items", {
       files: "items.parquet",
