@@ -1,16 +1,15 @@
 /** The commit of a run: what is committed, merged with what the run has found, and set at once. */
 import type { View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
-import { hash } from "../engine/fingerprint.ts";
 import { formatInterval } from "../engine/calendar/interval.ts";
 import { encodeSnapshot, type Snapshot } from "../engine/snapshot.ts";
 import { assertUnchanged, type SourceFile } from "../sources/files.ts";
-import type { CoverageFacts, CoveredFiles } from "../store/ledger.ts";
+import type { CoverageFacts } from "../store/ledger.ts";
 import type { RunRef } from "../workflows/contract.ts";
 import type { CommittedView, CommittedViews } from "./committed-views.ts";
 import { sumRows } from "./offline-parts.ts";
 import { readPassOne } from "./pass-one.ts";
-import { intervalOfRun } from "./run-facts.ts";
+import { coveredFiles, intervalOfRun } from "./run-facts.ts";
 import type { Stores } from "./stores.ts";
 import { assertNoOverlap, statesOfRun } from "./view-states.ts";
 
@@ -79,10 +78,11 @@ async function findingsOf(
   run: RunRef,
   writesRows: boolean,
 ): Promise<Findings> {
-  const { files, upstream, rows, states } = await readPassOne(stores, view, run);
+  const { files, upstream, rows, outside = 0, states } = await readPassOne(stores, view, run);
   const coverage = {
     rows: sumRows(rows),
-    files: filesOf(files),
+    files: coveredFiles(files),
+    ...(outside > 0 ? { outside } : {}),
     ...(Object.keys(upstream).length > 0 ? { upstream } : {}),
   };
   return { coverage: writesRows ? coverage : undefined, states, files };
@@ -123,12 +123,4 @@ async function tryCommit(
       states: ownStates,
     });
   return snapshot;
-}
-
-/** Names the files of a commit: when the newest was written, and a hash of them all. */
-function filesOf(files: readonly SourceFile[]): CoveredFiles {
-  return {
-    as_of: Math.floor(files.reduce((newest, { mtimeMs }) => Math.max(newest, mtimeMs), 0)),
-    hash: hash(files.map(({ sizeBytes, mtimeMs }) => [sizeBytes, mtimeMs])).slice(0, 12),
-  };
 }

@@ -5,6 +5,7 @@ import {
   contains,
   endsOf,
   formatInterval,
+  type Interval,
   interval as intervalOf,
   parseInterval,
   showSpan,
@@ -14,6 +15,7 @@ import { invocation } from "../engine/invocation.ts";
 import { isInterval } from "../engine/calendar/slots.ts";
 import type { LatestSnapshot, LedgerEntry, RunRecord, StoredStates } from "../store/ledger.ts";
 import type { NamespaceReport } from "../store/namespace.ts";
+import { judgeChanged, notesOutside } from "./changed-files.ts";
 import {
   backfillLine,
   chainOf,
@@ -57,6 +59,8 @@ export interface ViewFacts {
   readonly holes: ReturnType<typeof holesOf>;
   /** Beside the offline store; null where the coverage is lost. */
   readonly lacking: LostIntervals | null;
+  /** Committed intervals that would be made of other files now. */
+  readonly changed: readonly Interval[];
   readonly states: StoredStates["states"];
   readonly head: LedgerEntry["head"];
   /** From the end of the newest interval committed to now. */
@@ -88,10 +92,12 @@ export function judgeView(
     lacking === null
       ? { problems: [], notes: [] }
       : judgeLacking(view, lacking, isEmpty, offlineDir, nowMs);
+  const changes = judgeChanged(view, facts.changed, coverage);
   return {
     problems: [
       ...lost,
       ...losses.problems,
+      ...changes.problems,
       ...gapsOf(view, facts),
       ...overlapsOf(view, facts),
       ...lostRows(view, facts),
@@ -99,7 +105,7 @@ export function judgeView(
       ...failuresOf(view, facts),
       ...dependenceOf(view, facts),
     ],
-    notes: [...losses.notes, ...notesOf(view, facts)],
+    notes: [...losses.notes, ...changes.notes, ...notesOutside(coverage), ...notesOf(view, facts)],
   };
 }
 

@@ -15,7 +15,8 @@ import type { NamespaceReport } from "../store/namespace.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import { resetLine } from "./command-lines.ts";
 import type { Finding } from "./findings.ts";
-import { compareWithOffline, findFiles, type HasFiles } from "./lost-intervals.ts";
+import { findChanged, type ListFiles } from "./changed-files.ts";
+import { compareWithOffline, findFiles } from "./lost-intervals.ts";
 import { type RunLine, withoutEnded } from "./under-way.ts";
 import { holesOf, judgeView, reasonOf, type ViewFacts } from "./view-problems.ts";
 
@@ -89,7 +90,7 @@ export interface ViewStores {
   /** Root of the offline store, which may not be there. */
   readonly offlineDir: string;
   /** Absent where the data folder is not to be read from here. */
-  readonly hasFiles?: HasFiles | undefined;
+  readonly listFiles?: ListFiles | undefined;
 }
 
 /**
@@ -135,7 +136,7 @@ export async function inspectView(
 
 async function readFacts(
   view: View,
-  { ledger, online, catalogue, offlineDir, hasFiles }: ViewStores,
+  { ledger, online, catalogue, offlineDir, listFiles }: ViewStores,
   nowMs: number,
 ): Promise<
   ViewFacts & { readonly old: ViewStatus["old_namespaces"]; readonly records: readonly RunRecord[] }
@@ -166,7 +167,9 @@ async function readFacts(
     entry === null ? null : await compareWithOffline(view, coverage, ledger, offlineDir);
   const isNew = coverage.size === 0 && lacking?.intervals.length === 0;
   const files =
-    isNew && hasFiles !== undefined ? await findFiles(view, hasFiles, nowMs) : undefined;
+    isNew && listFiles !== undefined ? await findFiles(view, listFiles, nowMs) : undefined;
+  const changed =
+    listFiles === undefined ? [] : await findChanged(view, coverage, listFiles, offlineDir);
   const own = entry?.namespace ?? null;
   const report = own === null ? null : await online.verifyNamespace(own, { head });
   const old = [];
@@ -180,6 +183,7 @@ async function readFacts(
     coverage,
     holes: view.rows.isFullRefresh ? { gaps: [], overlaps: [] } : holesOf([...coverage.keys()]),
     lacking: lacking && { ...lacking, files },
+    changed,
     states,
     head,
     freshnessSeconds: head === null ? null : Math.max(0, nowMs - head.endMs) / 1000,
