@@ -162,7 +162,8 @@ function viewDifferences(old: RegisteredView, now: RegisteredView): string[] {
     );
   else if (old.aggregatesFingerprint !== now.aggregatesFingerprint)
     why.push("aggregates changed: their states lie beside the old ones; no row moves");
-  else if (old.definition !== now.definition) why.push("expectations changed; no row moves");
+  else if (old.definition !== now.definition)
+    why.push("expectations, or the source's onOutside, changed; no row moves");
   const added = Object.keys(now.columns).filter((name) => old.columns[name] === undefined);
   if (added.length > 0) why.push(`new: ${added.join(", ")}`);
   for (const [name, { formula, code }] of Object.entries(now.columns))

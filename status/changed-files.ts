@@ -12,15 +12,14 @@ import {
 } from "../engine/calendar/interval.ts";
 import { lateIntervals } from "../engine/calendar/slots.ts";
 import { countOf } from "../engine/words.ts";
-import { coveredFiles, readManifest } from "../filling/run-facts.ts";
-import type { SourceFile } from "../sources/files.ts";
+import { coveredFiles, readManifest, type RunManifest } from "../filling/run-facts.ts";
 import type { LedgerEntry } from "../store/ledger.ts";
 import { openOfflineFolders } from "../store/offline/offline-folders.ts";
 import { chainOf, materializeLine } from "./command-lines.ts";
 import type { Judgement } from "./findings.ts";
 
 /** The files of an interval, as they are now; none where they cannot be listed. */
-export type ListFiles = (view: View, interval: Interval) => Promise<readonly SourceFile[]>;
+export type ListFiles = (view: View, interval: Interval) => Promise<RunManifest["files"]>;
 
 /** A look at the files of each costs some calls of the file system. */
 const lookedAt = 1000;
@@ -68,7 +67,7 @@ export function judgeChanged(
       : lateIntervals(schedule, { startMs: newestMs }, view.rows.reach.lateMs);
   const isNext = (interval: Interval) => next.some((each) => contains(each, interval));
   const said = (intervals: readonly Interval[]) =>
-    `${countOf(intervals.length, "interval")} may lack rows, the first ${showSpan(endsOf(intervals[0] ?? ""))}: a file that may hold late or early rows of them came or changed after they were committed`;
+    `${countOf(intervals.length, "interval")} may be out of date, the first ${showSpan(endsOf(intervals[0] ?? ""))}: files that may hold their rows came or changed after the commit`;
   const [soon, left] = [changed.filter(isNext), changed.filter((each) => !isNext(each))];
   const { fix, rest } = chainOf(
     view.name,

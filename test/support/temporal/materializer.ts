@@ -4,7 +4,7 @@ import { DefaultLogger } from "@temporalio/worker";
 import { createOfflineActivities } from "../../../activities/offline.ts";
 import { type Catalogue, viewNamed } from "../../../engine/catalogue.ts";
 import type { RedisConnection } from "../../../store/redis/types.ts";
-import { type RunRef, slicesOf } from "../../../workflows/contract.ts";
+import { type RowsRead, type RunRef, slicesOf } from "../../../workflows/contract.ts";
 
 /** Definitions, and where rows come from and go to. */
 export interface MaterializerOptions {
@@ -43,8 +43,8 @@ export function createMaterializer(options: MaterializerOptions) {
   }
 
   /** Writes what a committed run leaves behind. */
-  const publish = (run: RunRef) =>
-    call(activities.publishRun, run, true, { rows: 0, written: 0, superseded: 0, warnings: [] });
+  const publish = (run: RunRef, counts: RowsRead = { rows: 0, warnings: [] }) =>
+    call(activities.publishRun, run, true, { ...counts, written: 0, superseded: 0 });
 
   return {
     activities,
@@ -52,14 +52,17 @@ export function createMaterializer(options: MaterializerOptions) {
     plan,
     publish,
     /** The whole of a run, as the workflow does it. */
-    async materialize(view: string, start: string, end: string): Promise<void> {
+    async materialize(view: string, start: string, end: string): Promise<RowsRead> {
       const { run, slices } = await plan(view, start, end);
-      for (const slice of slices) await call(activities.readSlice, run, slice);
+      const warnings: string[] = [];
+      for (const slice of slices)
+        warnings.push(...(await call(activities.readSlice, run, slice)).warnings);
       const { rows } = await call(activities.validateRun, run);
       const store = await call(activities.openStore, run, rows);
       for (const slice of slices) await call(activities.writeSlice, run, slice, store);
       await call(activities.commitRun, run, store);
-      await publish(run);
+      await publish(run, { rows, warnings });
+      return { rows, warnings };
     },
   };
 }
