@@ -2,7 +2,7 @@
 import { longestGapMs } from "../engine/calendar/slots.ts";
 import { endsOf, type Interval, showSpan } from "../engine/calendar/interval.ts";
 import { reachOf } from "../engine/language/definitions.ts";
-import { toJson } from "../engine/wire.ts";
+import { formatTimestamp } from "../engine/wire.ts";
 import { countOf } from "../engine/words.ts";
 import { type Chunk, fault, type Input } from "./chunk.ts";
 
@@ -39,7 +39,7 @@ export function lookOutside(input: Input, reach: Interval) {
      */
     judge(): OutsideRows | undefined {
       if (count === 0) return undefined;
-      const time = String(toJson("timestamp", first.us));
+      const time = formatTimestamp(first.us);
       const span = `${showSpan(endsOf(reach))}, which is all that the file may hold`;
       if (onOutside === "warn")
         return {

@@ -185,7 +185,7 @@ describe("rows outside the day or hour of their file", () => {
     })
     .chain(({ unit, late, early }) => {
       const lengthMs = unit === "day" ? 24 * msPerHour : msPerHour;
-      const slots = 6;
+      const slots = 4;
       const rows = fc.array(
         fc.record({
           slot: fc.integer({ min: 0, max: slots - 1 }),
@@ -199,14 +199,14 @@ describe("rows outside the day or hour of their file", () => {
             fc.constantFrom(0, lengthMs * 1000 - 1, lengthMs * 1000, -1),
           ),
         }),
-        { maxLength: 40 },
+        { maxLength: 20 },
       );
       const cuts = fc.array(
         fc.oneof(
           fc.integer({ min: 1, max: slots - 1 }).map((slot) => slot * lengthMs),
           fc.integer({ min: 1, max: slots * lengthMs - 1 }),
         ),
-        { maxLength: 5 },
+        { maxLength: 3 },
       );
       return fc.record({
         unit: fc.constant(unit),
