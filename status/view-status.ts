@@ -50,6 +50,8 @@ export interface ViewStatus {
   readonly intervals: {
     readonly count: number;
     readonly rows: number;
+    /** Rows of their files that no interval takes. */
+    readonly outside: number;
     /** By their end, the newest first. */
     readonly newest: readonly CoveredSpan[];
     readonly gaps: readonly Span[];
@@ -120,6 +122,7 @@ export async function inspectView(
     intervals: {
       count: covered.length,
       rows: covered.reduce((sum, { rows }) => sum + rows, 0),
+      outside: [...coverage.values()].reduce((sum, { outside = 0 }) => sum + outside, 0),
       newest: covered,
       gaps: facts.holes.gaps,
     },

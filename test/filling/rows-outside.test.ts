@@ -194,8 +194,9 @@ describe("Rows in files of other days", () => {
     }
     assert.deepEqual(await daily.aggregates(), await whole.aggregates());
     assert.deepEqual((await whole.ledger.readRuns("events", 1))[0]?.["warnings"], both.warnings);
-    const { problems, notes } = await daily.status();
+    const { problems, notes, intervals } = await daily.status();
     assert.deepEqual(problems, []);
+    assert.equal(intervals.outside, 4);
     assert.ok(
       notes.includes(
         "4 rows left out of 2 intervals, the last [2026-01-02, 2026-01-03): their event time lies outside what their file may hold",
