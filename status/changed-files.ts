@@ -59,8 +59,12 @@ export function judgeChanged(
   changed: readonly Interval[],
   coverage: LedgerEntry["coverage"],
 ): Judgement {
+  if (changed.length === 0) return { problems: [], notes: [] };
   const { schedule } = view;
-  const newestMs = Math.max(...[...coverage.keys()].map((text) => parseInterval(text).endMs));
+  const newestMs = [...coverage.keys()].reduce(
+    (newest, text) => Math.max(newest, parseInterval(text).endMs),
+    -Infinity,
+  );
   const next =
     schedule === undefined
       ? []

@@ -25,8 +25,10 @@ export function addStatus(program: Command, context: Context): void {
         "wrong and the fix. Exit code 3 where anything is missing, lost or failed: never " +
         "materialized, intervals that Redis lost, a gap between intervals, intervals that overlap, a " +
         "missing snapshot, lost buckets, a last run that failed, intervals that are blocked or " +
-        "stale, or, where rows may come late, files that came or changed after the commit. Notes, such as rows beyond their TTL, leave it 0. Runs under way, and whether a " +
-        "worker takes runs, are shown where Temporal answers. What Redis lost is told by the offline store: run it where that is.",
+        "stale, or, where rows may come late, files that came or changed after the commit. Notes, " +
+        "such as rows beyond their TTL, leave it 0. Runs under way, and whether a worker takes " +
+        "runs, are shown where Temporal answers. What Redis lost is told by the offline store: run " +
+        "it where that is.",
     )
     .action((view: string | undefined, options: JsonOption) =>
       context.answer(options, async () => {

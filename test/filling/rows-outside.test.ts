@@ -236,6 +236,10 @@ describe("Rows in files of other days", () => {
     write(1, [[`${date(1)}T01:00:00Z`, 1]]);
     const schedule = { every: "1 day", start: "2026-01-01" };
     const { run, status } = build({ ...reaching, schedule });
+    assert.match(
+      (await status()).problems[0]?.problem ?? "",
+      /^nothing was materialized|^Redis has/,
+    );
     await run(1, 2);
     write(2, [late]);
     const before = await status();
