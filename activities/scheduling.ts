@@ -7,7 +7,7 @@ import { type Catalogue, viewNamed } from "../engine/catalogue.ts";
 import { type Cell, isDue } from "../engine/calendar/grid.ts";
 import { endsOf, type Interval, parseInstant } from "../engine/calendar/interval.ts";
 import type { Schedule } from "../engine/calendar/schedule.ts";
-import { isSlot, newestInterval } from "../engine/calendar/slots.ts";
+import { isSlot, lateIntervals, newestInterval } from "../engine/calendar/slots.ts";
 import { readGrid } from "../status/read-grid.ts";
 import type {
   BackfillInput,
@@ -63,8 +63,8 @@ async function planSlot(
   }
   const isNewest = newestInterval(schedule, parseInstant(now))?.endMs === interval.endMs;
   const late =
-    schedule.allowedLateness > 0 && isNewest && isSlot(schedule, atMs)
-      ? lateIntervals(schedule, interval)
+    isNewest && isSlot(schedule, atMs)
+      ? lateIntervals(schedule, interval, view.rows.reach.lateMs)
       : [];
   const cells = await readGrid(ledger, catalogue, view, [...late, interval]);
   const own = cells.at(-1);
@@ -122,19 +122,6 @@ function viewOfBackfill(catalogue: Catalogue, input: BackfillInput) {
   const { fingerprint = named.fingerprint, definition = named.definition } = input;
   const view = viewOfRun(catalogue, { view: named.name, fingerprint, definition });
   return { view, fingerprint, definition };
-}
-
-/** The intervals before one that may have got late rows, oldest first. */
-function lateIntervals(schedule: Schedule, { startMs }: Interval): Interval[] {
-  const found: Interval[] = [];
-  let endMs = startMs;
-  while (found.length < schedule.allowedLateness) {
-    const before = newestInterval(schedule, endMs + schedule.offsetMs);
-    if (before === null) break;
-    found.unshift(before);
-    endMs = before.startMs;
-  }
-  return found;
 }
 
 /** When the run of an interval is late, and who is told; nothing where nobody is. */

@@ -18,6 +18,9 @@ import { overlap } from "../filling/pipelined.ts";
 import { assertWanted } from "./run-context.ts";
 import { pointerRequest, valuesByFormula } from "../filling/view-states.ts";
 
+/** Warnings in a result, so that the payload stays small; the manifest has all. */
+const warningsLimit = 50;
+
 /** Makes the activity of `trainingSet`. */
 export function createTrainingSets(dependencies: OfflineDependencies) {
   const { catalogue, ledger, offline, sources } = dependencies;
@@ -46,6 +49,7 @@ export function createTrainingSets(dependencies: OfflineDependencies) {
 
       const files = await listSourceFiles(view.source, range, sources);
       const frames: Frame[] = [];
+      const warnings: string[] = [];
       const { eventTime } = view.rows;
       const carried = [...view.rows.key, ...(eventTime === undefined ? [] : [eventTime])];
       const names = service.outputs.map((output) => output.name);
@@ -53,7 +57,10 @@ export function createTrainingSets(dependencies: OfflineDependencies) {
       // The ordinal says in which row of its file a map has failed.
       const columns = [...new Set([...carried, ...program.columns, ...ordinalIfMapped(service)])];
       for (const file of files) {
-        const chunks = readChunks(view.source, file, range, { columns });
+        const chunks = readChunks(view.source, file, range, {
+          columns,
+          leftOut: ({ warning }) => warnings.push(warning),
+        });
         const compute = (chunk: Frame) =>
           namingRow({ view, features: service.outputs, file }, chunk, () =>
             program.run(chunk, values, keep),
@@ -74,6 +81,7 @@ export function createTrainingSets(dependencies: OfflineDependencies) {
         snapshot: snapshot === undefined ? null : { view: view.name, id: snapshot.id },
         interval: input.start === undefined ? null : { start: input.start, end: input.end },
         rows,
+        warnings,
         files,
       });
       return {
@@ -82,6 +90,7 @@ export function createTrainingSets(dependencies: OfflineDependencies) {
         rows,
         snapshot: snapshot?.id ?? null,
         path,
+        warnings: warnings.slice(0, warningsLimit),
       };
     },
   };

@@ -11,6 +11,8 @@ import {
   type FeatureView,
   type GapRule,
   isDated,
+  type Reach,
+  reachOf,
   type Source,
 } from "./language/definitions.ts";
 import type { Dtype } from "./language/dtypes.ts";
@@ -57,6 +59,8 @@ export interface Rows {
   readonly eventTime: string | undefined;
   /** Whether every materialization replaces the whole: neither event time nor dated files. */
   readonly isFullRefresh: boolean;
+  /** How far event times may lie outside the day or hour of their file. */
+  readonly reach: Reach;
 }
 
 /** A feature view with all that follows from its definition. */
@@ -183,12 +187,15 @@ export function buildCatalogue(modules: Modules): Catalogue {
  * ONCEFLOW_SOURCES is not.
  */
 function sourceIdentity(source: Source): unknown {
+  const { lateMs, earlyMs } = reachOf(source);
   return [
     source.name,
     source.files,
     source.eventTime ?? null,
     source.entity.name,
     source.entity.keys,
+    // Absent from fingerprints of before there was a reach.
+    ...(lateMs + earlyMs > 0 ? [[lateMs, earlyMs]] : []),
   ];
 }
 
@@ -221,6 +228,7 @@ function resolveView(declared: FeatureView, all: readonly Feature[]): View {
     stores.map((column) => [column.name, column.dtype, fingerprintOf(column.node)]),
   ]);
   const aggregatesFingerprint = hash(["aggregates", aggregates.map((each) => each.fingerprint)]);
+  const rows = rowsOf(source);
   const expectations = features.flatMap(({ node, notes }) =>
     notes.expectations.map(({ predicate, onFail }) => [
       fingerprintOf(node),
@@ -231,25 +239,34 @@ function resolveView(declared: FeatureView, all: readonly Feature[]): View {
   return Object.freeze({
     ...declared,
     entity: source.entity,
-    rows: rowsOf(source),
-    schedule: declared.schedule && resolveSchedule(declared.schedule, name),
+    rows,
+    schedule: declared.schedule && resolveSchedule(declared.schedule, name, rows.reach.lateMs > 0),
     gaps: declared.gaps ?? (aggregates.length > 0 ? "hold" : "serve"),
     fingerprint,
     stores,
     features,
     aggregates,
     aggregatesFingerprint,
-    definition: hash(["run", fingerprint, aggregatesFingerprint, expectations, ...renames(source)]),
+    definition: hash([
+      "run",
+      fingerprint,
+      aggregatesFingerprint,
+      expectations,
+      ...renames(source),
+      ...(source.onOutside === "fail" ? [] : [source.onOutside]),
+    ]),
   });
 }
 
-function rowsOf({ name, types, entity, eventTime, files }: Source): Rows {
+function rowsOf(source: Source): Rows {
+  const { name, types, entity, eventTime, files } = source;
   return Object.freeze({
     name,
     columns: types,
     key: entity.keys,
     eventTime,
     isFullRefresh: eventTime === undefined && !isDated(files),
+    reach: reachOf(source),
   });
 }
 

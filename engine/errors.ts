@@ -138,6 +138,11 @@ export const errorRegistry = {
     retryable: false,
     summary: "A column that must not be null holds a null.",
   },
+  EVENT_TIME_OUTSIDE: {
+    http: 500,
+    retryable: false,
+    summary: "A row's event time lies outside what its source file may hold.",
+  },
   EXPECTATION_FAILED: {
     http: 500,
     retryable: false,

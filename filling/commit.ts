@@ -4,16 +4,15 @@
  */
 import type { View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
-import { hash } from "../engine/fingerprint.ts";
 import { formatInterval } from "../engine/calendar/interval.ts";
 import { assertUnchanged, type SourceFile } from "../sources/files.ts";
-import type { CoverageFacts, CoveredFiles } from "../store/commits.ts";
+import type { CoverageFacts } from "../store/commits.ts";
 import { countOfRevision } from "../store/revision.ts";
 import type { Committed, RunRef } from "../workflows/contract.ts";
 import type { CommittedView, CommittedViews } from "./committed-views.ts";
 import { sumRows } from "./offline-parts.ts";
 import { readPassOne } from "./pass-one.ts";
-import { factsOf, intervalOfRun, type RunManifest } from "./run-facts.ts";
+import { coveredFiles, factsOf, intervalOfRun, type RunManifest } from "./run-facts.ts";
 import type { Stores } from "./stores.ts";
 import { assertNoOverlap, statesOfRun } from "./view-states.ts";
 
@@ -42,10 +41,11 @@ export async function commitRun(
   view: View,
   run: RunRef,
 ): Promise<Committed> {
-  const { files, startedAtMs, upstream, rows, states } = await readPassOne(stores, view, run);
+  const { files, startedAtMs, upstream, rows, outside = 0, states } = await readPassOne(stores, view, run);
   const count = sumRows(rows);
   const coverage = {
     ...coverageOf({ rows: count, files }),
+    ...(outside > 0 ? { outside } : {}),
     ...(Object.keys(upstream).length > 0 ? { upstream } : {}),
   };
   await factsOf(stores.offline, view, run).writeManifest({
@@ -62,7 +62,7 @@ export async function commitRun(
 
 /** What the ledger keeps of files and rows. */
 export function coverageOf({ rows, files }: Pick<RunManifest, "rows" | "files">): CoverageFacts {
-  return { rows, files: filesOf(files) };
+  return { rows, files: coveredFiles(files) };
 }
 
 /**
@@ -134,12 +134,4 @@ async function tryCommit(
     });
   await offline.journal.noteRevision(view.name, revision);
   return { revision: countOfRevision(revision) };
-}
-
-/** Names the files of a commit: when the newest was written, and a hash of them all. */
-function filesOf(files: readonly SourceFile[]): CoveredFiles {
-  return {
-    as_of: Math.floor(files.reduce((newest, { mtimeMs }) => Math.max(newest, mtimeMs), 0)),
-    hash: hash(files.map(({ sizeBytes, mtimeMs }) => [sizeBytes, mtimeMs])).slice(0, 12),
-  };
 }

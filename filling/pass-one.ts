@@ -52,12 +52,18 @@ export async function readSlice(
   const added = rowColumnsOf(view, run, startedAtMs);
   const warnings: string[] = [];
   const rows: number[][] = [];
+  let outside = 0;
   const states = new Map<string, State>();
   for (const [i, file] of files.slice(slice.from, slice.to).entries()) {
     const parts = openParts(offline, partitionOf(view, run), file, slice.from + i);
     const read = async (): Promise<number[]> => {
       const violations: Violation[] = [];
-      const chunks = readChunks(view.source, file, intervalOfRun(view, run));
+      const chunks = readChunks(view.source, file, intervalOfRun(view, run), {
+        leftOut({ count, warning }) {
+          outside += count;
+          warnings.push(warning);
+        },
+      });
       const compute = (chunk: Frame) =>
         namingRow({ view, features: view.features, file }, chunk, () =>
           computeChunk(program, chunk, added),
@@ -75,7 +81,7 @@ export async function readSlice(
     };
     rows.push(await orChanged(file, read));
   }
-  const facts = { rows, states: encodeStates(view, states) };
+  const facts = { rows, outside, states: encodeStates(view, states) };
   await factsOf(offline, view, run).writeSlice(slice, facts);
   return { rows: sumRows(rows), warnings: warnings.slice(0, warningsLimit) };
 }
@@ -152,7 +158,8 @@ export async function readPassOne(
     }),
   );
   const rows = slices.flatMap((slice) => slice.rows);
-  return { ...facts, rows, states: encodeStates(view, states) };
+  const outside = slices.reduce((sum, slice) => sum + (slice.outside ?? 0), 0);
+  return { ...facts, rows, outside, states: encodeStates(view, states) };
 }
 
 /** What is made of a chunk. */

@@ -1,7 +1,9 @@
 /** How the steps of one run refer to its view, interval and files. */
 import { type Catalogue, type View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
+import { hash } from "../engine/fingerprint.ts";
 import { interval, type Interval, parseInstant } from "../engine/calendar/interval.ts";
+import type { CoveredFiles } from "../store/commits.ts";
 import type { PartitionRef } from "../store/offline/keys.ts";
 import type { OfflineFolders } from "../store/offline/offline-folders.ts";
 import type { OfflineStore } from "../store/offline/offline-store.ts";
@@ -93,6 +95,8 @@ export interface RunManifest extends RunRef {
 export interface SliceFacts {
   /** Of each file: the rows of each of its parts; a file without rows has none. */
   readonly rows: readonly (readonly number[])[];
+  /** Rows that no interval takes; absent in what older releases have staged. */
+  readonly outside?: number;
   /** Encoded states by aggregate fingerprint. */
   readonly states: Readonly<Record<string, string>>;
 }
@@ -185,4 +189,12 @@ async function required<T>(
     `the ${what} of run ${run.runId} of view "${run.view}", generation ${run.generation}, is no longer in the offline store ${offline.root}. All workers need that one folder (ONCEFLOW_OFFLINE), and nobody else may remove files from it.`,
     { view: run.view, path: offline.root, ...lostFiles },
   );
+}
+
+/** Names the files of a commit: when the newest was written, and a hash of them all. */
+export function coveredFiles(files: readonly SourceFile[]): CoveredFiles {
+  return {
+    as_of: Math.floor(files.reduce((newest, { mtimeMs }) => Math.max(newest, mtimeMs), 0)),
+    hash: hash(files.map(({ sizeBytes, mtimeMs }) => [sizeBytes, mtimeMs])).slice(0, 12),
+  };
 }

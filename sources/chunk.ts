@@ -79,7 +79,12 @@ export async function openPart(input: Input): Promise<PartBytes> {
 
 /** What can be wrong with a file. */
 export type FaultCode =
-  "SOURCE_MISSING" | "SOURCE_CORRUPT" | "SCHEMA_MISMATCH" | "VALUE_UNPARSABLE" | "NULL_NOT_ALLOWED";
+  | "SOURCE_MISSING"
+  | "SOURCE_CORRUPT"
+  | "SCHEMA_MISMATCH"
+  | "VALUE_UNPARSABLE"
+  | "NULL_NOT_ALLOWED"
+  | "EVENT_TIME_OUTSIDE";
 
 /** An error that begins with source and file; `fix` is appended to the message. */
 export function fault(

@@ -4,9 +4,9 @@
  */
 import { promises as fs, type Stats } from "node:fs";
 import path from "node:path";
-import { isDated, type Source } from "../engine/language/definitions.ts";
+import { isDated, reachOf, type Source } from "../engine/language/definitions.ts";
 import { messageOf, OnceflowError } from "../engine/errors.ts";
-import { formatInterval, type Interval } from "../engine/calendar/interval.ts";
+import { formatInterval, type Interval, overlaps } from "../engine/calendar/interval.ts";
 import type { PartBytes, PartState, SourcePart } from "./raw-part.ts";
 
 /**
@@ -20,6 +20,10 @@ export interface SourceFile {
   readonly index: number;
   readonly sizeBytes: number;
   readonly mtimeMs: number;
+  /** The event times that its rows may have; absent where no day or hour says. */
+  readonly reach?: Interval;
+  /** Whether its day or hour lies beside the interval, so that others read it as their own. */
+  readonly isBeside?: true;
 }
 
 /** Where the files of sources are. */
@@ -39,19 +43,15 @@ const msPerHour = 3_600_000;
 const msPerDay = 24 * msPerHour;
 
 /**
- * What tells whether an interval of a source has files; undefined where the data folder is not
- * here. Files that cannot be listed count as none.
+ * What lists the files of an interval of a source; undefined where the data folder is not here.
+ * Files that cannot be listed count as none.
  */
 export async function openFileLook(
   config: SourceConfig,
-): Promise<((source: Source, interval: Interval) => Promise<boolean>) | undefined> {
+): Promise<((source: Source, interval: Interval) => Promise<readonly SourceFile[]>) | undefined> {
   const stats = await fs.stat(config.dataDir).catch(() => undefined);
   if (stats === undefined) return undefined;
-  return (source, interval) =>
-    listSourceFiles(source, interval, config).then(
-      (files) => files.length > 0,
-      () => false,
-    );
+  return (source, interval) => listSourceFiles(source, interval, config).catch(() => []);
 }
 
 /**
@@ -60,6 +60,9 @@ export async function openFileLook(
  * `{date}` stands for each UTC day (2026-01-31) and `{hour}` for each hour (2026-01-31T07) that the
  * interval touches; every one of them must be there. A path with neither selects the same files
  * for every interval. `*` matches within one folder, and no name that begins with a dot.
+ *
+ * Beside them come the files of earlier and later days or hours that may hold rows of the interval
+ * by what the source allows, as far as they are there.
  *
  * @throws SOURCE_MISSING where a selected file is not there, or is no regular file
  * @throws DEFINITION_INVALID where a definition's path leads out of the data folder, also by a link
@@ -83,11 +86,13 @@ export async function listSourceFiles(
     throw outside(source, template, root);
 
   const files: SourceFile[] = [];
-  for (const slot of datedPaths(source, template, interval)) {
+  for (const { template: slot, ...dated } of slotsOf(source, template, interval)) {
     const pattern = path.resolve(base, slot);
     const matches = await expand(pattern);
-    if (matches.length === 0)
+    if (matches.length === 0) {
+      if (dated.isBeside) continue;
       throw missing(source, pattern, interval, slot.includes("*") ? "matches no file" : undefined);
+    }
     for (const match of matches) {
       const stats = await inspect(source, match, interval);
       if (override === undefined) await assertBelow(source, template, root, match);
@@ -97,6 +102,7 @@ export async function listSourceFiles(
         index: files.length,
         sizeBytes: stats.size,
         mtimeMs: stats.mtimeMs,
+        ...dated,
       });
     }
   }
@@ -161,8 +167,11 @@ async function openFile(file: string): Promise<PartBytes> {
   };
 }
 
-/** The template once for each day or hour of the interval, or once where it names neither. */
-function datedPaths(source: Source, template: string, interval: Interval): string[] {
+/** The template of one day or hour, or of all time. */
+type Slot = Pick<SourceFile, "reach" | "isBeside"> & { readonly template: string };
+
+/** The template once for each day or hour that may hold rows of the interval, or once for all. */
+function slotsOf(source: Source, template: string, interval: Interval): Slot[] {
   const unit = template.includes("{hour}") ? "hour" : template.includes("{date}") ? "day" : null;
   if (unit === null) {
     // Only an override can lack what the source's own path has.
@@ -172,11 +181,12 @@ function datedPaths(source: Source, template: string, interval: Interval): strin
         `source "${source.name}" has dated files and no event time, and "${template}", which replaces its path, selects the same files for every interval. Put {date} or {hour} into it.`,
         { source: source.name, files: template },
       );
-    return [template];
+    return [{ template }];
   }
   const lengthMs = unit === "hour" ? msPerHour : msPerDay;
-  const first = Math.floor(interval.startMs / lengthMs);
-  const end = Math.ceil(interval.endMs / lengthMs);
+  const { lateMs, earlyMs } = reachOf(source);
+  const first = Math.floor((interval.startMs - earlyMs) / lengthMs);
+  const end = Math.ceil((interval.endMs + lateMs) / lengthMs);
   const aligned = first * lengthMs === interval.startMs && end * lengthMs === interval.endMs;
   if (!aligned && source.eventTime === undefined)
     throw new OnceflowError(
@@ -185,9 +195,18 @@ function datedPaths(source: Source, template: string, interval: Interval): strin
       { source: source.name },
     );
   if (end - first > maxFiles) throw tooMany(source, template);
-  return Array.from({ length: end - first }, (_, i) => {
-    const iso = new Date((first + i) * lengthMs).toISOString();
-    return template.replaceAll("{date}", iso.slice(0, 10)).replaceAll("{hour}", iso.slice(0, 13));
+  return Array.from({ length: end - first }, (_, i): Slot => {
+    const own = { startMs: (first + i) * lengthMs, endMs: (first + i + 1) * lengthMs };
+    const iso = new Date(own.startMs).toISOString();
+    return {
+      template: template
+        .replaceAll("{date}", iso.slice(0, 10))
+        .replaceAll("{hour}", iso.slice(0, 13)),
+      ...(source.eventTime === undefined
+        ? {}
+        : { reach: { startMs: own.startMs - lateMs, endMs: own.endMs + earlyMs } }),
+      ...(overlaps(own, interval) ? {} : { isBeside: true }),
+    };
   });
 }
 

@@ -25,11 +25,14 @@ import {
 import { partOf, type SourceFile } from "./files.ts";
 import { readByFormat } from "./readers.ts";
 import { ordinalColumn, rowsPerFile } from "./ordinal.ts";
+import { lookOutside, type OutsideRows } from "./outside.ts";
 
 /** What of a file is read, and in what chunks. */
 export interface ReadOptions extends ChunkSize {
   /** Of the declared columns and the ordinal, those to read, at least one; default all. */
   readonly columns?: readonly string[];
+  /** Told after the last chunk of rows that no interval takes, where the source leaves them out. */
+  readonly leftOut?: (rows: OutsideRows) => void;
 }
 
 /**
@@ -37,17 +40,18 @@ export interface ReadOptions extends ChunkSize {
  *
  * Each frame has the columns asked for in declared order as Bool, Int64, Float64, Utf8,
  * Datetime(µs), List(Float64), then `__ordinal` (Int64, exact as a double): the file's index × 2^32
- * + the row's number in the file, counted before the rows outside [start, end) are dropped. A source
- * without event time keeps all rows. Other columns of the file are ignored: they may be missing,
- * and hold what they like.
+ * + the row's number in the file, counted before the rows outside [start, end), and outside what the
+ * file may hold, are dropped. A source without event time keeps all rows. Other columns of the file
+ * are ignored: they may be missing, and hold what they like.
  *
  * CSV comes in chunks of about 16 MiB, parquet in chunks of about 3 million values; of parquet only
  * the columns asked for and the event time are read. Decoding blocks the event loop: about 0.1 s
  * for a chunk of CSV, 25 ms for a million values of parquet; a column of a row group of parquet is
  * decoded at once.
  *
- * @throws SOURCE_MISSING, SOURCE_CORRUPT, SCHEMA_MISMATCH, VALUE_UNPARSABLE, NULL_NOT_ALLOWED, each
- *   naming source and file, and row and column where there is one
+ * @throws SOURCE_MISSING, SOURCE_CORRUPT, SCHEMA_MISMATCH, VALUE_UNPARSABLE, NULL_NOT_ALLOWED and,
+ *   after the last chunk, EVENT_TIME_OUTSIDE, each naming source and file, and row and column where
+ *   there is one
  */
 export async function* readChunks(
   source: Source,
@@ -61,11 +65,23 @@ export async function* readChunks(
   const input: Input = { source: read, part: partOf(file), whole: source };
   const isNumbered = columns?.includes(ordinalColumn) ?? true;
   const isExtra = eventTime !== undefined && columns?.includes(eventTime) === false;
+  const { reach, isBeside = false } = file;
+  const wanted = reach === undefined ? interval : commonOf(interval, reach);
+  const outside = reach === undefined || isBeside ? undefined : lookOutside(input, reach);
   for await (const chunk of readByFormat(input, options)) {
-    const frame = select(chunk, input, interval, isNumbered);
+    const frame = select(chunk, input, wanted, isNumbered, outside);
     countFrame(frame);
     yield isExtra ? lazyOf(frame).drop(eventTime).collectSync() : frame;
   }
+  const left = outside?.judge();
+  if (left !== undefined) options.leftOut?.(left);
+}
+
+function commonOf(one: Interval, other: Interval): Interval {
+  return {
+    startMs: Math.max(one.startMs, other.startMs),
+    endMs: Math.min(one.endMs, other.endMs),
+  };
 }
 
 const narrowSources = new WeakMap<Source, Map<string, Source>>();
@@ -92,12 +108,20 @@ function narrow(source: Source, columns: readonly string[]): Source {
 }
 
 /** Checks nulls and times, numbers the rows and drops those outside the interval. */
-function select(chunk: Chunk, input: Input, interval: Interval, isNumbered: boolean): pl.DataFrame {
+function select(
+  chunk: Chunk,
+  input: Input,
+  interval: Interval,
+  isNumbered: boolean,
+  outside: ReturnType<typeof lookOutside> | undefined,
+): pl.DataFrame {
   const { eventTime } = input.source;
   assertNulls(chunk, input);
   const ranges = new Map([...chunk.times].map(([name, times]) => [name, rangeOf(times)]));
   for (const [name, range] of ranges) assertInDomain(chunk, name, range, input);
-  const kept = eventTime === undefined ? "all" : keptOf(ranges.get(eventTime), interval);
+  const range = eventTime === undefined ? undefined : ranges.get(eventTime);
+  if (range !== undefined) outside?.add(chunk, range);
+  const kept = eventTime === undefined ? "all" : keptOf(range, interval);
   if (kept === "none") return emptyFrame(input.source, isNumbered);
   const frame = chunk.frame();
   if (isNumbered) number(frame, input, chunk.firstRow);

@@ -20,6 +20,7 @@ import type { Ledger, LedgerEntry } from "../store/ledger.ts";
 import type { IntervalRef } from "../store/offline/keys.ts";
 import { type OfflineFolders, openOfflineFolders } from "../store/offline/offline-folders.ts";
 import { isBehind } from "../store/revision.ts";
+import type { ListFiles } from "./changed-files.ts";
 import { backfillLine, chainOf, materializeLine, publishLine } from "./command-lines.ts";
 import type { Finding, Judgement } from "./findings.ts";
 import { countOf } from "../engine/words.ts";
@@ -51,16 +52,13 @@ export interface FilesFound {
   readonly looked: number;
 }
 
-/** Whether the files of an interval are there. */
-export type HasFiles = (view: View, interval: Interval) => Promise<boolean>;
-
 /** A look at the files of each costs some calls of the file system. */
 const lookedAt = 1000;
 
 /** Looks for the files of a view's intervals; undefined for one without a schedule of intervals. */
 export async function findFiles(
   view: View,
-  hasFiles: HasFiles,
+  listFiles: ListFiles,
   nowMs: number,
 ): Promise<FilesFound | undefined> {
   const { schedule } = view;
@@ -69,7 +67,7 @@ export async function findFiles(
   if (newest === null) return undefined;
   const complete = intervalsBetween(schedule, schedule.startMs, newest.endMs).slice(-lookedAt);
   const intervals: Interval[] = [];
-  for (const each of complete) if (await hasFiles(view, each)) intervals.push(each);
+  for (const each of complete) if ((await listFiles(view, each)).length > 0) intervals.push(each);
   return { intervals, looked: complete.length };
 }
 

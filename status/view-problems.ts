@@ -5,6 +5,7 @@ import {
   contains,
   endsOf,
   formatInterval,
+  type Interval,
   interval as intervalOf,
   parseInterval,
   showSpan,
@@ -16,6 +17,7 @@ import { invocation } from "../engine/invocation.ts";
 import { isInterval } from "../engine/calendar/slots.ts";
 import type { LatestSnapshot, LedgerEntry, RunRecord, StoredStates } from "../store/ledger.ts";
 import type { NamespaceReport } from "../store/namespace.ts";
+import { judgeChanged, notesOutside } from "./changed-files.ts";
 import {
   backfillLine,
   chainOf,
@@ -60,6 +62,8 @@ export interface ViewFacts {
   readonly holes: ReturnType<typeof holesOf>;
   /** Beside the offline store; null where the coverage is lost. */
   readonly lacking: LostIntervals | null;
+  /** Committed intervals that would be made of other files now. */
+  readonly changed: readonly Interval[];
   readonly states: StoredStates["states"];
   readonly published: LedgerEntry["published"];
   /** From the end of the newest interval committed to now. */
@@ -91,10 +95,12 @@ export function judgeView(
     lacking === null
       ? { problems: [], notes: [] }
       : judgeLacking(view, lacking, isEmpty, offlineDir, nowMs);
+  const changes = judgeChanged(view, facts.changed, coverage);
   return {
     problems: [
       ...lost,
       ...losses.problems,
+      ...changes.problems,
       ...gapsOf(view, facts),
       ...overlapsOf(view, facts),
       ...lostRows(view, facts),
@@ -103,7 +109,7 @@ export function judgeView(
       ...failuresOf(view, facts),
       ...dependenceOf(view, facts),
     ],
-    notes: [...losses.notes, ...notesOf(view, facts)],
+    notes: [...losses.notes, ...changes.notes, ...notesOutside(coverage), ...notesOf(view, facts)],
   };
 }
 

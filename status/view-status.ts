@@ -16,7 +16,8 @@ import type { Published } from "../store/published.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import { resetLine } from "./command-lines.ts";
 import type { Finding } from "./findings.ts";
-import { compareWithOffline, findFiles, type HasFiles } from "./lost-intervals.ts";
+import { findChanged, type ListFiles } from "./changed-files.ts";
+import { compareWithOffline, findFiles } from "./lost-intervals.ts";
 import { type RunLine, withoutEnded } from "./under-way.ts";
 import { holesOf, judgeView, reasonOf, type ViewFacts } from "./view-problems.ts";
 
@@ -50,6 +51,8 @@ export interface ViewStatus {
   readonly intervals: {
     readonly count: number;
     readonly rows: number;
+    /** Rows of their files that no interval takes. */
+    readonly outside: number;
     /** By their end, the newest first. */
     readonly newest: readonly CoveredSpan[];
     readonly gaps: readonly Span[];
@@ -97,7 +100,7 @@ export interface ViewStores {
   /** Root of the offline store, which may not be there. */
   readonly offlineDir: string;
   /** Absent where the data folder is not to be read from here. */
-  readonly hasFiles?: HasFiles | undefined;
+  readonly listFiles?: ListFiles | undefined;
 }
 
 /**
@@ -127,6 +130,7 @@ export async function inspectView(
     intervals: {
       count: covered.length,
       rows: covered.reduce((sum, { rows }) => sum + rows, 0),
+      outside: [...coverage.values()].reduce((sum, { outside = 0 }) => sum + outside, 0),
       newest: covered,
       gaps: facts.holes.gaps,
     },
@@ -143,7 +147,7 @@ export async function inspectView(
 
 async function readFacts(
   view: View,
-  { ledger, online, catalogue, offlineDir, hasFiles }: ViewStores,
+  { ledger, online, catalogue, offlineDir, listFiles }: ViewStores,
   nowMs: number,
 ): Promise<
   ViewFacts & { readonly old: ViewStatus["old_namespaces"]; readonly records: readonly RunRecord[] }
@@ -174,7 +178,9 @@ async function readFacts(
     entry === null ? null : await compareWithOffline(view, coverage, ledger, offlineDir);
   const isNew = coverage.size === 0 && lacking?.intervals.length === 0;
   const files =
-    isNew && hasFiles !== undefined ? await findFiles(view, hasFiles, nowMs) : undefined;
+    isNew && listFiles !== undefined ? await findFiles(view, listFiles, nowMs) : undefined;
+  const changed =
+    listFiles === undefined ? [] : await findChanged(view, coverage, listFiles, offlineDir);
   const own = entry?.namespace ?? null;
   const report = own === null ? null : await online.verifyNamespace(own, { head: published });
   const old = [];
@@ -188,6 +194,7 @@ async function readFacts(
     coverage,
     holes: view.rows.isFullRefresh ? { gaps: [], overlaps: [] } : holesOf([...coverage.keys()]),
     lacking: lacking && { ...lacking, files },
+    changed,
     states,
     published,
     freshnessSeconds: published === null ? null : Math.max(0, nowMs - published.endMs) / 1000,

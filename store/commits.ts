@@ -29,6 +29,8 @@ export interface CoverageFacts {
   readonly rows: number;
   /** Absent in commits of older releases. */
   readonly files?: CoveredFiles;
+  /** Rows of its files that no interval takes; absent for none. */
+  readonly outside?: number;
   readonly [fact: string]: unknown;
 }
 

@@ -301,6 +301,8 @@ export interface TrainingSetResult {
   readonly snapshot: string | null;
   /** Folder with data.parquet, data.csv and manifest.json. */
   readonly path: string;
+  /** Rows that were left out since no interval takes them; absent from older workers. */
+  readonly warnings?: readonly string[];
 }
 
 /** Names a run of one interval to the activities. */

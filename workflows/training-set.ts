@@ -10,6 +10,11 @@ export async function trainingSet(input: TrainingSetInput): Promise<TrainingSetR
     { summary: `compute ${input.service}` },
     [input],
   );
-  setCurrentDetails(`**${result.rows}** rows of **${input.service}** in \`${result.path}\`.`);
+  setCurrentDetails(
+    [
+      `**${result.rows}** rows of **${input.service}** in \`${result.path}\`.`,
+      ...(result.warnings ?? []).map((warning) => `\n⚠ ${warning}`),
+    ].join("\n"),
+  );
   return result;
 }

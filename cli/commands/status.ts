@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { viewNamed } from "../../engine/catalogue.ts";
 import type { Settings } from "../../settings.ts";
 import { openFileLook } from "../../sources/files.ts";
-import type { HasFiles } from "../../status/lost-intervals.ts";
+import type { ListFiles } from "../../status/changed-files.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { createOnlineStore } from "../../store/online-store.ts";
 import { type Context, exitCodes, finishCommand, type JsonOption, withRedis } from "../context.ts";
@@ -24,9 +24,11 @@ export function addStatus(program: Command, context: Context): void {
         "fresh it is, the last runs, and whether the online rows are all there; says what is " +
         "wrong and the fix. Exit code 3 where anything is missing, lost or failed: never " +
         "materialized, intervals that Redis lost, a gap between intervals, intervals that overlap, a " +
-        "missing snapshot, lost buckets, a last run that failed, or intervals that are blocked or " +
-        "stale. Notes, such as rows beyond their TTL, leave it 0. Runs under way, and whether a " +
-        "worker takes runs, are shown where Temporal answers. What Redis lost is told by the offline store: run it where that is.",
+        "missing snapshot, lost buckets, a last run that failed, intervals that are blocked or " +
+        "stale, or, where rows may come late, files that came or changed after the commit. Notes, " +
+        "such as rows beyond their TTL, leave it 0. Runs under way, and whether a worker takes " +
+        "runs, are shown where Temporal answers. What Redis lost is told by the offline store: run " +
+        "it where that is.",
     )
     .action((view: string | undefined, options: JsonOption) =>
       context.answer(options, async () => {
@@ -41,7 +43,7 @@ export function addStatus(program: Command, context: Context): void {
             online: createOnlineStore(redis, { prefix }),
             catalogue,
             offlineDir: settings.offlineDir,
-            hasFiles: await filesBelow(settings),
+            listFiles: await filesBelow(settings),
           };
           const found = [];
           const nowMs = Date.now();
@@ -70,7 +72,7 @@ export function addStatus(program: Command, context: Context): void {
 }
 
 /** Looks for files of sources; undefined where the data folder is not here. */
-async function filesBelow({ dataDir, sources }: Settings): Promise<HasFiles | undefined> {
-  const hasFiles = await openFileLook({ dataDir, overrides: sources });
-  return hasFiles && (({ source }, interval) => hasFiles(source, interval));
+async function filesBelow({ dataDir, sources }: Settings): Promise<ListFiles | undefined> {
+  const listFiles = await openFileLook({ dataDir, overrides: sources });
+  return listFiles && (({ source }, interval) => listFiles(source, interval));
 }

@@ -13,7 +13,7 @@ import {
   openRuns,
 } from "../context.ts";
 import { cancelLine, followRun } from "../follow.ts";
-import { fields } from "../table.ts";
+import { clean, fields } from "../table.ts";
 
 interface Options extends JsonOption {
   readonly start?: string;
@@ -94,6 +94,7 @@ async function trainingSet(context: Context, name: string, options: Options): Pr
           ["workflow", workflowId],
           ["seconds", seconds.toFixed(1)],
         ]),
+        ...(result.warnings ?? []).map((warning) => `! ${clean(warning)}`),
       ].join("\n"),
   };
 }

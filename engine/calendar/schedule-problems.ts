@@ -4,9 +4,14 @@ import { isTimeZone, parseCron } from "./cron.ts";
 import { parseDuration } from "./duration.ts";
 import { parseInstant } from "./interval.ts";
 import { resolveSchedule, type ScheduleOptions, upstreamsOf } from "./schedule.ts";
-import { hasFewIntervals, isSlot, longestGapMs, mostIntervals, nextSlotAfter } from "./slots.ts";
-
-const lateLimit = 1000;
+import {
+  hasFewIntervals,
+  isSlot,
+  longestGapMs,
+  mostIntervals,
+  mostLate as lateLimit,
+  nextSlotAfter,
+} from "./slots.ts";
 
 /** Why options make no schedule, each with its fix; empty where they do. */
 export function scheduleProblems(options: ScheduleOptions): string[] {

@@ -56,7 +56,10 @@ export interface ScheduleOptions {
   readonly start: string;
   /** Whether what is missing since `start` is materialized when the schedule is made; default false. */
   readonly catchup?: boolean;
-  /** How many intervals before the newest are materialized again with it, for late rows; 0. */
+  /**
+   * How many intervals before the newest are materialized again with it, for late rows; by default
+   * those that the source's own `allowedLateness` says, else 0.
+   */
   readonly allowedLateness?: number;
   /** Whether a failed run pauses the schedule; default false. */
   readonly pauseOnFailure?: boolean;
@@ -125,7 +128,8 @@ export interface Schedule {
   readonly jitterMs: number;
   readonly startMs: number;
   readonly catchup: boolean;
-  readonly allowedLateness: number;
+  /** Null where that of the source says how many. */
+  readonly allowedLateness: number | null;
   readonly pauseOnFailure: boolean;
   readonly dependsOn: readonly Upstream[];
   readonly waitFor: readonly Sensor[];
@@ -143,8 +147,16 @@ export interface Schedule {
   readonly onLate: readonly string[];
 }
 
-/** Resolves options in which `scheduleProblems` found nothing wrong. */
-export function resolveSchedule(options: ScheduleOptions, view = ""): Schedule {
+/**
+ * Resolves options in which `scheduleProblems` found nothing wrong.
+ *
+ * @param hasLateRows - whether the view's source allows for late rows
+ */
+export function resolveSchedule(
+  options: ScheduleOptions,
+  view = "",
+  hasLateRows = false,
+): Schedule {
   const { every = "1 day", cron, timeZone = "UTC", offset = "0 s", jitter = "0 s" } = options;
   const calendar =
     cron === undefined
@@ -156,7 +168,7 @@ export function resolveSchedule(options: ScheduleOptions, view = ""): Schedule {
     jitterMs: parseDuration(jitter) ?? 0,
     startMs: parseInstant(options.start),
     catchup: options.catchup ?? false,
-    allowedLateness: options.allowedLateness ?? 0,
+    allowedLateness: options.allowedLateness ?? (hasLateRows ? null : 0),
     pauseOnFailure: options.pauseOnFailure ?? false,
     dependsOn: Object.freeze(upstreamsOf(options)),
     waitFor: Object.freeze((options.waitFor ?? []).map(sensorOf)),

@@ -58,6 +58,35 @@ export function newestInterval(schedule: Schedule, atMs: number): Interval | nul
   return Object.freeze({ startMs: startFires - offsetMs, endMs: endFires - offsetMs });
 }
 
+/** Intervals that are computed again for late rows, at most. */
+export const mostLate = 1000;
+
+/**
+ * The intervals before one that are computed again with it, since they may have got late rows;
+ * oldest first.
+ *
+ * @param latenessMs - what the source allows, for a schedule that does not say how many
+ */
+export function lateIntervals(
+  schedule: Schedule,
+  { startMs }: Pick<Interval, "startMs">,
+  latenessMs: number,
+): Interval[] {
+  const { allowedLateness, offsetMs } = schedule;
+  const found: Interval[] = [];
+  for (let endMs = startMs; ;) {
+    const before = newestInterval(schedule, endMs + offsetMs);
+    const isLate =
+      before !== null &&
+      (allowedLateness === null
+        ? found.length < mostLate && before.endMs > startMs - latenessMs
+        : found.length < allowedLateness);
+    if (!isLate) return found.reverse();
+    found.push(before);
+    endMs = before.startMs;
+  }
+}
+
 /**
  * The intervals of a schedule that are upstream of an interval of another: those that end within
  * it, or the newest before it where none does, and `earlier` more before these; oldest first.

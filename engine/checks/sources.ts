@@ -1,7 +1,9 @@
 /** Checks of sources: names, columns, keys and event time. */
 import { endingOf, fileFormats } from "../language/formats.ts";
 import { didYouMean } from "../errors.ts";
-import type { Source } from "../language/definitions.ts";
+import { parseSpan } from "../calendar/duration.ts";
+import { longestGapMs } from "../calendar/slots.ts";
+import { isDated, type Source } from "../language/definitions.ts";
 import { showValue } from "../wire.ts";
 import { quote } from "../words.ts";
 import { type Definitions, longestName, nameProblem } from "./definitions.ts";
@@ -50,6 +52,7 @@ export function checkSources(definitions: Definitions, problems: string[]): void
       );
     else if (type !== undefined && (type.dtype !== "timestamp" || type.nullable))
       say(`has the event time "${eventTime}" as ${describe(type)}; it is a timestamp, not null.`);
+    for (const problem of reachProblems(source)) say(problem);
     const ending = endingOf(source.files);
     const { separator } = source.csv;
     if (!/^[\t -~]$/.test(separator) || separator === '"')
@@ -92,6 +95,33 @@ function checkNamesInFiles({ types }: Source, say: (problem: string) => void): v
 /** No file holds a name that is no text, and an empty one names nothing. */
 function isNameInFile(name: unknown): name is string {
   return typeof name === "string" && name !== "" && name.isWellFormed();
+}
+
+/** What is wrong with what a source says of rows outside the day or hour of their file. */
+function reachProblems(source: Source): string[] {
+  const { eventTime, files, onOutside } = source;
+  const options = ["allowedLateness", "allowedEarliness"] as const;
+  const spans = options.filter((option) => source[option] !== undefined);
+  const problems = spans.flatMap((option) => {
+    const ms = parseSpan(source[option] ?? "");
+    const has = `has the ${option} ${JSON.stringify(source[option])}`;
+    if (ms === undefined)
+      return [`${has}; give a whole number and a unit, such as "9 hours" or "2 days".`];
+    return ms <= longestGapMs
+      ? []
+      : [`${has}; give at most "${longestGapMs / 86_400_000} days", which is nine years.`];
+  });
+  const given = [...spans, ...(onOutside === "fail" ? [] : ["onOutside"])].join(" and ");
+  if (given === "") return problems;
+  if (eventTime === undefined)
+    problems.push(
+      `has ${given} and no event time, by which a row belongs to an interval; name its eventTime, or leave ${given} out.`,
+    );
+  else if (!isDated(files))
+    problems.push(
+      `has ${given} and the files "${files}", all of which every interval reads, so that no row lies outside its file; put {date} or {hour} into them, or leave ${given} out.`,
+    );
+  return problems;
 }
 
 function describe({ dtype, nullable }: { readonly dtype: string; readonly nullable: boolean }) {

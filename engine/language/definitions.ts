@@ -5,7 +5,8 @@ import { type Column, Expr, invalid, isExpr, withUnknown } from "./expression.ts
 import { withProblems } from "./misuse.ts";
 import type { ColumnNode } from "./node.ts";
 import { isRecord } from "./record.ts";
-import type { ScheduleOptions } from "../calendar/schedule.ts";
+import { parseSpan } from "../calendar/duration.ts";
+import type { Duration, ScheduleOptions } from "../calendar/schedule.ts";
 import { scheduleTypeProblems } from "../calendar/schedule-types.ts";
 import { isUnfinished } from "./unfinished.ts";
 import { showValue } from "../wire.ts";
@@ -86,12 +87,31 @@ export interface Source<C extends ColumnTypes = ColumnTypes> {
   readonly entity: Entity;
   /** The timestamp column that an interval filters by; undefined makes it a full refresh. */
   readonly eventTime: string | undefined;
+  /** How far rows may lie in files of days or hours after that of their event time; not at all. */
+  readonly allowedLateness: Duration | undefined;
+  /** The same of files before it. */
+  readonly allowedEarliness: Duration | undefined;
+  /** What becomes of rows that lie farther off. */
+  readonly onOutside: OnOutside;
   readonly csv: { readonly separator: string };
   /** The columns as expressions, to write features with. */
   readonly columns: { readonly [K in keyof C & string]: Column<K, C[K]["dtype"]> };
 }
 
-/** Defines a source of raw rows. */
+/**
+ * What becomes of rows whose event time lies outside what their file may hold, so that no interval
+ * takes them: the run fails, or leaves them out and says how many.
+ */
+export type OnOutside = (typeof onOutsides)[number];
+export const onOutsides = ["fail", "warn"] as const;
+
+/**
+ * Defines a source of raw rows.
+ *
+ * Where `files` has `{date}` or `{hour}`, a file may hold the event times of its day or hour in UTC,
+ * from `allowedLateness` before it to `allowedEarliness` after it, and a run of an interval reads
+ * the files beside its own that may hold rows of it.
+ */
 export function source<const C extends ColumnTypes>(
   name: string,
   options: {
@@ -100,6 +120,18 @@ export function source<const C extends ColumnTypes>(
     readonly columns: C;
     readonly entity: Entity;
     readonly eventTime?: keyof C & string;
+    /**
+     * How late rows may come: by how much the file's day or hour may begin after their event time,
+     * as in "2 days", or "9 hours" where `{date}` is a day of Tokyo; 0 by default.
+     */
+    readonly allowedLateness?: Duration;
+    /**
+     * How early rows may come: by how much, at most, their event time may lie after the end of the
+     * file's day or hour, as in "8 hours" where `{date}` is a day of Los Angeles; 0 by default.
+     */
+    readonly allowedEarliness?: Duration;
+    /** What becomes of rows farther off: "fail" by default, or "warn". */
+    readonly onOutside?: OnOutside;
     /** For CSV files; the separator is a comma by default. */
     readonly csv?: { readonly separator: string };
   },
@@ -114,6 +146,9 @@ export function source<const C extends ColumnTypes>(
     ...memberProblem(given, "columns", "an object of column types", isRecord),
     ...memberProblem(given, "entity", "what entity(…) makes", isEntity),
     ...memberProblem(given, "eventTime", "the name of a column", isOptionalText),
+    ...memberProblem(given, "allowedLateness", 'a span such as "2 days"', isOptionalText),
+    ...memberProblem(given, "allowedEarliness", 'a span such as "8 hours"', isOptionalText),
+    ...memberProblem(given, "onOutside", '"fail" or "warn"', isOnOutside),
     ...memberProblem(given, "csv", '{ separator: ";" }', isCsv),
   ];
   for (const [column, type] of Object.entries(types))
@@ -129,11 +164,18 @@ export function source<const C extends ColumnTypes>(
       types: Object.freeze(types) as C,
       entity: isEntity(given.entity) ? given.entity : entity("none", { key: "none" }),
       eventTime: given.eventTime,
+      allowedLateness: given.allowedLateness,
+      allowedEarliness: given.allowedEarliness,
+      onOutside: given.onOutside ?? "fail",
       csv: Object.freeze({ separator: isCsv(given.csv) ? (given.csv?.separator ?? ",") : "," }),
       columns: columnsOf(textOf(name), types as C),
     } as const,
     problems,
   );
+}
+
+function isOnOutside(value: unknown): boolean {
+  return value === undefined || (onOutsides as readonly unknown[]).includes(value);
 }
 
 function isCsv(value: unknown): value is Source["csv"] | undefined {
@@ -195,6 +237,20 @@ function columnsOf<C extends ColumnTypes>(name: string, types: C): Source<C>["co
 /** Whether a path has a place for the day or hour, so that an interval selects files. */
 export function isDated(files: string): boolean {
   return /\{(date|hour)\}/.test(files);
+}
+
+/** How far the event times of a file's rows may lie outside its day or hour. */
+export interface Reach {
+  /** Before its start. */
+  readonly lateMs: number;
+  /** After its end. */
+  readonly earlyMs: number;
+}
+
+/** The reach of the files of a source. */
+export function reachOf({ allowedLateness = "0", allowedEarliness = "0" }: Source): Reach {
+  // Checked when the catalogue was built.
+  return { lateMs: parseSpan(allowedLateness) ?? 0, earlyMs: parseSpan(allowedEarliness) ?? 0 };
 }
 
 /** The columns of a source other than its key and event time, in the source's order. */

@@ -10,12 +10,13 @@ import { type TestRedis, testRedis } from "../support/redis/server.ts";
 import type { RedisConnection } from "../../store/redis/types.ts";
 
 /** A daily view from 2026-01-01, two hours after midnight. */
-function catalogueOf(options: Partial<ScheduleOptions>) {
+function catalogueOf(options: Partial<ScheduleOptions>, allowedLateness = "0 s") {
   const things = source("things", {
     files: "things/{date}.csv",
     entity: entity("thing", { key: "id" }),
     eventTime: "at",
     columns: { id: string, at: timestamp, x: float64 },
+    allowedLateness,
   });
   return buildCatalogue({
     things: {
@@ -47,10 +48,9 @@ describe("The plan of a schedule's slot", () => {
   });
 
   const catalogue = catalogueOf({ allowedLateness: 2 });
-  const { fingerprint, definition } = viewNamed(catalogue, "things");
-  const input = { view: "things", fingerprint, definition };
 
-  async function commit(date: number) {
+  async function commit(date: number, by = catalogue) {
+    const { fingerprint } = viewNamed(by, "things");
     const run = {
       view: "things",
       fingerprint,
@@ -71,7 +71,8 @@ describe("The plan of a schedule's slot", () => {
   /** Days of the runs, those that are computed again marked. */
   async function planned(at: string, now: string, from = catalogue) {
     const { planSlot } = createScheduling({ catalogue: from, ledger, redis });
-    const { runs } = await planSlot(input, at, now);
+    const { fingerprint, definition } = viewNamed(from, "things");
+    const { runs } = await planSlot({ view: "things", fingerprint, definition }, at, now);
     return runs.map(({ start, reprocess }) => `${start.slice(8, 10)}${reprocess ? " again" : ""}`);
   }
 
@@ -99,6 +100,27 @@ describe("The plan of a schedule's slot", () => {
     assert.deepEqual(await planned("2026-01-05T02:00:00Z", "2026-02-01T00:00:00Z"), ["04"]);
     assert.deepEqual(await planned("2026-01-05T13:37:00Z", "2026-01-05T13:37:00Z"), ["04"]);
     assert.deepEqual(await planned("2026-01-05T01:59:59Z", "2026-01-05T01:59:59Z"), []);
+  });
+
+  it("takes again what the files of its interval may hold rows of, by the source", async () => {
+    const slot = "2026-01-06T02:00:00Z";
+    for (const [lateness, days] of [
+      ["1 s", ["04 again", "05"]],
+      ["1 day", ["04 again", "05"]],
+      ["25 hours", ["03 again", "04 again", "05"]],
+      ["30 days", ["01 again", "02 again", "03 again", "04 again", "05"]],
+    ] as const) {
+      const late = catalogueOf({}, lateness);
+      for (const date of [1, 2, 3, 4]) await commit(date, late);
+      assert.deepEqual(await planned(slot, slot, late), days, lateness);
+    }
+  });
+
+  it("takes no more again than the schedule itself says", async () => {
+    const slot = "2026-01-06T02:00:00Z";
+    const none = catalogueOf({ allowedLateness: 0 }, "2 days");
+    for (const date of [1, 2, 3, 4]) await commit(date, none);
+    assert.deepEqual(await planned(slot, slot, none), ["05"]);
   });
 
   it("takes nothing again without allowedLateness", async () => {

@@ -216,6 +216,33 @@ const misuses: readonly Misuse[] = [
     { bad: sourceOf({ files }, "bad") },
     /^source "bad" .* has the files ".*", whose format nothing reads; they end in \.csv or \.parquet\.$/,
   ]),
+  ...["5", "two days", "1.5 days", "-1 day", "1 month"].map((allowedLateness): Misuse => [
+    `the lateness ${allowedLateness}`,
+    { bad: sourceOf({ files: "{date}.csv", eventTime: "at", allowedLateness }, "bad") },
+    /^source "bad" .* has the allowedLateness ".*"; give a whole number and a unit, such as "9 hours" or "2 days"\.$/,
+  ]),
+  [
+    "an earliness of ten years",
+    {
+      bad: sourceOf({ files: "{hour}.csv", eventTime: "at", allowedEarliness: "3653 days" }, "bad"),
+    },
+    /has the allowedEarliness "3653 days"; give at most "3294 days", which is nine years\.$/,
+  ],
+  [
+    "rows in other files of a source without event time",
+    { bad: sourceOf({ files: "{date}.csv", allowedLateness: "1 day", onOutside: "warn" }, "bad") },
+    /^source "bad" .* has allowedLateness and onOutside and no event time, by which a row belongs to an interval; name its eventTime, or leave allowedLateness and onOutside out\.$/,
+  ],
+  [
+    "rows in other files where all intervals read the same",
+    { bad: sourceOf({ eventTime: "at", allowedEarliness: "1 day" }, "bad") },
+    /has allowedEarliness and the files "rows\.parquet", all of which every interval reads, .*; put \{date\} or \{hour\} into them, or leave allowedEarliness out\.$/,
+  ],
+  [
+    "another fate of rows outside their file",
+    { bad: sourceOf({ files: "{date}.csv", eventTime: "at", onOutside: "drop" }, "bad") },
+    /^source "bad" .* has the onOutside "drop"; give "fail" or "warn"\.$/,
+  ],
   [
     "a key column named twice",
     { bad: sourceOf({ entity: entity("pair", { key: ["id", "id"] }) }, "bad") },

@@ -12,6 +12,7 @@ import {
   source,
   string,
   sum,
+  timestamp,
 } from "../../engine/index.ts";
 import * as example from "../../features/index.ts";
 import { fingerprintOf } from "../../engine/fingerprint.ts";
@@ -27,18 +28,22 @@ function variant(change: {
   readonly stores?: "reversed" | "fewer";
   readonly files?: string;
   readonly from?: string;
+  readonly outside?: Pick<Parameters<typeof source>[1], "allowedLateness" | "onOutside">;
   readonly ttlSeconds?: number;
   readonly added?: boolean;
   readonly service?: "reversed";
 }) {
   const things = source("things", {
-    files: change.files ?? "things.parquet",
+    files: change.files ?? "{date}.parquet",
     entity: item,
     columns: {
       id: string,
       a: change.from === undefined ? int64 : column(change.from, int64),
       b: float64,
+      at: timestamp,
     },
+    eventTime: "at",
+    ...change.outside,
   });
   const { a, b } = things.columns;
   const plain = a.mul(change.formula ?? 2);
@@ -115,7 +120,21 @@ describe("fingerprints", () => {
   });
 
   it("all move with the source", () => {
-    assert.deepEqual(moved({ files: "elsewhere.parquet" }), ["storage", "aggregates", "service"]);
+    assert.deepEqual(moved({ files: "{date}/elsewhere.parquet" }), [
+      "storage",
+      "aggregates",
+      "service",
+    ]);
+  });
+
+  it("all move with how far rows may lie from their file, and no more than the run with what then", () => {
+    const { length } = Object.keys(base);
+    assert.equal(moved({ outside: { allowedLateness: "1 day" } }).length, length);
+    assert.deepEqual(moved({ outside: { allowedLateness: "0 days", onOutside: "warn" } }), []);
+    const definition = (change: Parameters<typeof variant>[0]) =>
+      viewNamed(variant(change), "things").definition;
+    assert.notEqual(definition({ outside: { onOutside: "warn" } }), definition({}));
+    assert.equal(definition({ outside: { onOutside: "fail" } }), definition({}));
   });
 
   it("do not move with what files call a column, and the hash that names runs does", () => {

@@ -208,6 +208,9 @@ const members: Readonly<Record<string, readonly [make: Call, right: (v: unknown)
   "source.columns.n": [(type) => sourceOf({ columns: { ...columns, n: type } }), never],
   "source.entity": [(its) => sourceOf({ entity: its }), never],
   "source.eventTime": [(eventTime) => sourceOf({ eventTime }), isNothing],
+  "source.allowedLateness": [(allowedLateness) => sourceOf({ allowedLateness }), isNothing],
+  "source.allowedEarliness": [(allowedEarliness) => sourceOf({ allowedEarliness }), isNothing],
+  "source.onOutside": [(onOutside) => sourceOf({ onOutside }), isNothing],
   "source.csv": [(csv) => sourceOf({ csv }), (v) => isNothing(v) || isOptions(v)],
   "source.csv.separator": [(separator) => sourceOf({ csv: { separator } }), isNothing],
   ...Object.fromEntries(

@@ -4,7 +4,7 @@ import { DefaultLogger } from "@temporalio/worker";
 import { createOfflineActivities } from "../../../activities/offline.ts";
 import { type Catalogue, viewNamed } from "../../../engine/catalogue.ts";
 import type { RedisConnection } from "../../../store/redis/types.ts";
-import { type PublishInput, type RunRef, slicesOf } from "../../../workflows/contract.ts";
+import { type PublishInput, type RowsRead, type RunRef, slicesOf } from "../../../workflows/contract.ts";
 
 /** Definitions, and where rows come from and go to. */
 export interface MaterializerOptions {
@@ -43,7 +43,8 @@ export function createMaterializer(options: MaterializerOptions) {
   }
 
   /** Writes down that a run has committed. */
-  const record = (run: RunRef) => call(activities.recordCommit, run, { rows: 0, warnings: [] });
+  const record = (run: RunRef, counts: RowsRead = { rows: 0, warnings: [] }) =>
+    call(activities.recordCommit, run, counts);
 
   /** Makes what is committed of a view what is served. */
   function publish(view: string, how: Partial<PublishInput> = {}) {
@@ -52,13 +53,19 @@ export function createMaterializer(options: MaterializerOptions) {
   }
 
   /** A run up to its end, without the publish. */
-  async function commit(view: string, start: string, end: string): Promise<RunRef> {
+  async function commit(
+    view: string,
+    start: string,
+    end: string,
+  ): Promise<{ readonly run: RunRef; readonly read: RowsRead }> {
     const { run, slices } = await plan(view, start, end);
-    for (const slice of slices) await call(activities.readSlice, run, slice);
-    await call(activities.validateRun, run);
+    const warnings: string[] = [];
+    for (const slice of slices)
+      warnings.push(...(await call(activities.readSlice, run, slice)).warnings);
+    const { rows } = await call(activities.validateRun, run);
     await call(activities.commitRun, run);
-    await record(run);
-    return run;
+    await record(run, { rows, warnings });
+    return { run, read: { rows, warnings } };
   }
 
   return {
@@ -69,9 +76,10 @@ export function createMaterializer(options: MaterializerOptions) {
     publish,
     commit,
     /** The whole of a run, as the workflow does it. */
-    async materialize(view: string, start: string, end: string): Promise<void> {
-      await commit(view, start, end);
+    async materialize(view: string, start: string, end: string): Promise<RowsRead> {
+      const { read } = await commit(view, start, end);
       await publish(view);
+      return read;
     },
   };
 }
