@@ -70,6 +70,7 @@ const fileSystemFiles: Readonly<Record<string, string>> = {
   "activities/priority.ts": "the priority of its threads, in /proc",
   // What a person at a terminal names.
   "cli/request.ts": "a request in a file",
+  "cli/commands/store/backup.ts": "the file of a backup",
   "cli/commands/types.ts": "the generated types",
 };
 
