@@ -80,7 +80,7 @@ async function demo(options: DemoOptions): Promise<void> {
   const training = await buildTrainingSet(site);
   const rows = await readRows(site, training);
   const ways = waysOf(site);
-  const compared = await compareWays(site, ways, rows, (filled.absences.published?.snapshot ?? null));
+  const compared = await compareWays(site, ways, rows, filled.absences.published?.snapshot ?? null);
   const latency = await measureWays(site, ways, rows);
   const report = await reportOf(site, filled, training, rows, compared, latency);
   await tell(site, training, compared, report);
@@ -364,7 +364,7 @@ async function reportOf(
     rows_per_second: Math.round(filled.absences.rows / (seconds["materialize"] ?? 1)),
     seconds,
     workflow_ids: workflowIds,
-    snapshot: { absences: (filled.absences.published?.snapshot ?? null) },
+    snapshot: { absences: filled.absences.published?.snapshot ?? null },
     skew,
     standalone_activities: services.standaloneActivities,
     columns_decoded: Object.fromEntries(

@@ -163,9 +163,9 @@ function viewDifferences(old: RegisteredView, now: RegisteredView): string[] {
   else if (old.aggregatesFingerprint !== now.aggregatesFingerprint)
     why.push("aggregates changed: their states lie beside the old ones; no row moves");
   else if (old.definition !== now.definition)
-      why.push(
-        "expectations changed, what files call its columns, or the source's onOutside; no row moves",
-      );
+    why.push(
+      "expectations changed, what files call its columns, or the source's onOutside; no row moves",
+    );
   const added = Object.keys(now.columns).filter((name) => old.columns[name] === undefined);
   if (added.length > 0) why.push(`new: ${added.join(", ")}`);
   for (const [name, { formula, code }] of Object.entries(now.columns))

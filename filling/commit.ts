@@ -41,7 +41,14 @@ export async function commitRun(
   view: View,
   run: RunRef,
 ): Promise<Committed> {
-  const { files, startedAtMs, upstream, rows, outside = 0, states } = await readPassOne(stores, view, run);
+  const {
+    files,
+    startedAtMs,
+    upstream,
+    rows,
+    outside = 0,
+    states,
+  } = await readPassOne(stores, view, run);
   const count = sumRows(rows);
   const coverage = {
     ...coverageOf({ rows: count, files }),

@@ -4,7 +4,12 @@ import { DefaultLogger } from "@temporalio/worker";
 import { createOfflineActivities } from "../../../activities/offline.ts";
 import { type Catalogue, viewNamed } from "../../../engine/catalogue.ts";
 import type { RedisConnection } from "../../../store/redis/types.ts";
-import { type PublishInput, type RowsRead, type RunRef, slicesOf } from "../../../workflows/contract.ts";
+import {
+  type PublishInput,
+  type RowsRead,
+  type RunRef,
+  slicesOf,
+} from "../../../workflows/contract.ts";
 
 /** Definitions, and where rows come from and go to. */
 export interface MaterializerOptions {
