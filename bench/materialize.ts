@@ -1,4 +1,4 @@
-/** `materialize`: rows/s from a parquet file into Redis, published, against redis-benchmark. */
+/** `materialize`: rows/s from a parquet file into Redis, the publish included, against redis-benchmark. */
 import type { Progress } from "../cli/progress.ts";
 import { viewNamed } from "../engine/catalogue.ts";
 import { example } from "./catalogues.ts";
