@@ -23,7 +23,10 @@ type Bench = (
 
 const benches: Readonly<Record<string, { readonly run: Bench; readonly about: string }>> = {
   batch: { run: benchBatch, about: "scan and compute of features, pass 1; 2 min" },
-  materialize: { run: benchMaterialize, about: "rows/s into Redis, both passes; 5 min" },
+  materialize: {
+    run: benchMaterialize,
+    about: "rows/s into Redis, from the file to the publish; 5 min",
+  },
   memory: { run: benchMemory, about: "bytes a row, peak memory, event loop; 20 min" },
   workflow: { run: benchWorkflow, about: "through Temporal against direct calls; 12 min" },
   shapes: { run: benchShapes, about: "wide, skewed and long data; 25 min" },
