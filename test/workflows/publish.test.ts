@@ -226,7 +226,7 @@ describe("The publish workflow", function () {
       async ({ start, settings, states, published }) => {
         const run = await start("totals", 1);
         const failing = run.result().catch((error: unknown) => {
-          throw translate(error, settings.temporalAddress);
+          throw translate(error, settings);
         });
         await failsWith(failing, "OFFLINE_UNAVAILABLE", /the disk is gone/);
         assert.deepEqual(await states("totals", [1]), ["done"]);
