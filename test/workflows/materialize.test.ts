@@ -4,10 +4,12 @@ import { join } from "node:path";
 import type { Run } from "../../cli/temporal.ts";
 import { writeAbsences, writeBadges } from "../../dev/example-data.ts";
 import { type Catalogue, loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
+import type { PublishPlan } from "../../filling/publish/plan.ts";
 import { pointerRequest } from "../../filling/view-states.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import type { Settings } from "../../settings.ts";
 import { createLedger } from "../../store/ledger.ts";
+import type { Published } from "../../store/published.ts";
 import { connectRedis } from "../../store/redis/connection.ts";
 import type { MaterializeResult } from "../../workflows/contract.ts";
 import { connectRuns } from "../../cli/temporal.ts";
@@ -61,19 +63,24 @@ describe("The materialize workflow", function () {
     return lines.filter((line) => /^(entities|\S*coverage|\S*states|\S*snapshots)/.test(line));
   }
 
-  /** The end of the badges that are published; undefined where nothing is. */
-  async function publishedEnd(settings: Settings): Promise<number | undefined> {
+  /** What is published of the badges; null where nothing is. */
+  async function published(settings: Settings): Promise<Published | null> {
     const redis = connectRedis(settings.redisUrl, "writing");
     const request = pointerRequest(viewNamed(catalogue, "badges"));
     const [pointers] = await createLedger(redis, settings).readPointers([request]);
     await redis.close();
-    return pointers?.published?.endMs;
+    return pointers?.published ?? null;
   }
 
-  /** Whether a publish of the badges has begun and not ended. */
-  async function isPublishing(settings: Settings): Promise<boolean> {
-    const publishes = await readPublishes(settings, viewNamed(catalogue, "badges"));
-    return publishes.some(({ publishedAt }) => publishedAt === null);
+  /** The publish of all three days, once it has begun. */
+  async function publishOfAll(settings: Settings): Promise<PublishPlan> {
+    let begun: PublishPlan | undefined;
+    await until("the publish has begun", async () => {
+      begun = (await readPublishes(settings, viewNamed(catalogue, "badges"))).at(-1);
+      return Object.keys(begun?.intervals ?? {}).length === 3;
+    });
+    assert.ok(begun);
+    return begun;
   }
 
   it("writes a full refresh once, and does nothing when asked again", async () => {
@@ -155,18 +162,21 @@ describe("The materialize workflow", function () {
         const startMs = firstDayMs + day * msPerDay;
         const run = await start(settings, "badges", startMs, startMs + msPerDay, true);
         if (place === kill) {
-          // In the middle of the publish: its plan is written, and its pointers have not moved.
-          await until("the publish has begun", () => isPublishing(settings));
+          const { generation } = await publishOfAll(settings);
+          // It writes nothing more from here on, so that it is killed in the middle.
+          await deployment.client.call("CLIENT", "PAUSE", 60_000, "WRITE");
           process.kill(-worker.pid, "SIGKILL");
           await worker.exited;
-          assert.ok(await isPublishing(settings), "it was killed too late");
-          assert.equal(await publishedEnd(settings), firstDayMs + msPerDay);
+          await deployment.client.call("CLIENT", "UNPAUSE");
+          const before = await published(settings);
+          assert.ok((before?.generation ?? 0) < generation, "it was killed too late");
+          assert.equal(before?.endMs, firstDayMs + msPerDay);
           worker = await deployment.startWorker(settings);
         }
         const result = await run.result();
         assert.equal(result.outcome, "committed");
       }
-      assert.equal(await publishedEnd(settings), firstDayMs + 3 * msPerDay);
+      assert.equal((await published(settings))?.endMs, firstDayMs + 3 * msPerDay);
       await worker.stop();
       dumps.push(await deployment.dump(settings.prefix));
     }

@@ -6,6 +6,7 @@ import { ApplicationFailure } from "@temporalio/common";
 import { idsOf, type PublishInput } from "../../workflows/contract.ts";
 import { withRedis } from "../../cli/context.ts";
 import { connectRuns } from "../../cli/temporal.ts";
+import { translate } from "../../cli/temporal-errors.ts";
 import { viewNamed } from "../../engine/catalogue.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { buildDependent, iso } from "../support/temporal/dependent-views.ts";
@@ -222,11 +223,12 @@ describe("The publish workflow", function () {
     };
     await withWorker(
       catalogue,
-      async ({ start, states, published }) => {
+      async ({ start, settings, states, published }) => {
         const run = await start("totals", 1);
-        await assert.rejects(run.result(), (error: Error) =>
-          /the disk is gone/.test(String((error.cause as Error).cause)),
-        );
+        const failing = run.result().catch((error: unknown) => {
+          throw translate(error, settings);
+        });
+        await failsWith(failing, "OFFLINE_UNAVAILABLE", /the disk is gone/);
         assert.deepEqual(await states("totals", [1]), ["done"]);
         isDown = false;
         const again = await (await start("totals", 1)).result();
