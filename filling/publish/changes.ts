@@ -6,13 +6,9 @@ import type { OfflineStore } from "../../store/offline/offline-store.ts";
 import type { OnlineStore } from "../../store/online-store.ts";
 import type { CommittedView } from "../committed-views.ts";
 import { allRows, type EntitiesOptions, keysOf, rowsOfKeys } from "./entities.ts";
+import type { Generations } from "./generations.ts";
 import { type CommittedPartition, findPartition, readPartition } from "./partitions.ts";
-import {
-  changedIntervals,
-  type Generations,
-  type PublishHistory,
-  type PublishTarget,
-} from "./plan.ts";
+import { changedIntervals, type PublishHistory, type PublishTarget } from "./plan.ts";
 
 /**
  * How a publish comes from what is there to its target:

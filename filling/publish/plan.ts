@@ -5,9 +5,7 @@ import { endsOf, formatInterval, parseInterval } from "../../engine/calendar/int
 import { OnceflowError } from "../../engine/errors.ts";
 import type { OfflineFolders } from "../../store/offline/offline-folders.ts";
 import type { CommittedView } from "../committed-views.ts";
-
-/** A generation for each interval, by `formatInterval`. */
-export type Generations = Readonly<Record<string, number>>;
+import { fromStretches, type Generations, type Stretch, toStretches } from "./generations.ts";
 
 /** What a publish makes of a view: these generations of these intervals, up to this end. */
 export interface PublishTarget {
@@ -29,6 +27,25 @@ export interface PublishPlan extends PublishTarget {
   readonly publishedAt: string | null;
 }
 
+/** A plan as JSON. */
+type StoredPlan = Omit<PublishPlan, "intervals"> & { readonly intervals: readonly Stretch[] };
+
+/** A plan as the journal keeps it. */
+export function storedPlan(plan: PublishPlan): StoredPlan {
+  return { ...plan, intervals: toStretches(plan.intervals) };
+}
+
+/** The plan of a publish; undefined where there is none. */
+export async function readPlan(
+  { journal }: Pick<OfflineFolders, "journal">,
+  view: View,
+  generation: number,
+): Promise<PublishPlan | undefined> {
+  const ref = { view: view.name, fingerprint: view.fingerprint };
+  const stored = await journal.readPublish<StoredPlan>(ref, generation);
+  return stored && { ...stored, intervals: fromStretches(stored.intervals) };
+}
+
 /** The plans that count: of the last publish that ended, and of those that began after it. */
 export interface PublishHistory {
   readonly last: PublishPlan | undefined;
@@ -39,14 +56,14 @@ export interface PublishHistory {
 
 /** Reads the plans, from the newest back. */
 export async function readHistory(
-  { journal }: Pick<OfflineFolders, "journal">,
+  offline: Pick<OfflineFolders, "journal">,
   view: View,
 ): Promise<PublishHistory> {
   const ref = { view: view.name, fingerprint: view.fingerprint };
-  const generations = await journal.listPublishes(ref);
+  const generations = await offline.journal.listPublishes(ref);
   const begun: PublishPlan[] = [];
   for (const generation of [...generations].reverse()) {
-    const plan = await journal.readPublish<PublishPlan>(ref, generation);
+    const plan = await readPlan(offline, view, generation);
     if (plan === undefined) continue;
     if (plan.publishedAt !== null) return { last: plan, begun, newest: generations.at(-1) ?? 0 };
     begun.push(plan);
@@ -82,14 +99,14 @@ export function targetOf(
  * @throws REQUEST_INVALID where there is none
  */
 export async function requirePublish(
-  { journal }: Pick<OfflineFolders, "journal">,
+  offline: Pick<OfflineFolders, "journal">,
   view: View,
   generation: number,
 ): Promise<PublishPlan> {
   const ref = { view: view.name, fingerprint: view.fingerprint };
-  const plan = await journal.readPublish<PublishPlan>(ref, generation);
+  const plan = await readPlan(offline, view, generation);
   if (plan !== undefined && plan.publishedAt !== null) return plan;
-  const known = (await journal.listPublishes(ref)).slice(-10).join(", ");
+  const known = (await offline.journal.listPublishes(ref)).slice(-10).join(", ");
   throw new OnceflowError(
     "REQUEST_INVALID",
     `view "${view.name}" has no publish ${generation} that ended; the newest are ${known || "none"}.`,

@@ -24,6 +24,7 @@ import {
   type PublishTarget,
   readHistory,
   requirePublish,
+  storedPlan,
   targetOf,
 } from "./plan.ts";
 import { restoreView } from "./restore.ts";
@@ -209,7 +210,7 @@ async function write(
       { view: view.name },
     );
   const done = { ...plan, publishedAt: new Date().toISOString() };
-  await offline.journal.writePublish(ref, plan.generation, done);
+  await offline.journal.writePublish(ref, plan.generation, storedPlan(done));
   // What it did not write counts as gone already; now it takes no memory any more.
   if (plan.whole && published !== null) await online.clearNamespace(namespace, mark);
   await tidyView(offline, view, committed, done);
@@ -251,7 +252,7 @@ async function begin(
       publishedAt: null,
     };
     const ref = { view: name, fingerprint };
-    if (await offline.journal.beginPublish(ref, generation, plan)) return plan;
+    if (await offline.journal.beginPublish(ref, generation, storedPlan(plan))) return plan;
   }
 }
 

@@ -4,7 +4,7 @@ import { parseInterval } from "../../engine/calendar/interval.ts";
 import type { OfflineStore } from "../../store/offline/offline-store.ts";
 import type { CommittedView } from "../committed-views.ts";
 import { partitionRef } from "./partitions.ts";
-import type { PublishPlan } from "./plan.ts";
+import { type PublishPlan, readPlan } from "./plan.ts";
 
 /** How long replaced generations and the plans of publishes are kept, to go back to. */
 const keptMs = 35 * 86_400_000;
@@ -27,7 +27,7 @@ export async function tidyView(
     .filter((generation) => generation < published.generation)
     .slice(0, -(keptPlans - 1));
   for (const generation of older) {
-    const plan = await journal.readPublish<PublishPlan>(ref, generation);
+    const plan = await readPlan(offline, view, generation);
     const atMs = Date.parse(plan?.publishedAt ?? published.publishedAt ?? "");
     // One that never ended says nothing of when; what came after it does.
     if (plan?.publishedAt != null && Date.now() - atMs < keptMs) return;

@@ -264,12 +264,21 @@ describe("status beside the offline store", () => {
       badges.fingerprint,
     );
     await journal.noteRevision("badges", revision);
-    await journal.writePublish(ref, 1, { generation: 1, publishedAt: "2026-01-02T00:00:00Z" });
+    const plan = { intervals: [] };
+    await journal.writePublish(ref, 1, {
+      ...plan,
+      generation: 1,
+      publishedAt: "2026-01-02T00:00:00Z",
+    });
     assert.deepEqual(await problems(), []);
     // One that began and did not end is nothing that was served.
-    await journal.writePublish(ref, 2, { generation: 2, publishedAt: null });
+    await journal.writePublish(ref, 2, { ...plan, generation: 2, publishedAt: null });
     assert.deepEqual(await problems(), []);
-    await journal.writePublish(ref, 2, { generation: 2, publishedAt: "2026-01-03T00:00:00Z" });
+    await journal.writePublish(ref, 2, {
+      ...plan,
+      generation: 2,
+      publishedAt: "2026-01-03T00:00:00Z",
+    });
     assert.deepEqual(await problems(), [behind]);
     await fill(badges, "2026-01-01", "2026-01-02");
     assert.deepEqual(await problems(), []);

@@ -1,19 +1,17 @@
 /** The publishes of a view, as the offline store keeps them. */
 import type { View } from "../../../engine/catalogue.ts";
-import type { PublishPlan } from "../../../filling/publish/plan.ts";
+import { type PublishPlan, readPlan } from "../../../filling/publish/plan.ts";
 import type { Settings } from "../../../settings.ts";
 import { createOfflineStore } from "../../../store/offline/offline-store.ts";
 
 /** Reads them, the oldest first, whether they have ended or not. */
 export async function readPublishes(
   { offlineDir }: Pick<Settings, "offlineDir">,
-  { name, fingerprint }: View,
+  view: View,
 ): Promise<PublishPlan[]> {
-  const { journal } = createOfflineStore({ root: offlineDir });
-  const ref = { view: name, fingerprint };
-  const generations = await journal.listPublishes(ref);
-  const plans = await Promise.all(
-    generations.map((generation) => journal.readPublish<PublishPlan>(ref, generation)),
-  );
+  const offline = createOfflineStore({ root: offlineDir });
+  const { name, fingerprint } = view;
+  const generations = await offline.journal.listPublishes({ view: name, fingerprint });
+  const plans = await Promise.all(generations.map((each) => readPlan(offline, view, each)));
   return plans.filter((plan) => plan !== undefined);
 }
