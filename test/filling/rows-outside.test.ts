@@ -91,7 +91,7 @@ describe("Rows in files of other days", () => {
     const view = viewNamed(catalogue, "events");
     const prefix = randomPrefix();
     const ledger = createLedger(connection, { prefix });
-    const offlineDir = join(folder, "offline");
+    const offlineDir = join(folder, prefix);
     const worker = createMaterializer({
       catalogue,
       redis: connection,
