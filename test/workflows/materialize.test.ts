@@ -32,8 +32,8 @@ describe("The materialize workflow", function () {
     deployment = await startDeployment();
     catalogue = await loadCatalogue(() => import("../../features/index.ts"));
     writeAbsences(deployment.settings.dataDir, 300);
-    // Enough employees that pass 2 takes a while, so that it can be killed in the middle.
-    writeBadges(deployment.settings.dataDir, firstDayMs, 3, 30_000);
+    // Enough employees that a publish takes a while, so that it can be killed in the middle.
+    writeBadges(deployment.settings.dataDir, firstDayMs, 3, 15_000);
   });
   after(() => deployment.stop());
 
