@@ -6,10 +6,10 @@
 import type { IncomingMessage } from "node:http";
 import type { FastifyInstance } from "fastify";
 
-const defaultBytes = 64 * 1024 * 1024;
+export const arrivingBytes = 64 * 1024 * 1024;
 
 /** Holds the bodies of an application below a limit; before its routes are added. */
-export function limitArriving(app: FastifyInstance, mostBytes = defaultBytes): void {
+export function limitArriving(app: FastifyInstance, mostBytes = arrivingBytes): void {
   /** Bytes that have arrived, of the body that began first first. */
   const arriving = new Map<IncomingMessage, number>();
   let sum = 0;

@@ -4,6 +4,7 @@ import type { FastifyInstance } from "fastify";
 import { statuses } from "../../../serving/answer.ts";
 import { buildApp } from "../../../serving/http/app.ts";
 import { headerLimits } from "../../../serving/http/guards.ts";
+import { arrivingBytes } from "../../../serving/http/arriving.ts";
 import { bodyLimitBytes, depthLimit } from "../../../serving/http/json-body.ts";
 import type { Lookup } from "../../../serving/lookup.ts";
 import { createLookup } from "../../../serving/lookup.ts";
@@ -75,6 +76,7 @@ describe("docs/http.md", () => {
     );
     assert.deepEqual(Object.fromEntries(limits), {
       body: bodyLimitBytes,
+      "bodies on their way to a process, together": arrivingBytes,
       nesting: depthLimit,
       ...Object.fromEntries(
         Object.entries(requestLimits).map(([name, limit]) => [
