@@ -5,7 +5,8 @@
  */
 import type { View } from "../../engine/catalogue.ts";
 import { endsOf } from "../../engine/calendar/interval.ts";
-import { OnceflowError } from "../../engine/errors.ts";
+import { setTimeout as pause } from "node:timers/promises";
+import { type ErrorCode, OnceflowError } from "../../engine/errors.ts";
 import { chooseBuckets, type Namespace } from "../../store/namespace.ts";
 import { countOfRevision } from "../../store/revision.ts";
 import type { Published } from "../../store/published.ts";
@@ -29,8 +30,19 @@ import { restoreView } from "./restore.ts";
 import { snapshotOf, type TargetSnapshot } from "./snapshot.ts";
 import { tidyView } from "./tidy.ts";
 
-/** Times that a publish is done where Redis restarts in the middle of it, or has lost something. */
+/**
+ * Times that a publish is done where Redis restarts in the middle of it or has lost something, or
+ * where another publish begins meanwhile.
+ */
 const publishAttempts = 5;
+/** What another attempt mends, at once. */
+const passing: readonly ErrorCode[] = [
+  "STORE_RESTARTED",
+  "STORE_LOST",
+  "FENCED",
+  "LEDGER_CONFLICT",
+];
+const fencedPauseMs = 500;
 
 /** What to publish, and how. */
 export type PublishRequest = Pick<PublishInput, "whole" | "backTo" | "freeze" | "resume">;
@@ -51,17 +63,25 @@ export async function publishView(
   assertWanted: () => void,
 ): Promise<PublishResult> {
   let whole = request.whole ?? false;
+  let isRestored = false;
   for (let attempt = 1; ; attempt++)
     try {
-      return await publishOnce(stores, committedViews, view, { ...request, whole }, assertWanted);
+      const how = { ...request, whole, isRestored };
+      return await publishOnce(stores, committedViews, view, how, assertWanted);
     } catch (error) {
       const code = error instanceof OnceflowError ? error.code : undefined;
-      if (code !== "STORE_RESTARTED" && code !== "STORE_LOST") throw error;
-      if (attempt === publishAttempts) throw error;
-      if (code === "STORE_LOST") await restoreView(stores, committedViews, view);
-      whole = true;
+      if (code === undefined || !passing.includes(code) || attempt === publishAttempts) throw error;
+      // Another definition of the view publishes too; what that has left undone is done after it.
+      if (code === "FENCED") await pause(fencedPauseMs * attempt);
+      else if (code !== "LEDGER_CONFLICT") whole = true;
+      if (code !== "STORE_LOST") continue;
+      await restoreView(stores, committedViews, view);
+      isRestored = true;
     }
 }
+
+/** The same, and whether the ledger was put back: then nothing is published any more. */
+type Attempt = PublishRequest & { readonly isRestored: boolean };
 
 /** What a publish finds, and what it is to make of it. */
 interface Found {
@@ -78,7 +98,7 @@ async function publishOnce(
   stores: Stores,
   committedViews: CommittedViews,
   view: View,
-  request: PublishRequest,
+  request: Attempt,
   assertWanted: () => void,
 ): Promise<PublishResult> {
   const { redis, offline } = stores;
@@ -104,13 +124,13 @@ async function find(
   { ledger, offline }: Pick<Stores, "ledger" | "offline">,
   committedViews: CommittedViews,
   view: View,
-  request: PublishRequest,
+  request: Attempt,
 ): Promise<Found> {
   const committed = await committedViews.read(view);
   const history = await readHistory(offline, view);
   const [pointers] = await ledger.readPointers([pointerRequest(view)]);
   const { published = null, namespace = null, latest = null } = pointers ?? {};
-  if ((published?.generation ?? 0) < (history.last?.generation ?? 0))
+  if (!request.isRestored && (published?.generation ?? 0) < (history.last?.generation ?? 0))
     throw new OnceflowError(
       "STORE_LOST",
       `view "${view.name}": Redis has publish ${published?.generation ?? "none"}, and ${history.last?.generation ?? 0} was the last, so it was emptied or restored from an older copy. It is put back from the offline store.`,
@@ -166,11 +186,17 @@ async function write(
     snapshot: snapshot && { id: snapshot.id, aggregates: view.aggregatesFingerprint },
     least: Math.max(history.newest, published?.generation ?? 0) + 1,
   });
+  await assertAlone(offline, view, history, plan);
   const mark = { generation: plan.generation, endMs: plan.endMs };
   const namespace = await online.openNamespace(storedTable(view), {
     buckets: chooseBuckets(Math.max(rowsOf(committed, target), view.expectedEntities)),
   });
-  const counts = await writeEntities({ offline, online, view, mark, namespace, assertWanted }, change);
+  const options = { offline, online, view, mark, namespace, assertWanted };
+  const counts = await writeEntities(options, change).catch(async (error: unknown) => {
+    // A table that a later publish has begun anew is no loss.
+    await assertNewest(offline, view, plan);
+    throw error;
+  });
   await online.sealNamespace(namespace, mark);
   if (snapshot !== undefined) await offline.writeSnapshot(view.name, snapshot.id, snapshot.body);
   const now: Published = {
@@ -230,6 +256,44 @@ async function begin(
     const ref = { view: name, fingerprint };
     if (await offline.journal.beginPublish(ref, generation, plan)) return plan;
   }
+}
+
+/**
+ * Refuses to write beside a publish that began meanwhile. Each notes its plan before it looks, so of
+ * two at once the later sees the plan of the earlier, or the earlier that of the later.
+ *
+ * @param history - what the change was made of
+ * @throws FENCED where a later one has begun, LEDGER_CONFLICT where the history lacks an earlier one
+ */
+async function assertAlone(
+  offline: Stores["offline"],
+  view: View,
+  history: PublishHistory,
+  { generation }: PublishPlan,
+): Promise<void> {
+  const newer = await assertNewest(offline, view, { generation });
+  if (newer.every((each) => each <= history.newest || each === generation)) return;
+  throw new OnceflowError(
+    "LEDGER_CONFLICT",
+    `view "${view.name}", publish ${generation}: another publish has begun at the same time; what it may write is to be counted in.`,
+    { view: view.name, generation },
+  );
+}
+
+/** The generations of all publishes. @throws FENCED where a later one has begun */
+async function assertNewest(
+  { journal }: Stores["offline"],
+  { name, fingerprint }: View,
+  { generation }: Pick<PublishPlan, "generation">,
+): Promise<number[]> {
+  const known = await journal.listPublishes({ view: name, fingerprint });
+  const newest = known.at(-1) ?? 0;
+  if (newest <= generation) return known;
+  throw new OnceflowError(
+    "FENCED",
+    `view "${name}", publish ${generation}: the later publish ${newest} has begun. Leave the view to it.`,
+    { view: name, fingerprint, generation, newest },
+  );
 }
 
 function wholeMark({ kind }: Change, mark: Mark, published: Published | null): Mark {

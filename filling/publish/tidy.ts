@@ -23,17 +23,24 @@ export async function tidyView(
 ): Promise<void> {
   const { journal } = offline;
   const ref = { view: view.name, fingerprint: view.fingerprint };
-  const older = (await journal.listPublishes(ref))
-    .filter((generation) => generation < published.generation)
-    .slice(0, -(keptPlans - 1));
-  for (const generation of older) {
-    const plan = await journal.readPublish<PublishPlan>(ref, generation);
-    const atMs = Date.parse(plan?.publishedAt ?? published.publishedAt ?? "");
+  const all = (await journal.listPublishes(ref)).filter((each) => each <= published.generation);
+  const read = (generation: number) => journal.readPublish<PublishPlan>(ref, generation);
+  let outdated = 0;
+  for (const [i, generation] of all.slice(0, -keptPlans).entries()) {
+    const { publishedAt = null } = (await read(generation)) ?? {};
     // One that never ended says nothing of when; what came after it does.
-    if (plan?.publishedAt != null && Date.now() - atMs < keptMs) return;
+    if (publishedAt === null) continue;
+    if (Date.now() - Date.parse(publishedAt) < keptMs) break;
+    outdated = i + 1;
+  }
+  const oldestKept = await read(all[outdated] ?? published.generation);
+  for (const generation of all.slice(0, outdated)) {
+    const plan = await read(generation);
     for (const [text, replaced] of Object.entries(plan?.intervals ?? {})) {
-      const committed = coverage.get(text)?.generation ?? 0;
-      if (replaced >= committed || replaced === published.intervals[text]) continue;
+      const isReplaced = [coverage.get(text)?.generation, oldestKept?.intervals[text]].every(
+        (each) => each !== undefined && each > replaced,
+      );
+      if (!isReplaced || published.intervals[text] === replaced) continue;
       await offline.removePartition(partitionRef(view, parseInterval(text), replaced));
     }
     await journal.removePublish(ref, generation);
