@@ -7,7 +7,12 @@ import type { OnlineStore } from "../../store/online-store.ts";
 import type { CommittedView } from "../committed-views.ts";
 import { allRows, type EntitiesOptions, keysOf, rowsOfKeys } from "./entities.ts";
 import { type CommittedPartition, findPartition, readPartition } from "./partitions.ts";
-import { changedIntervals, type Generations, type PublishHistory, type PublishTarget } from "./plan.ts";
+import {
+  changedIntervals,
+  type Generations,
+  type PublishHistory,
+  type PublishTarget,
+} from "./plan.ts";
 
 /**
  * How a publish comes from what is there to its target:
@@ -40,7 +45,10 @@ export async function changeOf(
   { coverage }: Pick<CommittedView, "coverage">,
 ): Promise<Change> {
   const all = Object.keys(target.intervals);
-  const whole: Change = { kind: "whole", partitions: partitionsOf(offline, view, target.intervals, all) };
+  const whole: Change = {
+    kind: "whole",
+    partitions: partitionsOf(offline, view, target.intervals, all),
+  };
   if (history?.last === undefined || view.rows.isFullRefresh) return whole;
   // Of any entity, one that was whole and did not end may have left a row that is not its newest.
   if (history.begun.some((each) => each.whole)) return whole;

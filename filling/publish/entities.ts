@@ -85,7 +85,9 @@ export async function* rowsOfKeys(
 /** What the online store keeps of a row, and what orders it. */
 function storedColumns(view: View): string[] {
   const { eventTime, ordinal } = rowColumns;
-  return [...new Set([...view.rows.key, ...view.stores.map(({ name }) => name), eventTime, ordinal])];
+  return [
+    ...new Set([...view.rows.key, ...view.stores.map(({ name }) => name), eventTime, ordinal]),
+  ];
 }
 
 function encodedKeys(keys: Frame, columns: readonly string[]): Buffer[] {

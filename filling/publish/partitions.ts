@@ -60,7 +60,9 @@ export async function partCounts(
 ): Promise<SliceFacts["rows"]> {
   if (manifest.parts !== undefined) return manifest.parts;
   const slices = await Promise.all(
-    slicesOf(manifest.files.length).map((slice) => factsOf(offline, view, manifest).readSlice(slice)),
+    slicesOf(manifest.files.length).map((slice) =>
+      factsOf(offline, view, manifest).readSlice(slice),
+    ),
   );
   return slices.flatMap((slice) => slice?.rows ?? []);
 }

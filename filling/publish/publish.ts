@@ -223,7 +223,11 @@ async function write(
   await tidyView(offline, view, committed, done);
   const durable = await isDurable(redis);
   const latest = snapshot?.id ?? found.latest;
-  return { ...resultOf(view, { ...found, published: now, latest }, "published", durable), ...counts, whole: plan.whole };
+  return {
+    ...resultOf(view, { ...found, published: now, latest }, "published", durable),
+    ...counts,
+    whole: plan.whole,
+  };
 }
 
 /** Allots the generation, and notes what the publish is made of before it writes anything. */
@@ -234,10 +238,11 @@ async function begin(
     least,
     snapshot,
     ...target
-  }: PublishTarget & Pick<PublishPlan, "whole"> & {
-    readonly least: number;
-    readonly snapshot: PublishPlan["snapshot"] | undefined;
-  },
+  }: PublishTarget &
+    Pick<PublishPlan, "whole"> & {
+      readonly least: number;
+      readonly snapshot: PublishPlan["snapshot"] | undefined;
+    },
 ): Promise<PublishPlan> {
   const { name, fingerprint } = view;
   const { endMs, covered, intervals, frozen, whole } = target;

@@ -17,6 +17,7 @@ import { readFilledStates, readManifest, type RunManifest, type SliceFacts } fro
 import type { Stores } from "../stores.ts";
 import { aggregateFingerprints, storedTable } from "../view-states.ts";
 import { partitionRef } from "./partitions.ts";
+import type { PublishPlan } from "./plan.ts";
 
 /** Puts back all that the offline store has of a view. Cost: O(intervals). */
 export async function restoreView(
@@ -35,12 +36,33 @@ export async function restoreView(
     const body = await offline.readSnapshot(name, id);
     if (body !== undefined) await ledger.restoreSnapshot(name, id, body);
   }
+  await restoreLatest(stores, view);
   const rows = intervals.reduce((sum, each) => sum + each.coverage.rows, 0);
   await online.renewNamespace(storedTable(view), {
     buckets: chooseBuckets(Math.max(rows, view.expectedEntities)),
   });
   await offline.journal.noteRevision(name, revision);
   committedViews.forget(view);
+}
+
+/** Other builds have other sets of aggregates: each gets the snapshot that it had. */
+async function restoreLatest(
+  { ledger, offline }: Pick<Stores, "ledger" | "offline">,
+  { name, fingerprint }: View,
+): Promise<void> {
+  const ref = { view: name, fingerprint };
+  const restored = new Set<string>();
+  for (const generation of (await offline.journal.listPublishes(ref)).reverse()) {
+    const plan = await offline.journal.readPublish<PublishPlan>(ref, generation);
+    const snapshot = plan?.snapshot ?? null;
+    if (plan === undefined || snapshot === null || plan.publishedAt === null) continue;
+    if (restored.has(snapshot.aggregates)) continue;
+    restored.add(snapshot.aggregates);
+    const body = await offline.readSnapshot(name, snapshot.id);
+    if (body === undefined) continue;
+    const latest = { id: snapshot.id, asOfMs: plan.endMs, body };
+    await ledger.restoreLatest(name, snapshot.aggregates, latest);
+  }
 }
 
 /** The newest committed generation of each interval, but for what a reset has made void. */
@@ -69,7 +91,11 @@ async function readInterval(
   interval: Interval,
   voidedGeneration: number,
 ): Promise<RestoredInterval | undefined> {
-  const all = await offline.listGenerations({ view: view.name, fingerprint: view.fingerprint, interval });
+  const all = await offline.listGenerations({
+    view: view.name,
+    fingerprint: view.fingerprint,
+    interval,
+  });
   const text = formatInterval(interval);
   for (const generation of [...all].reverse()) {
     if (generation <= voidedGeneration) return undefined;
@@ -92,10 +118,7 @@ async function statesOf(
   interval: Interval,
   manifest: RunManifest,
 ): Promise<SliceFacts["states"]> {
-  const filled = await readFilledStates(
-    offline,
-    partitionRef(view, interval, manifest.generation),
-  );
+  const filled = await readFilledStates(offline, partitionRef(view, interval, manifest.generation));
   const own = manifest.states ?? (await statesOfPassOne(offline, view, manifest));
   const states = { ...own, ...filled };
   const known = new Set(aggregateFingerprints(view));

@@ -46,7 +46,6 @@ export async function snapshotOf(
 function mergeOf(view: View, committed: CommittedView, names: readonly string[]) {
   if (names.length === committed.intervals.size) return committed.merge;
   const merge = createSnapshotMerge(view.aggregates, view.rows.isFullRefresh);
-  for (const name of names)
-    merge.put(parseInterval(name), committed.states.get(name) ?? new Map());
+  for (const name of names) merge.put(parseInterval(name), committed.states.get(name) ?? new Map());
   return merge;
 }

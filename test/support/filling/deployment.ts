@@ -81,7 +81,8 @@ export function createDeployment({ redis, client, prefix, dataDir, objects }: De
       stores,
       /** What is committed, as this process knows it of the views of a build. */
       committed(catalogue: Catalogue) {
-        const memory = memories.get(catalogue) ?? createCommittedViews(stores.ledger, stores.offline);
+        const memory =
+          memories.get(catalogue) ?? createCommittedViews(stores.ledger, stores.offline);
         memories.set(catalogue, memory);
         return memory;
       },
@@ -206,28 +207,40 @@ export function createDeployment({ redis, client, prefix, dataDir, objects }: De
     const decode = createRowCodec(view.stores).decoder(view.stores.map(({ name }) => name));
     const shown = [...entities].map(([key, row]): [string, string] => {
       const values = decode(Buffer.from(row, "hex"));
-      return [key, JSON.stringify(view.stores.map(({ dtype }, i) => toJson(dtype, values[i] ?? null)))];
+      return [
+        key,
+        JSON.stringify(view.stores.map(({ dtype }, i) => toJson(dtype, values[i] ?? null))),
+      ];
     });
     return new Map(shown);
   }
 
   /** The newest row of each entity in some generations, from the offline rows: values as JSON. */
-  async function foldOffline(view: View, { intervals }: Pick<PublishPlan, "intervals">): Promise<Entities> {
+  async function foldOffline(
+    view: View,
+    { intervals }: Pick<PublishPlan, "intervals">,
+  ): Promise<Entities> {
     const newest = new Map<string, { readonly version: Buffer; readonly json: string }>();
     for (const [text, generation] of Object.entries(intervals)) {
       const interval = parseInterval(text);
       const { parts } = await readPartition(offline, view, interval, generation);
       for (const part of parts) {
-        const columns = valuesOf(await offline.readPart(partitionRef(view, interval, generation), part));
+        const columns = valuesOf(
+          await offline.readPart(partitionRef(view, interval, generation), part),
+        );
         for (let row = 0; row < part.rows; row++) {
           const valueOf = (name: string) => columns[name]?.[row] ?? null;
-          const key = encodeEntityKey(view.rows.key.map((name) => String(valueOf(name)))).toString("hex");
+          const key = encodeEntityKey(view.rows.key.map((name) => String(valueOf(name)))).toString(
+            "hex",
+          );
           const version = Buffer.alloc(16);
           version.writeBigInt64BE(BigInt(valueOf(rowColumns.eventTime) as number), 0);
           version.writeBigInt64BE(BigInt(valueOf(rowColumns.ordinal) as number), 8);
           const held = newest.get(key);
           if (held !== undefined && held.version.compare(version) > 0) continue;
-          const json = JSON.stringify(view.stores.map(({ name, dtype }) => toJson(dtype, valueOf(name))));
+          const json = JSON.stringify(
+            view.stores.map(({ name, dtype }) => toJson(dtype, valueOf(name))),
+          );
           newest.set(key, { version, json });
         }
       }
@@ -281,7 +294,11 @@ export function createDeployment({ redis, client, prefix, dataDir, objects }: De
       catalogue: Catalogue,
       name: string,
       bounds: Bounds,
-      { reprocess = false, worker = 0, fault }: { reprocess?: boolean; worker?: number; fault?: Fault | undefined } = {},
+      {
+        reprocess = false,
+        worker = 0,
+        fault,
+      }: { reprocess?: boolean; worker?: number; fault?: Fault | undefined } = {},
     ) =>
       run(worker, fault, (each) =>
         materialize(each, catalogue, viewNamed(catalogue, name), bounds, reprocess),

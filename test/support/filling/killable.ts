@@ -66,7 +66,10 @@ export function createKillable() {
 }
 
 /** The place of an offline store, as a process sees it. */
-export function killableObjects(objects: ObjectStore, { step }: Pick<Killable, "step">): ObjectStore {
+export function killableObjects(
+  objects: ObjectStore,
+  { step }: Pick<Killable, "step">,
+): ObjectStore {
   return {
     locate: objects.locate,
     list: (key) => step(() => objects.list(key)),

@@ -85,7 +85,10 @@ function assertServed(served: Entities, plans: readonly Entities[], where: strin
 }
 
 /** Those up to the first that ended: the newest come first. */
-function currentOf(plans: readonly PublishPlan[]): { plans: readonly PublishPlan[]; hasEnded: boolean } {
+function currentOf(plans: readonly PublishPlan[]): {
+  plans: readonly PublishPlan[];
+  hasEnded: boolean;
+} {
   const ended = plans.findIndex(({ publishedAt }) => publishedAt !== null);
   return { plans: ended < 0 ? plans : plans.slice(0, ended + 1), hasEnded: ended >= 0 };
 }
@@ -136,8 +139,14 @@ export function smallDeployment(
     const may = plans.map(({ snapshot }) => snapshot?.id);
     const features = aggregateNames(kind, more === 1);
     try {
-      const { snapshot } = await (lookups[more] as Lookup).answer({ features, entities: entities.slice(0, 1) });
-      assert.ok(may.includes(snapshot[kind]), `${where}: snapshot ${snapshot[kind]} is none of ${may.join(", ")}`);
+      const { snapshot } = await (lookups[more] as Lookup).answer({
+        features,
+        entities: entities.slice(0, 1),
+      });
+      assert.ok(
+        may.includes(snapshot[kind]),
+        `${where}: snapshot ${snapshot[kind]} is none of ${may.join(", ")}`,
+      );
     } catch (error) {
       if (!(error instanceof OnceflowError)) throw error;
       if (error.code === "NO_SNAPSHOT" && (!hasEnded || isLost)) return;
@@ -148,6 +157,7 @@ export function smallDeployment(
 
   return {
     ...deployment,
+    prefix,
     view,
     dataDir,
     objects,
@@ -194,13 +204,20 @@ export function smallDeployment(
             const { latest } = await deployment.readPointers(build);
             if (latest === null) return null;
             const online = await deployment.ledger.readSnapshot(kind, latest.id);
-            return { ...latest, online, offline: await deployment.offline.readSnapshot(kind, latest.id) };
+            return {
+              ...latest,
+              online,
+              offline: await deployment.offline.readSnapshot(kind, latest.id),
+            };
           }),
         ),
         answers: await Promise.all(
           lookups.map(async (lookup, more) => {
             const features = [...columns, ...aggregateNames(kind, more === 1)];
-            const { results, snapshot, as_of, uncovered } = await lookup.answer({ features, entities });
+            const { results, snapshot, as_of, uncovered } = await lookup.answer({
+              features,
+              entities,
+            });
             return { results, snapshot, as_of, uncovered };
           }),
         ),
@@ -209,7 +226,10 @@ export function smallDeployment(
 
     /** Materializes every interval that is not of the files that there are, and publishes both builds. */
     async finish(): Promise<void> {
-      const [build, older] = [true, false].map((more) => catalogueOf(kind, more)) as [Catalogue, Catalogue];
+      const [build, older] = [true, false].map((more) => catalogueOf(kind, more)) as [
+        Catalogue,
+        Catalogue,
+      ];
       await deployment.publish(build, kind, { resume: true });
       for (const bounds of days) {
         const reprocess = !(await deployment.isUpToDate(viewNamed(build, kind), bounds));

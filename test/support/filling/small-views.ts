@@ -61,7 +61,13 @@ const views = {
     aggregates: true,
     scheduled: true,
   },
-  latest: { key: ["id"], files: "latest-*.csv", eventTime: true, aggregates: false, scheduled: true },
+  latest: {
+    key: ["id"],
+    files: "latest-*.csv",
+    eventTime: true,
+    aggregates: false,
+    scheduled: true,
+  },
   dated: {
     key: ["columns"],
     files: "dated-{date}-*.csv",
