@@ -13,7 +13,7 @@ const keptPlans = 3;
 
 /**
  * Removes publishes that are older than 35 days, and with them the generations that were replaced
- * since; the newest three stay, and so does what is published.
+ * since; the newest three stay, and so does what is published or what the oldest that stays is of.
  */
 export async function tidyView(
   offline: OfflineStore,
@@ -37,10 +37,9 @@ export async function tidyView(
   for (const generation of all.slice(0, outdated)) {
     const plan = await read(generation);
     for (const [text, replaced] of Object.entries(plan?.intervals ?? {})) {
-      const isReplaced = [coverage.get(text)?.generation, oldestKept?.intervals[text]].every(
-        (each) => each !== undefined && each > replaced,
-      );
-      if (!isReplaced || published.intervals[text] === replaced) continue;
+      const isReplaced = replaced < (coverage.get(text)?.generation ?? 0);
+      const kept = [oldestKept, published].map((each) => each?.intervals[text]);
+      if (!isReplaced || kept.includes(replaced) || kept.includes(undefined)) continue;
       await offline.removePartition(partitionRef(view, parseInterval(text), replaced));
     }
     await journal.removePublish(ref, generation);

@@ -288,8 +288,8 @@ describe("A publish", function () {
       (plan) => plan.publishedAt !== null,
     ))
       await age(generation, 40);
-    await again();
-    assert.deepEqual((await generations()).includes(1), false);
+    for (let i = 0; i < 3; i++) await again();
+    assert.deepEqual(await generations(), [6, 7, 8, 9]);
     await all.assertExact();
     all.close();
   });
