@@ -13,7 +13,7 @@ const keptPlans = 3;
 
 /**
  * Removes publishes that are older than 35 days, and with them the generations that were replaced
- * since; the newest three stay, and so does what is published or what the oldest that stays is of.
+ * since; the newest three stay, and so does what is published, or named by one that stays.
  */
 export async function tidyView(
   offline: OfflineStore,
@@ -35,12 +35,16 @@ export async function tidyView(
   }
   const oldestKept = await read(all[outdated] ?? published.generation);
   for (const generation of all.slice(0, outdated)) {
-    const plan = await read(generation);
-    for (const [text, replaced] of Object.entries(plan?.intervals ?? {})) {
-      const isReplaced = replaced < (coverage.get(text)?.generation ?? 0);
-      const kept = [oldestKept, published].map((each) => each?.intervals[text]);
-      if (!isReplaced || kept.includes(replaced) || kept.includes(undefined)) continue;
-      await offline.removePartition(partitionRef(view, parseInterval(text), replaced));
+    const intervals = Object.entries((await read(generation))?.intervals ?? {});
+    // Of a full refresh, what the next one does not name has been replaced by it.
+    const next = (text: string) =>
+      oldestKept?.intervals[text] ?? (view.rows.isFullRefresh ? Infinity : 0);
+    // The next one went back before it: one after that may be of the same.
+    if (intervals.some(([text, each]) => next(text) < each)) continue;
+    for (const [text, each] of intervals) {
+      const isReplaced = each < next(text) && each < (coverage.get(text)?.generation ?? 0);
+      if (!isReplaced || published.intervals[text] === each) continue;
+      await offline.removePartition(partitionRef(view, parseInterval(text), each));
     }
     await journal.removePublish(ref, generation);
   }

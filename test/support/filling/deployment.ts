@@ -1,5 +1,5 @@
 /** A deployment of workers without Temporal: what they do to the stores, and what is then served. */
-import { Redis } from "ioredis";
+import type { Redis } from "ioredis";
 import { type Catalogue, type View, viewNamed } from "../../../engine/catalogue.ts";
 import { OnceflowError } from "../../../engine/errors.ts";
 import { commitRun, coverageOf } from "../../../filling/commit.ts";

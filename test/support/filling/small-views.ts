@@ -93,14 +93,14 @@ export function smallCatalogue(kind: Kind, more: boolean): Catalogue {
   const keys = Object.fromEntries(key.map((name) => [name, string]));
   const from = source(kind, {
     files,
-    entity: entity("thing", { key: key as unknown as [string] }),
+    entity: entity("thing", { key: key }),
     columns: {
       x: nullable(float64),
       filter: nullable(string),
       ...(eventTime ? { at: timestamp } : {}),
       ...keys,
     },
-    ...(eventTime ? { eventTime: "at" as never } : {}),
+    ...(eventTime ? { eventTime: "at" } : {}),
   });
   const { x } = from.columns;
   return buildCatalogue({
