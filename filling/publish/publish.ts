@@ -16,7 +16,7 @@ import type { PublishInput, PublishResult } from "../../workflows/contract.ts";
 import type { CommittedView, CommittedViews } from "../committed-views.ts";
 import type { Stores } from "../stores.ts";
 import { pointerRequest, storedTable } from "../view-states.ts";
-import { type Change, changeOf, writeEntities } from "./changes.ts";
+import { type Change, changeOf, writeEntities, type WriteOptions } from "./changes.ts";
 import {
   isSameTarget,
   type PublishHistory,
@@ -192,12 +192,11 @@ async function write(
     buckets: chooseBuckets(Math.max(rowsOf(committed, target), view.expectedEntities)),
   });
   const options = { offline, online, view, mark, namespace, assertWanted };
-  const counts = await writeEntities(options, change).catch(async (error: unknown) => {
+  const counts = await fill(stores, options, change).catch(async (error: unknown) => {
     // A table that a later publish has begun anew is no loss.
     await assertNewest(offline, view, plan);
     throw error;
   });
-  await online.sealNamespace(namespace, mark);
   if (snapshot !== undefined) await offline.writeSnapshot(view.name, snapshot.id, snapshot.body);
   const now: Published = {
     ...mark,
@@ -228,6 +227,13 @@ async function write(
     ...counts,
     whole: plan.whole,
   };
+}
+
+/** Writes what a change comes to, and seals it. */
+async function fill({ online }: Stores, options: WriteOptions, change: Change) {
+  const counts = await writeEntities(options, change);
+  await online.sealNamespace(options.namespace, options.mark);
+  return counts;
 }
 
 /** Allots the generation, and notes what the publish is made of before it writes anything. */
