@@ -3,7 +3,7 @@
  * at once. What is served does not change before the next publish.
  */
 import type { View } from "../engine/catalogue.ts";
-import { OnceflowError } from "../engine/errors.ts";
+import { type ErrorCode, OnceflowError } from "../engine/errors.ts";
 import { formatInterval } from "../engine/calendar/interval.ts";
 import { assertUnchanged, type SourceFile } from "../sources/files.ts";
 import type { CoverageFacts } from "../store/commits.ts";
@@ -12,12 +12,20 @@ import type { Committed, RunRef } from "../workflows/contract.ts";
 import type { CommittedView, CommittedViews } from "./committed-views.ts";
 import { sumRows } from "./offline-parts.ts";
 import { readPassOne } from "./pass-one.ts";
-import { coveredFiles, factsOf, intervalOfRun, type RunManifest } from "./run-facts.ts";
+import {
+  coveredFiles,
+  factsOf,
+  intervalOfRun,
+  partitionOf,
+  type RunManifest,
+} from "./run-facts.ts";
 import type { Stores } from "./stores.ts";
 import { assertNoOverlap, statesOfRun } from "./view-states.ts";
 
 /** Times that a commit is tried again after another run of the view committed in between. */
 const commitAttempts = 20;
+/** By these a commit is refused for good. */
+const refusing: readonly ErrorCode[] = ["FENCED", "INTERVAL_INVALID", "SOURCE_CHANGED"];
 
 /** What a run commits. */
 export interface Findings {
@@ -55,7 +63,9 @@ export async function commitRun(
     ...(outside > 0 ? { outside } : {}),
     ...(Object.keys(upstream).length > 0 ? { upstream } : {}),
   };
-  await factsOf(stores.offline, view, run).writeManifest({
+  const facts = factsOf(stores.offline, view, run);
+  const isRepeated = (await facts.readManifest()) !== undefined;
+  await facts.writeManifest({
     ...run,
     rows: count,
     known_at: new Date(startedAtMs).toISOString(),
@@ -64,7 +74,15 @@ export async function commitRun(
     parts: rows,
     states,
   });
-  return commitFindings(stores, committedViews, view, run, { coverage, states, files });
+  const findings = { coverage, states, files };
+  return commitFindings(stores, committedViews, view, run, findings).catch(
+    async (error: unknown) => {
+      // Else a restore would take the manifest for proof. Of an earlier attempt, it may be that.
+      if (!isRepeated && error instanceof OnceflowError && refusing.includes(error.code))
+        await stores.offline.removePartition(partitionOf(view, run));
+      throw error;
+    },
+  );
 }
 
 /** What the ledger keeps of files and rows. */

@@ -149,6 +149,12 @@ export interface Ledger {
   ) => Promise<Revision>;
   /** Puts back the body of a snapshot; one that is there stays. */
   readonly restoreSnapshot: (view: string, id: string, body: string) => Promise<void>;
+  /** Puts back which snapshot of a set of aggregates is the latest. */
+  readonly restoreLatest: (
+    view: string,
+    aggregatesFingerprint: string,
+    latest: LatestSnapshot,
+  ) => Promise<void>;
   /** Table, what is published and latest snapshot of each request, in one round trip. */
   readonly readPointers: (requests: readonly PointerRequest[]) => Promise<Pointers[]>;
   /** The body of a snapshot, or null. No snapshot is collected yet, so none needs a pin. */
@@ -189,6 +195,11 @@ export function createLedger(
     async restoreSnapshot(view, id, body) {
       requireNames(view);
       await redis.send(["hsetnx", keys.snapshots(view), id, body]);
+    },
+    async restoreLatest(view, aggregatesFingerprint, { id, asOfMs, body }) {
+      requireNames(view, aggregatesFingerprint);
+      const field = pointerFields.latest(aggregatesFingerprint);
+      await redis.send(["hset", keys.pointers(view), field, `${asOfMs} ${id} ${body}`]);
     },
     readPointers: (requests) => readPointers(redis, keys, requests),
     async readSnapshot(view, id) {

@@ -46,6 +46,8 @@ export async function changeOf(
     partitions: partitionsOf(offline, view, target.intervals, all),
   };
   if (history?.last === undefined || view.rows.isFullRefresh) return whole;
+  // Of any entity, one that was whole and did not end may have left a row that is not its newest.
+  if (history.begun.some((each) => each.whole)) return whole;
   const before = [history.last, ...history.begun];
   const changed = changedIntervals(before, target);
   const isAppend = appends(changed, before, target);

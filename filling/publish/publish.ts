@@ -16,7 +16,7 @@ import type { PublishInput, PublishResult } from "../../workflows/contract.ts";
 import type { CommittedView, CommittedViews } from "../committed-views.ts";
 import type { Stores } from "../stores.ts";
 import { pointerRequest, storedTable } from "../view-states.ts";
-import { type Change, changeOf, writeEntities } from "./changes.ts";
+import { type Change, changeOf, writeEntities, type WriteOptions } from "./changes.ts";
 import {
   isSameTarget,
   type PublishHistory,
@@ -31,11 +31,18 @@ import { restoreView } from "./restore.ts";
 import { snapshotOf, type TargetSnapshot } from "./snapshot.ts";
 import { tidyView } from "./tidy.ts";
 
-/** Times that a publish is done where Redis restarts in the middle of it, or has lost something. */
+/**
+ * Times that a publish is done where Redis restarts in the middle of it or has lost something, or
+ * where another publish begins meanwhile.
+ */
 const publishAttempts = 5;
-
 /** What another attempt mends, at once. */
-const passing: readonly ErrorCode[] = ["STORE_RESTARTED", "STORE_LOST", "FENCED"];
+const passing: readonly ErrorCode[] = [
+  "STORE_RESTARTED",
+  "STORE_LOST",
+  "FENCED",
+  "LEDGER_CONFLICT",
+];
 const fencedPauseMs = 500;
 
 /** What to publish, and how. */
@@ -67,7 +74,7 @@ export async function publishView(
       if (code === undefined || !passing.includes(code) || attempt === publishAttempts) throw error;
       // Another definition of the view publishes too; what that has left undone is done after it.
       if (code === "FENCED") await pause(fencedPauseMs * attempt);
-      else whole = true;
+      else if (code !== "LEDGER_CONFLICT") whole = true;
       if (code !== "STORE_LOST") continue;
       await restoreView(stores, committedViews, view);
       isRestored = true;
@@ -180,15 +187,17 @@ async function write(
     snapshot: snapshot && { id: snapshot.id, aggregates: view.aggregatesFingerprint },
     least: Math.max(history.newest, published?.generation ?? 0) + 1,
   });
+  await assertAlone(offline, view, history, plan);
   const mark = { generation: plan.generation, endMs: plan.endMs };
   const namespace = await online.openNamespace(storedTable(view), {
     buckets: chooseBuckets(Math.max(rowsOf(committed, target), view.expectedEntities)),
   });
-  const counts = await writeEntities(
-    { offline, online, view, mark, namespace, assertWanted },
-    change,
-  );
-  await online.sealNamespace(namespace, mark);
+  const options = { offline, online, view, mark, namespace, assertWanted };
+  const counts = await fill(stores, options, change).catch(async (error: unknown) => {
+    // A table that a later publish has begun anew is no loss.
+    await assertNewest(offline, view, plan);
+    throw error;
+  });
   if (snapshot !== undefined) await offline.writeSnapshot(view.name, snapshot.id, snapshot.body);
   const now: Published = {
     ...mark,
@@ -223,6 +232,13 @@ async function write(
   };
 }
 
+/** Writes what a change comes to, and seals it. */
+async function fill({ online }: Stores, options: WriteOptions, change: Change) {
+  const counts = await writeEntities(options, change);
+  await online.sealNamespace(options.namespace, options.mark);
+  return counts;
+}
+
 /** Allots the generation, and notes what the publish is made of before it writes anything. */
 async function begin(
   { ledger, offline }: Pick<Stores, "ledger" | "offline">,
@@ -254,6 +270,44 @@ async function begin(
     const ref = { view: name, fingerprint };
     if (await offline.journal.beginPublish(ref, generation, storedPlan(plan))) return plan;
   }
+}
+
+/**
+ * Refuses to write beside a publish that began meanwhile. Each notes its plan before it looks, so of
+ * two at once the later sees the plan of the earlier, or the earlier that of the later.
+ *
+ * @param history - what the change was made of
+ * @throws FENCED where a later one has begun, LEDGER_CONFLICT where the history lacks an earlier one
+ */
+async function assertAlone(
+  offline: Stores["offline"],
+  view: View,
+  history: PublishHistory,
+  { generation }: PublishPlan,
+): Promise<void> {
+  const newer = await assertNewest(offline, view, { generation });
+  if (newer.every((each) => each <= history.newest || each === generation)) return;
+  throw new OnceflowError(
+    "LEDGER_CONFLICT",
+    `view "${view.name}", publish ${generation}: another publish has begun at the same time; what it may write is to be counted in.`,
+    { view: view.name, generation },
+  );
+}
+
+/** The generations of all publishes. @throws FENCED where a later one has begun */
+async function assertNewest(
+  { journal }: Stores["offline"],
+  { name, fingerprint }: View,
+  { generation }: Pick<PublishPlan, "generation">,
+): Promise<number[]> {
+  const known = await journal.listPublishes({ view: name, fingerprint });
+  const newest = known.at(-1) ?? 0;
+  if (newest <= generation) return known;
+  throw new OnceflowError(
+    "FENCED",
+    `view "${name}", publish ${generation}: the later publish ${newest} has begun. Leave the view to it.`,
+    { view: name, fingerprint, generation, newest },
+  );
 }
 
 function wholeMark({ kind }: Change, mark: Mark, published: Published | null): Mark {

@@ -17,6 +17,7 @@ import { readFilledStates, readManifest, type RunManifest, type SliceFacts } fro
 import type { Stores } from "../stores.ts";
 import { aggregateFingerprints, storedTable } from "../view-states.ts";
 import { partitionRef } from "./partitions.ts";
+import { readPlan } from "./plan.ts";
 
 /** Puts back all that the offline store has of a view. Cost: O(intervals). */
 export async function restoreView(
@@ -35,12 +36,34 @@ export async function restoreView(
     const body = await offline.readSnapshot(name, id);
     if (body !== undefined) await ledger.restoreSnapshot(name, id, body);
   }
+  await restoreLatest(stores, view);
   const rows = intervals.reduce((sum, each) => sum + each.coverage.rows, 0);
   await online.renewNamespace(storedTable(view), {
     buckets: chooseBuckets(Math.max(rows, view.expectedEntities)),
   });
   await offline.journal.noteRevision(name, revision);
   committedViews.forget(view);
+}
+
+/** Other builds have other sets of aggregates: each gets the snapshot that it had. */
+async function restoreLatest(
+  { ledger, offline }: Pick<Stores, "ledger" | "offline">,
+  view: View,
+): Promise<void> {
+  const { name, fingerprint } = view;
+  const ref = { view: name, fingerprint };
+  const restored = new Set<string>();
+  for (const generation of (await offline.journal.listPublishes(ref)).reverse()) {
+    const plan = await readPlan(offline, view, generation);
+    const snapshot = plan?.snapshot ?? null;
+    if (plan === undefined || snapshot === null || plan.publishedAt === null) continue;
+    if (restored.has(snapshot.aggregates)) continue;
+    restored.add(snapshot.aggregates);
+    const body = await offline.readSnapshot(name, snapshot.id);
+    if (body === undefined) continue;
+    const latest = { id: snapshot.id, asOfMs: plan.endMs, body };
+    await ledger.restoreLatest(name, snapshot.aggregates, latest);
+  }
 }
 
 /** The newest committed generation of each interval, but for what a reset has made void. */

@@ -13,7 +13,7 @@ const keptPlans = 3;
 
 /**
  * Removes publishes that are older than 35 days, and with them the generations that were replaced
- * since; the newest three stay, and so does what is published.
+ * since; the newest three stay, and so does what is published, or named by one that stays.
  */
 export async function tidyView(
   offline: OfflineStore,
@@ -23,18 +23,28 @@ export async function tidyView(
 ): Promise<void> {
   const { journal } = offline;
   const ref = { view: view.name, fingerprint: view.fingerprint };
-  const older = (await journal.listPublishes(ref))
-    .filter((generation) => generation < published.generation)
-    .slice(0, -(keptPlans - 1));
-  for (const generation of older) {
-    const plan = await readPlan(offline, view, generation);
-    const atMs = Date.parse(plan?.publishedAt ?? published.publishedAt ?? "");
+  const all = (await journal.listPublishes(ref)).filter((each) => each <= published.generation);
+  const read = (generation: number) => readPlan(offline, view, generation);
+  let outdated = 0;
+  for (const [i, generation] of all.slice(0, -keptPlans).entries()) {
+    const { publishedAt = null } = (await read(generation)) ?? {};
     // One that never ended says nothing of when; what came after it does.
-    if (plan?.publishedAt != null && Date.now() - atMs < keptMs) return;
-    for (const [text, replaced] of Object.entries(plan?.intervals ?? {})) {
-      const committed = coverage.get(text)?.generation ?? 0;
-      if (replaced >= committed || replaced === published.intervals[text]) continue;
-      await offline.removePartition(partitionRef(view, parseInterval(text), replaced));
+    if (publishedAt === null) continue;
+    if (Date.now() - Date.parse(publishedAt) < keptMs) break;
+    outdated = i + 1;
+  }
+  const oldestKept = await read(all[outdated] ?? published.generation);
+  for (const generation of all.slice(0, outdated)) {
+    const intervals = Object.entries((await read(generation))?.intervals ?? {});
+    // Of a full refresh, what the next one does not name has been replaced by it.
+    const next = (text: string) =>
+      oldestKept?.intervals[text] ?? (view.rows.isFullRefresh ? Infinity : 0);
+    // The next one went back before it: one after that may be of the same.
+    if (intervals.some(([text, each]) => next(text) < each)) continue;
+    for (const [text, each] of intervals) {
+      const isReplaced = each < next(text) && each < (coverage.get(text)?.generation ?? 0);
+      if (!isReplaced || published.intervals[text] === each) continue;
+      await offline.removePartition(partitionRef(view, parseInterval(text), each));
     }
     await journal.removePublish(ref, generation);
   }
