@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { OnceflowError } from "../../../engine/errors.ts";
 import { interval } from "../../../engine/calendar/interval.ts";
+import { storedPlan } from "../../../filling/publish/plan.ts";
 import { partitionRef } from "../../../filling/publish/partitions.ts";
-import type { PublishPlan } from "../../../filling/publish/plan.ts";
 import { toRowBatch } from "../../../filling/rows.ts";
 import { storedTable } from "../../../filling/view-states.ts";
 import { createOnlineStore } from "../../../store/online-store.ts";
@@ -145,7 +145,7 @@ describe("A publish", function () {
     const ref = { view: view.name, fingerprint: view.fingerprint };
     const generation = await all.ledger.beginPublish(view.name, view.fingerprint, 1);
     const begun = { ...last, generation, whole: true, publishedAt: null };
-    await all.offline.journal.beginPublish(ref, generation, begun);
+    await all.offline.journal.beginPublish(ref, generation, storedPlan(begun));
     // It came no further than to a row of another entity under the key: none that is its newest.
     const day2 = interval(days[2]?.start ?? "", days[2]?.end ?? "");
     const frame = await all.offline.readPart(partitionRef(view, day2, 1), { file: 1, chunk: 0 });
@@ -266,7 +266,7 @@ describe("A publish", function () {
       return generation ?? 0;
     };
     const age = async (generation: number, elapsedDays: number) => {
-      const plan = await all.offline.journal.readPublish<PublishPlan>(ref, generation);
+      const plan = await all.offline.journal.readPublish<object>(ref, generation);
       const publishedAt = new Date(Date.now() - elapsedDays * 86_400_000).toISOString();
       await all.offline.journal.writePublish(ref, generation, { ...plan, publishedAt });
     };

@@ -7,7 +7,7 @@ import { createCommittedViews } from "../../../filling/committed-views.ts";
 import { fillAggregates } from "../../../filling/fill-aggregates.ts";
 import { readSlice, validateRun } from "../../../filling/pass-one.ts";
 import { partitionRef, readPartition } from "../../../filling/publish/partitions.ts";
-import type { PublishPlan } from "../../../filling/publish/plan.ts";
+import { type PublishPlan, readPlan } from "../../../filling/publish/plan.ts";
 import { publishView, type PublishRequest } from "../../../filling/publish/publish.ts";
 import { intervalOfRun } from "../../../filling/run-facts.ts";
 import { recordCommit, recordFailure } from "../../../filling/run-end.ts";
@@ -253,7 +253,7 @@ export function createDeployment({ redis, client, prefix, dataDir, objects }: De
     const ref = { view: view.name, fingerprint: view.fingerprint };
     const plans: PublishPlan[] = [];
     for (const generation of (await offline.journal.listPublishes(ref)).reverse()) {
-      const plan = await offline.journal.readPublish<PublishPlan>(ref, generation);
+      const plan = await readPlan(offline, view, generation);
       if (plan !== undefined) plans.push(plan);
     }
     return plans;

@@ -100,7 +100,9 @@ export function smallCatalogue(kind: Kind, more: boolean): Catalogue {
       ...(eventTime ? { at: timestamp } : {}),
       ...keys,
     },
+    // Rows that no interval takes are left out.
     ...(eventTime ? { eventTime: "at" } : {}),
+    ...(eventTime && files.includes("{date}") ? { onOutside: "warn" as const } : {}),
   });
   const { x } = from.columns;
   return buildCatalogue({
