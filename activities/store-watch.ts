@@ -109,7 +109,9 @@ async function lossOf(
   if ((published?.generation ?? 0) < (last?.generation ?? 0))
     return { what: "publish", has: published?.generation ?? null };
   if (!isRestarted || namespace === null || published === null) return undefined;
-  const { missing, foreign, behind } = await online.verifyNamespace(namespace, { head: published });
+  const { missing, foreign, behind } = await online.verifyNamespace(namespace, {
+    least: published,
+  });
   return missing + foreign + behind > 0
     ? { what: "buckets", has: { missing, foreign, behind } }
     : undefined;

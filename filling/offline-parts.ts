@@ -3,9 +3,9 @@ import type { Frame } from "../engine/compile/batch.ts";
 import { heightOf } from "../engine/compile/frame.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { assertUnchanged, type SourceFile } from "../sources/files.ts";
-import type { PartitionRef } from "../store/offline/keys.ts";
+import type { PartitionRef, PartRef } from "../store/offline/keys.ts";
 import { lostFiles } from "../store/offline/objects.ts";
-import type { OfflineStore, PartRef } from "../store/offline/offline-store.ts";
+import type { OfflineStore } from "../store/offline/offline-store.ts";
 import type { SliceFacts } from "./run-facts.ts";
 
 /** A part, and how many rows pass 1 has counted in it. */

@@ -3,13 +3,12 @@ import { type Catalogue, type View } from "../engine/catalogue.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { hash } from "../engine/fingerprint.ts";
 import { interval, type Interval, parseInstant } from "../engine/calendar/interval.ts";
-import type { CoveredFiles } from "../store/commits.ts";
+import type { CoveredFiles, CoverageFacts } from "../store/commits.ts";
 import type { PartitionRef } from "../store/offline/keys.ts";
 import type { OfflineFolders } from "../store/offline/offline-folders.ts";
 import type { OfflineStore } from "../store/offline/offline-store.ts";
 import { lostFiles } from "../store/offline/objects.ts";
 import type { SourceFile } from "../sources/files.ts";
-import type { CoverageFacts } from "../store/commits.ts";
 import type { RunRef, Slice } from "../workflows/contract.ts";
 
 /**

@@ -124,8 +124,8 @@ export function createGather({
 
   async function recover(request: GatherRequest, first: unknown): Promise<Gathered> {
     let error = first;
-    // Since the pointers were read, the namespace may have begun anew, or the first snapshot have
-    // been committed.
+    // Since the pointers were read, the table may have begun anew, or the first snapshot have been
+    // published.
     if (hasCode(error, "STORE_LOST") || hasCode(error, "NO_SNAPSHOT"))
       try {
         retried();
@@ -184,7 +184,7 @@ function neededRows(groups: readonly RowGroup[], current: PointerSet): NeededRow
         namespace,
         keys: group.rows.map((row) => keyOf(row, view.rows.key)),
         // What the last whole publish did not write has gone.
-        head: published.whole,
+        least: published.whole,
       });
     }
   return needed;

@@ -1,6 +1,7 @@
 /**
- * What is current in the store for each view: its table, what is published and the latest snapshot. It is read in
- * the background and swapped whole, so that a request neither waits for it nor sees half of it.
+ * What is current in the store for each view: its table, what is published and the latest snapshot.
+ * It is read in the background and swapped whole, so that a request neither waits for it nor sees
+ * half of it.
  */
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { asError, OnceflowError } from "../engine/errors.ts";

@@ -66,7 +66,7 @@ export interface ViewFacts {
   readonly changed: readonly Interval[];
   readonly states: StoredStates["states"];
   readonly published: LedgerEntry["published"];
-  /** From the end of the newest interval committed to now. */
+  /** From the end of what is published to now. */
   readonly freshnessSeconds: number | null;
   readonly latest: LatestSnapshot | null;
   /** Of the rows in the online store; null where it has no namespace of them. */
@@ -122,7 +122,7 @@ function notesOf({ name, ttlSeconds }: View, { freshnessSeconds, report }: ViewF
   const notes: string[] = [];
   if (freshnessSeconds !== null && ttlSeconds !== undefined && freshnessSeconds > ttlSeconds)
     notes.push(
-      `the newest interval ended ${formatSpan(freshnessSeconds)} ago, beyond the TTL of ${formatSpan(ttlSeconds)}: every stored value is OUTSIDE_MAX_AGE`,
+      `what is served ends ${formatSpan(freshnessSeconds)} ago, beyond the TTL of ${formatSpan(ttlSeconds)}: every stored value is OUTSIDE_MAX_AGE`,
     );
   if (report !== null && report.largestBucket > crowdedBucket)
     notes.push(

@@ -182,7 +182,7 @@ async function readFacts(
   const changed =
     listFiles === undefined ? [] : await findChanged(view, coverage, listFiles, offlineDir);
   const own = entry?.namespace ?? null;
-  const report = own === null ? null : await online.verifyNamespace(own, { head: published });
+  const report = own === null ? null : await online.verifyNamespace(own, { least: published });
   const old = [];
   for (const namespace of namespaces ?? []) {
     if (namespace.fingerprint === fingerprint) continue;

@@ -1,7 +1,8 @@
 /**
  * The ledger: which intervals of which fingerprints are committed, the partial states and
  * snapshots of aggregates, and the pointers that say what is published. It lives beside the
- * entities, and all of it can be put back from the offline store: see filling/restore.ts.
+ * entities, and all of it can be put back from the offline store: see
+ * filling/publish/restore.ts.
  *
  * What it stores of a commit holds no wall-clock time and no run id, so the same runs in any order
  * end in the same bytes; those facts are in the run log, apart.

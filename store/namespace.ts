@@ -2,7 +2,7 @@
  * Namespaces: where the rows of one view and storage fingerprint live.
  *
  * Rows lie in buckets, and buckets in shards, of which each has a hash tag: one script call takes
- * rows of many buckets of a shard, and a shard alone keeps the mark of the runs. The record of a
+ * rows of many buckets of a shard, and a shard alone keeps the mark of the publishes. The record of a
  * namespace is a field of the view's pointers: `<buckets> <epoch> <state>`. It is `new` until every
  * shard and bucket bears the epoch, and `ready` from then on; one that bears none afterwards was
  * lost.
@@ -47,7 +47,7 @@ export interface NamespaceReport {
   readonly missing: number;
   /** Buckets of another epoch. */
   readonly foreign: number;
-  /** Buckets whose shard's mark is below the given head: acknowledged writes were lost. */
+  /** Buckets whose shard's mark is below the least given: acknowledged writes were lost. */
   readonly behind: number;
   /** Rows, tombstones among them. */
   readonly rows: number;
@@ -245,10 +245,10 @@ export async function verifyNamespace(
   redis: RedisConnection,
   keys: StoreKeys,
   namespace: Namespace,
-  { head, memory = false }: { readonly head?: Mark | null; readonly memory?: boolean },
+  { least, memory = false }: { readonly least?: Mark | null; readonly memory?: boolean },
 ): Promise<NamespaceReport> {
   const epoch = epochBytes(namespace);
-  const least = head ? encodeMark(head) : zeroMark;
+  const leastMark = least ? encodeMark(least) : zeroMark;
   const count = { present: 0, missing: 0, foreign: 0, behind: 0, rows: 0, largestBucket: 0 };
   let memoryBytes = 0;
   await eachShard(
@@ -274,7 +274,7 @@ export async function verifyNamespace(
       const isSealed =
         Buffer.isBuffer(meta) &&
         epoch.equals(meta.subarray(0, epochSize)) &&
-        meta.compare(least, 0, markBytes, epochSize) >= 0;
+        meta.compare(leastMark, 0, markBytes, epochSize) >= 0;
       if (!isSealed) count.behind += buckets;
     },
   );

@@ -80,7 +80,7 @@ export interface OnlineStore {
   /** Looks at every bucket. Cost: one round trip per 10 000 buckets. */
   readonly verifyNamespace: (
     namespace: Namespace,
-    options?: { readonly head?: Mark | null; readonly memory?: boolean },
+    options?: { readonly least?: Mark | null; readonly memory?: boolean },
   ) => Promise<NamespaceReport>;
 }
 

@@ -389,15 +389,15 @@ export interface RunCounts {
   readonly warnings: readonly string[];
 }
 
-/** Consecutive source files of a run, [from, to), that one activity reads or writes. */
+/** Consecutive source files of a run, [from, to), that one activity reads. */
 export interface Slice {
   readonly from: number;
   readonly to: number;
 }
 
 /**
- * Each slice is two activities, so this bounds the history of a run, however many files it has. It
- * is well above what works at once, and small enough that many small files fill a slab together.
+ * Each slice is an activity, so this bounds the history of a run, however many files it has. It is
+ * well above what works at once.
  */
 const slicesLimit = 32;
 

@@ -41,7 +41,7 @@ export async function publishOf(input: PublishInput, revision: number): Promise<
       if (result.revision >= revision) return result;
     } catch (error) {
       // That one was cancelled, or failed for reasons of its own.
-      if (isCancellation(error) || joined === mostJoined) throw error;
+      if (isCancellation(error) || joined >= mostJoined) throw error;
     }
   }
 }

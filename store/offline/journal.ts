@@ -5,7 +5,7 @@
  */
 import { countOfRevision } from "../revision.ts";
 import { decode, isUnfinished, type ObjectStore, unlessMissing } from "./objects.ts";
-import { offlineViewKey, type ViewRef, viewFolderKey } from "./keys.ts";
+import { publishesKey, publishKey, resetsKey, revisionsKey, type ViewRef } from "./keys.ts";
 
 /** The journal of views; every method fails as those of the offline store do. */
 export interface Journal {
@@ -30,11 +30,6 @@ export interface Journal {
 
 /** The journal in any place for files. */
 export function journalOf(objects: ObjectStore): Journal {
-  const publishKey = (ref: ViewRef, generation: number) =>
-    `${offlineViewKey(ref)}/publishes/${String(generation).padStart(10, "0")}.json`;
-  const revisionsKey = (view: string) => `${viewFolderKey(view)}/revisions`;
-  const resetsKey = (ref: ViewRef) => `${offlineViewKey(ref)}/resets`;
-
   const readJson = async <T>(key: string): Promise<T | undefined> => {
     const bytes = await unlessMissing(objects.read(key));
     return bytes && decode(objects, key, () => JSON.parse(bytes.toString()) as T);
@@ -47,7 +42,7 @@ export function journalOf(objects: ObjectStore): Journal {
 
   return {
     listPublishes: async (ref) =>
-      (await objects.list(`${offlineViewKey(ref)}/publishes`))
+      (await objects.list(publishesKey(ref)))
         .flatMap((name) => /^(\d+)\.json$/.exec(name)?.[1] ?? [])
         .map(Number)
         .sort((a, b) => a - b),

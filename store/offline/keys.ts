@@ -20,9 +20,21 @@ export interface PartitionRef extends IntervalRef {
   readonly generation: number;
 }
 
+/** Rows of a source file: one chunk of them, so that no part need fit into memory with others. */
+export interface PartRef {
+  /** Place of the file in the run's list. */
+  readonly file: number;
+  readonly chunk: number;
+}
+
 /** What a run writes is below it. */
 export function partitionKey(ref: PartitionRef): string {
   return `${intervalKey(ref)}/generation=${ref.generation}`;
+}
+
+/** The rows of a part. */
+export function partKey(ref: PartitionRef, { file, chunk }: PartRef): string {
+  return `${partitionKey(ref)}/part-${padded(file, 5)}-${padded(chunk, 3)}.parquet`;
 }
 
 /** JSON beside the rows of a run. @throws REQUEST_INVALID for a name that cannot be one of a file */
@@ -33,6 +45,26 @@ export function jsonKey(ref: PartitionRef, name: string): string {
 /** The encoded values of an aggregate snapshot. @throws REQUEST_INVALID as `jsonKey` does */
 export function snapshotKey(view: string, id: string): string {
   return `${viewFolderKey(view)}/snapshots/${fileName(id)}.json`;
+}
+
+/** What each publish was made of is below it. */
+export function publishesKey(ref: ViewRef): string {
+  return `${offlineViewKey(ref)}/publishes`;
+}
+
+/** What a publish was made of. */
+export function publishKey(ref: ViewRef, generation: number): string {
+  return `${publishesKey(ref)}/${padded(generation, 10)}.json`;
+}
+
+/** What resets have made void is below it. */
+export function resetsKey(ref: ViewRef): string {
+  return `${offlineViewKey(ref)}/resets`;
+}
+
+/** The revisions that were noted of a view's ledger are names below it. */
+export function revisionsKey(view: string): string {
+  return `${viewFolderKey(view)}/revisions`;
 }
 
 /** What a training set is made of is below it. @throws REQUEST_INVALID as `jsonKey` does */
@@ -53,6 +85,10 @@ export function offlineViewKey({ view, fingerprint }: ViewRef): string {
 /** Generations of an interval are below it. */
 export function intervalKey(ref: IntervalRef): string {
   return `${offlineViewKey(ref)}/interval=${formatFolder(ref.interval)}`;
+}
+
+function padded(count: number, digits: number): string {
+  return String(count).padStart(digits, "0");
 }
 
 /** Names come from definitions and requests: none may lead out of its folder. */

@@ -4,7 +4,10 @@
  *
  *     <root>/views/<view>/fingerprint=<fp>/interval=<start>_<end>/generation=<g>/part-00000-000.parquet
  *     <root>/views/<view>/fingerprint=<fp>/interval=<start>_<end>/generation=<g>/<name>.json
+ *     <root>/views/<view>/fingerprint=<fp>/publishes/<generation>.json
+ *     <root>/views/<view>/fingerprint=<fp>/resets/<number>.json
  *     <root>/views/<view>/snapshots/<id>.json
+ *     <root>/views/<view>/revisions/<revision>
  *     <root>/training_sets/<service>/<id>/{data.parquet,data.csv,manifest.json}
  *
  * Each file is put whole, so that a reader sees all of it or nothing, and a repeated attempt replaces
@@ -16,15 +19,16 @@ import { countFrame } from "../../engine/compile/frame-memory.ts";
 import { toCsv } from "./csv-export.ts";
 import { localObjects } from "./local-objects.ts";
 import { type Content, decode, isUnfinished, type ObjectStore } from "./objects.ts";
-import { jsonKey, partitionKey, type PartitionRef, snapshotKey, trainingSetKey } from "./keys.ts";
+import {
+  jsonKey,
+  partKey,
+  type PartRef,
+  partitionKey,
+  type PartitionRef,
+  snapshotKey,
+  trainingSetKey,
+} from "./keys.ts";
 import { type OfflineFolders, offlineFoldersOf } from "./offline-folders.ts";
-
-/** Rows of a source file: one chunk of them, so that no part need fit into memory with others. */
-export interface PartRef {
-  /** Place of the file in the run's list. */
-  readonly file: number;
-  readonly chunk: number;
-}
 
 /** JSON that says what a training set rests on: fingerprints, row counts, files, snapshot. */
 export type Manifest = Readonly<Record<string, unknown>>;
@@ -116,17 +120,9 @@ export function offlineStoreOf(objects: ObjectStore): OfflineStore {
   };
 }
 
-function partKey(ref: PartitionRef, { file, chunk }: PartRef): string {
-  return `${partitionKey(ref)}/part-${padded(file, 5)}-${padded(chunk, 3)}.parquet`;
-}
-
 /** Written by polars' own threads, straight into the file. */
 function parquetOf(frame: pl.DataFrame): Content {
   return (file) => lazyOf(frame).sinkParquet(file, { compression: "zstd" }).collect();
-}
-
-function padded(count: number, digits: number): string {
-  return String(count).padStart(digits, "0");
 }
 
 function encodeJson(value: unknown): Buffer {

@@ -13,8 +13,8 @@ export interface RowRead {
   readonly namespace: Namespace;
   /** Encoded entity keys; one may occur twice. */
   readonly keys: readonly Buffer[];
-  /** Entities that are of an older publish are absent: the last whole one. */
-  readonly head?: Mark | null | undefined;
+  /** Entities whose mark is below this one are absent: that of the last whole publish. */
+  readonly least?: Mark | null | undefined;
 }
 
 export interface ReadResult {
@@ -45,7 +45,7 @@ export async function readRows(
       ...fields,
     ]),
   );
-  const marks = reads.map(({ head }) => (head ? markOf(head) : undefined));
+  const marks = reads.map(({ least }) => (least ? markOf(least) : undefined));
   const epochs = reads.map(({ namespace }) => epochOf(namespace));
   const rows = reads.map(({ keys }) => new Array<Buffer | null>(keys.length).fill(null));
   let bytes = 0;

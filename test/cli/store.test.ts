@@ -226,7 +226,7 @@ describe("status", () => {
     assert.match(out, / {2}age_mean +36\.5\n/);
     assert.match(out, /online +2 rows in 4 of 4 buckets\n/);
     assert.match(out, /\[2026-03-02, 2026-03-03\) +2 +1\n/);
-    assert.match(out, /! the newest interval ended .* ago, beyond the TTL of 7 d/);
+    assert.match(out, /! what is served ends .* ago, beyond the TTL of 7 d/);
     const { healthy, views } = await cliJson<Status>(["status"], exampleEnv());
     assert.equal(healthy, true);
     assert.deepEqual(

@@ -75,9 +75,9 @@ describe("online store", () => {
       ordinals: (row) => rows[row]?.ordinal ?? 0,
     });
   }
-  async function read(namespace: Namespace, keys: readonly (readonly string[])[], head?: Mark) {
+  async function read(namespace: Namespace, keys: readonly (readonly string[])[], least?: Mark) {
     const { rows } = await readDecoded(store, [
-      { namespace, keys: keys.map(encodeEntityKey), decode: readAll, head },
+      { namespace, keys: keys.map(encodeEntityKey), decode: readAll, least },
     ]);
     return rows[0];
   }
@@ -404,8 +404,8 @@ describe("online store", () => {
     await assert.rejects(seal(), /belongs to another epoch/);
     await client.unlink(shard);
     await assert.rejects(seal(), lost);
-    const head = { endMs: 0, generation: 0 };
-    assert.equal((await store.verifyNamespace(namespace, { head })).behind, 1);
+    const least = { endMs: 0, generation: 0 };
+    assert.equal((await store.verifyNamespace(namespace, { least })).behind, 1);
   });
 
   it("says STORE_LOST when every key of the prefix has gone", async () => {
@@ -454,16 +454,16 @@ describe("online store", () => {
     const namespace = await open(4);
     const mark = { endMs: 1000, generation: 2 };
     await write(namespace, [row("a", "x", { generation: 2 })]);
-    assert.equal((await store.verifyNamespace(namespace, { head: mark })).behind, 4);
+    assert.equal((await store.verifyNamespace(namespace, { least: mark })).behind, 4);
     await store.sealNamespace(namespace, mark);
-    assert.equal((await store.verifyNamespace(namespace, { head: mark })).behind, 0);
+    assert.equal((await store.verifyNamespace(namespace, { least: mark })).behind, 0);
     await store.sealNamespace(namespace, { endMs: 1001, generation: 1 });
-    assert.equal((await store.verifyNamespace(namespace, { head: mark })).behind, 0);
+    assert.equal((await store.verifyNamespace(namespace, { least: mark })).behind, 0);
     for (const later of [
       { endMs: 0, generation: 3 },
       { endMs: 1001, generation: 2 },
     ])
-      assert.equal((await store.verifyNamespace(namespace, { head: later })).behind, 4);
+      assert.equal((await store.verifyNamespace(namespace, { least: later })).behind, 4);
     assert.equal((await store.verifyNamespace(namespace)).rows, 1);
   });
 

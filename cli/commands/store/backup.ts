@@ -50,7 +50,8 @@ export function addBackup(program: Command, context: Context): void {
     .description(
       "Puts back the records of API keys that Redis does not have, and what was applied, where " +
         "Redis knows of nothing applied. What is there stays as it is: a key that was revoked since " +
-        "the backup stays revoked.",
+        "the backup stays revoked. Where Redis has lost it, revoke it again: it works as it did " +
+        "when the backup was made.",
     )
     .action((file: string, options: JsonOption) =>
       context.answer(options, () => restore(context, file)),

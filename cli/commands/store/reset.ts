@@ -51,7 +51,7 @@ async function reset(context: Context, name: string, { yes }: Options): Promise<
   const view = viewNamed(await context.catalogue(), name);
   if (yes !== true)
     throw usageError(
-      `reset empties the online rows of view "${name}"; until they are materialized again, every entity is NOT_FOUND and aggregates have no snapshot. Add --yes to do it.`,
+      `reset empties the online rows of view "${name}"; until they are materialized again, servers that run answer STORE_LOST, or by onStoreDown, and new ones NOT_FOUND and NO_SNAPSHOT. Add --yes to do it.`,
     );
   const settings = context.settings();
   const { prefix } = settings;
