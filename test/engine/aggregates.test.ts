@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { aggregateOf, emptyState, type State } from "../../engine/aggregates.ts";
+import { aggregateOf, emptyState, plusZero, type State } from "../../engine/aggregates.ts";
 import type { ViewAggregate } from "../../engine/catalogue.ts";
 import type { Dtype, Value } from "../../engine/language/dtypes.ts";
 import { fingerprintOf } from "../../engine/fingerprint.ts";
-import { INT64_MAX, INT64_MIN } from "../../engine/language/int64.ts";
+import { INT64_MAX, INT64_MIN, toInt64 } from "../../engine/language/int64.ts";
 import { formatInterval, type Interval } from "../../engine/calendar/interval.ts";
 import {
   type CommittedState,
@@ -132,7 +132,7 @@ describe("aggregates", () => {
       });
     });
 
-  const inf = Infinity;
+  const [inf, max] = [Infinity, Number.MAX_VALUE];
   const awkward: readonly (readonly [
     dtype: Dtype,
     values: readonly Value[],
@@ -159,12 +159,29 @@ describe("aggregates", () => {
     ["float64", [inf, -inf], { sum: NaN, mean: NaN, var: NaN, min: -inf, max: inf }],
     ["float64", [1e308, -1e308], { sum: 0, mean: 0, var: inf, std: inf, min: -1e308 }],
     ["float64", [5e-324, 5e-324], { sum: 1e-323, mean: 5e-324, var: 0 }],
+    // Sums that leave the doubles in the middle alone, and those that lie a half or less beyond them.
+    ["float64", [max, max, -max], { sum: max, min: -max, max, var: inf }],
+    ["float64", [max, max], { sum: inf, mean: max, var: 0, std: 0, min: max, max }],
+    ["float64", [max, max, 5e-324, -max, -max], { sum: 5e-324, mean: 0, var: inf }],
+    ["float64", [max, 2 ** 970], { sum: inf }],
+    ["float64", [max, 2 ** 970, -5e-324], { sum: max }],
+    ["float64", [-max, -(2 ** 970)], { sum: -inf }],
+    ["float64", [max, -inf], { sum: -inf, mean: -inf, var: NaN, min: -inf, max }],
+    ["float64", [1, 2 ** 53, 1, -(2 ** 53)], { sum: 2, mean: 0.5 }],
+    ["float64", [7], { count: 1, sum: 7, mean: 7, var: null, std: null, min: 7, max: 7 }],
     ["int64", [], { count: 0, sum: 0, mean: null, var: null, std: null, min: null, max: null }],
     ["int64", [2n ** 53n + 1n, 1, null], { sum: 2n ** 53n + 2n, min: 1, max: 2n ** 53n + 1n }],
     ["int64", [INT64_MAX, 1], { count: 2, sum: null, max: INT64_MAX }],
     ["int64", [INT64_MIN, -1], { sum: null, min: INT64_MIN }],
     ["int64", [INT64_MAX, INT64_MAX, INT64_MIN, INT64_MIN], { sum: -2 }],
-    ["int64", [INT64_MAX, INT64_MIN], { sum: -1, min: INT64_MIN, max: INT64_MAX }],
+    ["int64", [INT64_MAX, INT64_MIN], { sum: -1, mean: -0.5, var: 2 ** 127, std: Math.sqrt(2 ** 127) }],
+    ["int64", [INT64_MIN, INT64_MAX], { min: INT64_MIN, max: INT64_MAX }],
+    ["int64", [INT64_MIN, -1, 1], { sum: INT64_MIN, min: INT64_MIN, max: 1 }],
+    ["int64", [INT64_MAX, 1, -1], { sum: INT64_MAX, max: INT64_MAX }],
+    ["int64", [INT64_MIN, INT64_MIN], { sum: null, mean: -(2 ** 63), var: 0, std: 0 }],
+    ["int64", [INT64_MAX], { sum: INT64_MAX, mean: 2 ** 63, var: null, std: null }],
+    ["int64", [null, null], { count: 0, sum: 0, mean: null, var: null, min: null, max: null }],
+    ["int64", [7, 7], { count: 2, sum: 14, mean: 7, var: 0, std: 0, min: 7, max: 7 }],
     ["timestamp", [5, -5, null], { count: 2, min: -5, max: 5 }],
     ["string", ["", null, "a"], { count: 2 }],
     ["bool", [false, null], { count: 1 }],
@@ -190,43 +207,37 @@ describe("aggregates", () => {
       }
     });
 
-  it("sum int64 exactly where a sum of doubles would not", async () => {
-    const big = fc.array(fc.oneof(valueOf("int64"), fc.constantFrom(INT64_MAX, INT64_MIN)));
-    await fc.assert(
-      fc.asyncProperty(big, async (values) => {
-        const exact = values.reduce<bigint>((sum, value) => sum + BigInt(value as bigint), 0n);
-        const wanted = exact >= INT64_MIN && exact <= INT64_MAX ? exact : null;
-        const each = { name: "sum", dtype: "int64" } as const;
-        for (const state of [
-          (await polarsStates("int64", values)).get("sum") ?? [],
-          foldState(each, values),
-        ]) {
-          const value = valueOfState(each, state);
-          assert.equal(value === null ? null : BigInt(value as bigint), wanted);
-        }
-      }),
-      runsOf(runs),
-    );
-  });
-
-  it("are the results over the real numbers, rounded once", async () => {
-    const finite = fc.oneof(floats, valueOf("float64")).filter(Number.isFinite);
-    const columns = fc.oneof(
-      fc.array(finite as fc.Arbitrary<number>, { maxLength: 40 }),
-      fc.array(fc.integer({ min: -1e6, max: 1e6 }).map((cents) => cents / 100)),
-    );
-    await fc.assert(
-      fc.asyncProperty(columns, async (values) => {
-        const states = await polarsStates("float64", values);
-        const wanted = resultsOf(values);
-        for (const [name, want] of Object.entries(wanted)) {
-          const each = { name: name as AggregateCase["name"], dtype: "float64" } as const;
-          assert.deepStrictEqual(valueOfState(each, states.get(name) ?? []), want, name);
-        }
-      }),
-      { numRuns: 4 * runs },
-    );
-  });
+  for (const dtype of ["float64", "int64", "timestamp"] as const)
+    it(`of ${dtype} are those of whole numbers of any size, for any values, order, split and chunks`, async () => {
+      const fractions = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 4 });
+      await fc.assert(
+        fc.asyncProperty(
+          hardColumnOf(dtype).chain((values) =>
+            fc.tuple(
+              fc.constant(values),
+              fc.shuffledSubarray(values, { minLength: values.length }),
+            ),
+          ),
+          fractions,
+          fractions,
+          async ([values, shuffled], intervals, chunks) => {
+            const parts = await Promise.all(
+              cut(shuffled, intervals).map((part) => polarsStates(dtype, ...cut(part, chunks))),
+            );
+            const wanted = resultsOf(dtype, values);
+            for (const each of casesOf(dtype)) {
+              const states = parts.map((part) => part.get(each.name) ?? []);
+              assert.deepStrictEqual(
+                valueOfState(each, merged(each, states)),
+                wanted[each.name],
+                each.name,
+              );
+            }
+          },
+        ),
+        runsOf(4 * runs),
+      );
+    });
 
   it("keep variance where polars and a sum of squares of doubles lose it", async () => {
     for (const [values, want] of [
@@ -241,17 +252,70 @@ describe("aggregates", () => {
   });
 });
 
-/** sum, mean and variance of finite doubles as fractions of whole numbers, each rounded once. */
-function resultsOf(values: readonly number[]): Readonly<Record<string, number | null>> {
-  const units = values.map(wholeUnits);
-  const n = BigInt(values.length);
+/** Columns that go wrong where sums are rounded on the way, or leave their range. */
+function hardColumnOf(dtype: "float64" | "int64" | "timestamp"): fc.Arbitrary<Value[]> {
+  const listOf = (each: fc.Arbitrary<Value>) =>
+    fc.array(fc.option(each, { freq: 8 }), { maxLength: 40 });
+  if (dtype !== "float64") {
+    const edges = dtype === "int64" ? [INT64_MAX, INT64_MIN, INT64_MAX - 1n, INT64_MIN + 1n] : [];
+    const any = valueOf(dtype);
+    return fc.oneof(
+      listOf(fc.oneof(any, fc.constantFrom<Value>(...edges, 0, 1, -1))),
+      listOf(fc.integer({ min: -(2 ** 31) - 3, max: 2 ** 31 + 3 })),
+      any.map((value) => Array<Value>(20).fill(value)),
+    );
+  }
+  const decades = fc
+    .tuple(fc.double({ min: -1, max: 1, noNaN: true }), fc.integer({ min: -12, max: 12 }))
+    .map(([x, exponent]) => x * 10 ** exponent);
+  const subnormal = fc.integer().map((x) => x * Number.MIN_VALUE);
+  const huge = fc.double({ min: 1e307, noDefaultInfinity: true, noNaN: true });
+  const cents = fc.integer({ min: -1e6, max: 1e6 }).map((x) => x / 100);
+  const special = fc.constantFrom(NaN, Infinity, -Infinity, -0, 0);
+  const cancelling = fc
+    .tuple(
+      fc.array(fc.oneof(decades, huge, subnormal), { maxLength: 15 }),
+      fc.array(cents, { maxLength: 8 }),
+    )
+    .map(([large, small]): Value[] => [...large, ...small, ...large.map((x) => -x)]);
+  return fc.oneof(
+    ...[decades, subnormal, huge, cents, floats].map(listOf),
+    listOf(fc.oneof(subnormal, huge, fc.constantFrom(Number.MAX_VALUE, -Number.MAX_VALUE))),
+    listOf(fc.oneof({ arbitrary: decades, weight: 9 }, { arbitrary: special, weight: 1 })),
+    cancelling,
+    fc.double().map((value) => Array<Value>(20).fill(value)),
+  );
+}
+
+/** What every aggregate is of these values, by fractions of whole numbers that are rounded once. */
+function resultsOf(dtype: Dtype, values: readonly Value[]): Readonly<Record<string, Value>> {
+  const given = values.filter((value) => value !== null) as (number | bigint)[];
+  const numbers = given.filter((value) => !Number.isNaN(value));
+  const least = numbers.reduce((a, b) => (b < a ? b : a), numbers[0] ?? given[0] ?? 0);
+  const greatest = numbers.reduce((a, b) => (b > a ? b : a), numbers[0] ?? given[0] ?? 0);
+  const extremes = {
+    count: given.length,
+    min: given.length === 0 ? null : plusZero(least),
+    max: given.length === 0 ? null : plusZero(greatest),
+  };
+  const isFloat = dtype === "float64";
+  const finite = isFloat ? given.filter(Number.isFinite) : given;
+  const units = finite.map((value) => (isFloat ? wholeUnits(Number(value)) : BigInt(value)));
+  const scale = isFloat ? 1n << 1074n : 1n;
+  const n = BigInt(units.length);
   const sum = units.reduce((a, b) => a + b, 0n);
-  const spread = units.reduce((total, each) => total + (n * each - sum) ** 2n, 0n);
   // Of n · x − Σx the squares add up to n² times the squared distances from the mean.
-  const scale = 1n << 1074n;
+  const spread = units.reduce((total, each) => total + (n * each - sum) ** 2n, 0n);
+  if (finite.length < given.length) {
+    // Doubles say what infinities and NaN come to.
+    const special = given.reduce<number>((a, b) => a + (Number.isFinite(b) ? 0 : Number(b)), 0);
+    const spreads = given.length < 2 ? null : NaN;
+    return { ...extremes, sum: special, mean: special, var: spreads, std: spreads };
+  }
   const variance = n < 2n ? null : nearest(spread, n * n * (n - 1n) * scale * scale);
   return {
-    sum: nearest(sum, scale),
+    ...extremes,
+    sum: isFloat ? nearest(sum, scale) : toInt64(sum),
     mean: n === 0n ? null : nearest(sum, n * scale),
     var: variance,
     std: variance === null ? null : Math.sqrt(variance),

@@ -52,13 +52,14 @@ const compiled = new Map(
   }),
 );
 
-/** The states of all aggregates that take the dtype, computed by polars. */
+/** The states of all aggregates that take the dtype, computed by polars over a frame of these chunks. */
 export async function polarsStates(
   dtype: Dtype,
-  values: readonly Value[],
+  ...chunks: readonly (readonly Value[])[]
 ): Promise<ReadonlyMap<string, State>> {
-  const states = compiled.get(dtype);
-  return (await states?.(pl.DataFrame([toSeries("x", dtype, values)]))) ?? new Map();
+  const frames = chunks.map((values) => pl.DataFrame([toSeries("x", dtype, values)]));
+  const frame = pl.concat(frames, { rechunk: false, how: "vertical" });
+  return (await compiled.get(dtype)?.(frame)) ?? new Map();
 }
 
 /** What an aggregate makes of a state. */
