@@ -169,15 +169,17 @@ function publishOn(client: Client, settings: Settings): StoreWatchOptions["publi
   const build = deploymentOf(settings);
   return async ({ name: view, fingerprint, definition }, { whole }) => {
     const input = { view, fingerprint, definition };
-    await client.workflow.start("publish", {
+    const handle = await client.workflow.start("publish", {
       args: [whole ? { ...input, whole } : input],
       taskQueue,
       workflowId: idsOf(settings.queue).publish(input),
-      workflowIdConflictPolicy: "USE_EXISTING",
+      // One that is under way may not write what is lost: the next look tries again.
+      workflowIdConflictPolicy: whole ? "FAIL" : "USE_EXISTING",
       staticSummary: `publish ${view}, which Redis has lost`,
       typedSearchAttributes: attributesOf("publish", view),
       ...(build === undefined ? {} : { versioningOverride: { pinnedTo: build } }),
     });
+    await handle.result();
   };
 }
 

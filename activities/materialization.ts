@@ -15,7 +15,7 @@ import { readSlice, validateRun } from "../filling/pass-one.ts";
 import { fillAggregates } from "../filling/fill-aggregates.ts";
 import { publishView } from "../filling/publish/publish.ts";
 import { intervalOfRun, viewOfRun } from "../filling/run-facts.ts";
-import { restoreView } from "../filling/publish/restore.ts";
+import { restoreLedger } from "../filling/publish/restore.ts";
 import { beginRun, type CommittedInterval, readInterval } from "../filling/run-plan.ts";
 import type {
   Committed,
@@ -45,7 +45,7 @@ export function createMaterialization(dependencies: OfflineDependencies) {
       return await readInterval(dependencies, committedViews, view, request);
     } catch (error) {
       if (!(error instanceof OnceflowError) || error.code !== "STORE_LOST") throw error;
-      await restoreView(dependencies, committedViews, view);
+      await restoreLedger(dependencies, committedViews, view);
       return readInterval(dependencies, committedViews, view, request);
     }
   }

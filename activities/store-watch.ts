@@ -26,7 +26,7 @@ export interface StoreWatchOptions {
   readonly online: OnlineStore;
   readonly offline: OfflineFolders;
   readonly log: Logger;
-  /** Starts the publish of a view, or leaves it to the one that is under way. */
+  /** Publishes a view; a plain publish is left to the one that is under way, a whole one follows it. */
   readonly publish: (view: View, options: { readonly whole: boolean }) => Promise<void>;
 }
 
@@ -60,29 +60,41 @@ function createLook(options: StoreWatchOptions): () => Promise<void> {
   const views = [...catalogue.views.values()];
   /** The pointers of a view that were found right. */
   const right = new Map<View, string>();
+  /** Views whose buckets are to be looked at: those of a process of Redis that is new to us. */
+  const unverified = new Set<View>(views);
+  /** Views that are being put back. */
+  const mending = new Set<View>();
   let runId: string | undefined;
 
-  async function lookAt(view: View, isRestarted: boolean): Promise<void> {
-    const lost = await lossOf(options, view, isRestarted);
-    if (lost === undefined) return;
+  async function lookAt(view: View, pointers: string): Promise<void> {
+    if (mending.has(view) || (!unverified.has(view) && right.get(view) === pointers)) return;
+    const lost = await lossOf(options, view, unverified.has(view));
+    if (lost === undefined) {
+      right.set(view, pointers);
+      unverified.delete(view);
+      return;
+    }
     log.warn({ view: view.name, ...lost }, "Redis has lost what was published; it is put back");
-    await publish(view, { whole: lost.what === "buckets" });
+    mending.add(view);
+    void publish(view, { whole: lost.what === "buckets" })
+      .catch((error: unknown) => {
+        log.warn({ view: view.name, error: messageOf(error) }, "it could not be put back yet");
+      })
+      .finally(() => mending.delete(view));
   }
 
   return async () => {
     try {
       const now = await readRunId(redis);
-      const isRestarted = runId !== undefined && runId !== now;
-      const found = await ledger.readPointers(views.map(pointerRequest));
-      for (const [i, view] of views.entries()) {
-        const pointers = textOfPointers(found[i]);
-        if (!isRestarted && right.get(view) === pointers) continue;
-        await lookAt(view, isRestarted);
-        right.set(view, pointers);
-      }
+      if (runId !== now) for (const view of views) unverified.add(view);
       runId = now;
+      const found = await ledger.readPointers(views.map(pointerRequest));
+      for (const [i, view] of views.entries())
+        await lookAt(view, textOfPointers(found[i])).catch((error: unknown) => {
+          log.warn({ view: view.name, error: messageOf(error) }, "a view could not be looked at");
+        });
     } catch (error) {
-      // Redis or Temporal is down, which is told elsewhere; the next look comes soon.
+      // Redis is down, which is told elsewhere; the next look comes soon.
       log.debug({ error: messageOf(error) }, "the store could not be looked at");
     }
   };
@@ -97,7 +109,7 @@ function textOfPointers(pointers: Pointers | undefined): string {
 async function lossOf(
   { ledger, online, offline }: StoreWatchOptions,
   view: View,
-  isRestarted: boolean,
+  verifies: boolean,
 ): Promise<{ readonly what: "ledger" | "publish" | "buckets"; readonly has: unknown } | undefined> {
   // First: what is noted was in Redis before.
   const noted = await offline.journal.readRevision(view.name);
@@ -108,7 +120,7 @@ async function lossOf(
   if (noted !== undefined && isBehind(revision, noted)) return { what: "ledger", has: revision };
   if ((published?.generation ?? 0) < (last?.generation ?? 0))
     return { what: "publish", has: published?.generation ?? null };
-  if (!isRestarted || namespace === null || published === null) return undefined;
+  if (!verifies || namespace === null || published === null) return undefined;
   const { missing, foreign, behind } = await online.verifyNamespace(namespace, {
     least: published,
   });

@@ -4,6 +4,7 @@ import { formatInterval, type Interval } from "../engine/calendar/interval.ts";
 import { OnceflowError } from "../engine/errors.ts";
 import { listSourceFiles, type SourceFile } from "../sources/files.ts";
 import type { Coverage } from "../store/commits.ts";
+import { countOfRevision } from "../store/revision.ts";
 import { readStoreTime } from "../store/store-time.ts";
 import type { CoveredRun, DueRun, ReadyRequest } from "../workflows/contract.ts";
 import { assertEnded, assertNoneAhead } from "./ahead.ts";
@@ -46,7 +47,8 @@ export async function readInterval(
   if (covered === undefined || !isWhole || request.reprocess)
     return { covered, nothing: undefined };
   const { generation, rows } = covered;
-  return { covered, nothing: { due: "nothing", generation, rows } };
+  const revision = countOfRevision(committed.revision);
+  return { covered, nothing: { due: "nothing", generation, rows, revision } };
 }
 
 /**

@@ -158,6 +158,7 @@ export async function restoreView(
     aggregates,
     intervals,
     leastCount,
+    voided,
   }: {
     readonly view: string;
     readonly fingerprint: string;
@@ -165,11 +166,26 @@ export async function restoreView(
     readonly aggregates: readonly string[];
     readonly intervals: readonly RestoredInterval[];
     readonly leastCount: number;
+    /** Generations by interval, up to which a reset has made them void. */
+    readonly voided: ReadonlyMap<string, number>;
   },
 ): Promise<Revision> {
   requireNames(view, fingerprint, ...aggregates);
+  const none = aggregates.map(() => "");
+  const entries = [
+    ...[...voided].map(([interval, generation]) => [interval, generation, generation, "", ...none]),
+    ...intervals.map(({ interval, newestGeneration, coverage, states }) => [
+      interval,
+      coverage.generation,
+      newestGeneration,
+      encodeCoverage(coverage),
+      ...aggregates.map((aggregate) =>
+        states[aggregate] === undefined ? "" : `${coverage.generation} ${states[aggregate]}`,
+      ),
+    ]),
+  ];
   let revision: RedisReply = null;
-  for (let from = 0; from === 0 || from < intervals.length; from += restoredAtOnce)
+  for (let from = 0; from === 0 || from < entries.length; from += restoredAtOnce)
     revision = await redis.send([
       "restoreView",
       3 + aggregates.length,
@@ -177,19 +193,9 @@ export async function restoreView(
       keys.generations(view, fingerprint),
       keys.coverage(view, fingerprint),
       ...aggregates.map((aggregate) => keys.states(view, aggregate)),
-      from + restoredAtOnce < intervals.length ? "" : leastCount,
+      from + restoredAtOnce < entries.length ? "" : leastCount,
       randomId(),
-      ...intervals
-        .slice(from, from + restoredAtOnce)
-        .flatMap(({ interval, newestGeneration, coverage, states }) => [
-          interval,
-          coverage.generation,
-          newestGeneration,
-          encodeCoverage(coverage),
-          ...aggregates.map((aggregate) =>
-            states[aggregate] === undefined ? "" : `${coverage.generation} ${states[aggregate]}`,
-          ),
-        ]),
+      ...entries.slice(from, from + restoredAtOnce).flat(),
     ]);
   return textOf(revision) ?? "0";
 }

@@ -140,6 +140,7 @@ export interface Ledger {
    * Puts back what a ledger has lost; what is there of a newer generation stays.
    *
    * @param leastCount - of the revision afterwards
+   * @param voided - generations by interval, up to which a reset has made them void: they go
    */
   readonly restoreView: (
     view: string,
@@ -147,6 +148,7 @@ export interface Ledger {
     aggregates: readonly string[],
     intervals: readonly RestoredInterval[],
     leastCount: number,
+    voided?: ReadonlyMap<string, number>,
   ) => Promise<Revision>;
   /** Puts back the body of a snapshot; one that is there stays. */
   readonly restoreSnapshot: (view: string, id: string, body: string) => Promise<void>;
@@ -191,8 +193,8 @@ export function createLedger(
     commitRun: (commit) => commitRun(redis, keys, commit),
     beginPublish: (view, fingerprint, least) => beginPublish(redis, keys, view, fingerprint, least),
     commitPublish: (commit) => commitPublish(redis, keys, commit),
-    restoreView: (view, fingerprint, aggregates, intervals, leastCount) =>
-      restoreView(redis, keys, { view, fingerprint, aggregates, intervals, leastCount }),
+    restoreView: (view, fingerprint, aggregates, intervals, leastCount, voided = new Map()) =>
+      restoreView(redis, keys, { view, fingerprint, aggregates, intervals, leastCount, voided }),
     async restoreSnapshot(view, id, body) {
       requireNames(view);
       await redis.send(["hsetnx", keys.snapshots(view), id, body]);

@@ -65,6 +65,8 @@ const mostBuckets = 2 ** 24;
 const rowsPerBucket = 64;
 /** Shards of a namespace of many buckets; a smaller one has a shard for each bucket. */
 const mostShards = 1024;
+/** Buckets that are cleared in one pipeline: Redis serves others in between. */
+const clearedAtOnce = 32;
 /** Keys visited in one pipeline. */
 const keysPerPipeline = 10_000;
 
@@ -200,19 +202,26 @@ export async function listNamespaces(
   });
 }
 
-/** Raises the mark of every shard. @throws STORE_LOST */
+/**
+ * Raises the mark of every shard.
+ *
+ * @param before - the mark that each must bear; a shard with a lesser one has lost what it had
+ * @throws STORE_LOST
+ */
 export async function sealNamespace(
   redis: RedisConnection,
   keys: StoreKeys,
   namespace: Namespace,
   mark: Mark,
+  before: Mark | null,
 ): Promise<void> {
   const [epoch, markText] = [epochBytes(namespace), encodeMark(mark)];
+  const least = before === null ? zeroMark : encodeMark(before);
   await eachShard(
     redis,
     keys,
     namespace,
-    ([shard = ""]) => ["sealShard", shard, epoch, markText],
+    ([shard = ""]) => ["sealShard", shard, epoch, markText, least],
     (reply, { firstBucket }) => {
       if ((reply as number) < 0) throw storeLost(namespace, firstBucket, reply === -1);
     },
@@ -228,15 +237,18 @@ export async function clearNamespace(
 ): Promise<number> {
   const epoch = epochBytes(namespace);
   let removed = 0;
-  await eachShard(
-    redis,
-    keys,
-    namespace,
-    (names) => ["clearShard", names.length, ...names, epoch, generation],
-    (reply) => {
-      removed += reply as number;
-    },
-  );
+  for (let first = 0; first < namespace.buckets; first += clearedAtOnce) {
+    const count = Math.min(clearedAtOnce, namespace.buckets - first);
+    const replies = await redis.pipeline(
+      Array.from({ length: count }, (_, i): RedisCommand => [
+        "clearBucket",
+        bucketKey(keys, namespace, first + i),
+        epoch,
+        generation,
+      ]),
+    );
+    for (const reply of replies) removed += reply as number;
+  }
   return removed;
 }
 

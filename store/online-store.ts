@@ -68,7 +68,7 @@ export interface OnlineStore {
    * Raises the mark of every shard at the end of a run, so that `verifyNamespace` can tell a
    * shard that lost writes from one that had none. Cost: at most 1024 small writes.
    */
-  readonly sealNamespace: (namespace: Namespace, mark: Mark) => Promise<void>;
+  readonly sealNamespace: (namespace: Namespace, mark: Mark, before?: Mark | null) => Promise<void>;
   /** Removes what the last whole publish did not write, and returns how many entities that was. */
   readonly clearNamespace: (namespace: Namespace, whole: Mark) => Promise<number>;
   /**
@@ -98,7 +98,8 @@ export function createOnlineStore(
     writeRows: (namespace, batches) => writeRows(redis, keys, namespace, batches),
     deleteRows: (namespace, entityKeys, version) =>
       writeTombstones(redis, keys, namespace, entityKeys, version),
-    sealNamespace: (namespace, mark) => sealNamespace(redis, keys, namespace, mark),
+    sealNamespace: (namespace, mark, before = null) =>
+      sealNamespace(redis, keys, namespace, mark, before),
     clearNamespace: (namespace, whole) => clearNamespace(redis, keys, namespace, whole),
     readRows: (reads) => readRows(redis, keys, reads),
     verifyNamespace: (namespace, options = {}) => verifyNamespace(redis, keys, namespace, options),

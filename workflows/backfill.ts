@@ -2,6 +2,7 @@
 import {
   CancellationScope,
   condition,
+  ContinueAsNew,
   continueAsNew,
   defineQuery,
   defineSignal,
@@ -106,10 +107,11 @@ export async function backfill(input: BackfillInput): Promise<BackfillResult> {
     await condition(() => under.size === 0);
     published = await publishOf({ view: input.view, fingerprint, definition }, Infinity);
   } catch (error) {
-    if (!isCancellation(error)) throw error;
-    // The children of this execution have got the cancellation themselves.
+    if (error instanceof ContinueAsNew) throw error;
     await CancellationScope.nonCancellable(async () => {
-      await cancelJoined(execution, joined);
+      // The children of this execution have got the cancellation themselves.
+      if (isCancellation(error)) await cancelJoined(execution, joined);
+      else await condition(() => under.size === 0);
       // What they have committed is not to wait for the next run.
       const { view, fingerprint, definition } = { ...input, ...named };
       if (fingerprint !== undefined && definition !== undefined)

@@ -381,6 +381,8 @@ export interface CoveredRun {
   /** Of the committed interval, as are its rows. */
   readonly generation: number;
   readonly rows: number;
+  /** Count of the commits of the view, that of the interval among them. */
+  readonly revision: number;
 }
 
 /** What a run did, for the run log. */

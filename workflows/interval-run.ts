@@ -30,6 +30,8 @@ export interface IntervalRun {
   readonly activities: ReturnType<typeof activitiesWith>;
   /** What the run has begun to write and not committed; a failure takes it away. */
   generation: number | null;
+  /** Whether its interval is committed: a failure of what follows does not change that. */
+  isCommitted: boolean;
   /** Whether its sensors have been waited for. */
   sensed: boolean;
   /** Whether something upstream has ended since the run last asked. */
@@ -51,6 +53,7 @@ export async function recorded<T>(
     show: (lines) => setCurrentDetails(`**${view}** \`[${start}, ${end})\`\n\n${lines}`),
     activities: activitiesWith(input.retry),
     generation: null,
+    isCommitted: false,
     sensed: false,
     told: false,
     published: () => inTime.cancel(),
@@ -84,20 +87,22 @@ async function recordEnd(run: IntervalRun, error: unknown): Promise<Outcome> {
   run.show(words);
   await CancellationScope.nonCancellable(() =>
     Promise.all([
-      lastActivities[outcome]
-        .recordFailure(
-          run.request,
-          run.generation,
-          outcome,
-          reason,
-          workflowInfo().startTime.getTime(),
-        )
-        .catch((failure: unknown) => {
-          const why = failure instanceof ActivityFailure ? (failure.cause ?? failure) : failure;
-          run.show(
-            `${words}\n\nThis is not in the ledger: ${why instanceof Error ? why.message : String(why)}`,
-          );
-        }),
+      run.isCommitted
+        ? undefined
+        : lastActivities[outcome]
+            .recordFailure(
+              run.request,
+              run.generation,
+              outcome,
+              reason,
+              workflowInfo().startTime.getTime(),
+            )
+            .catch((failure: unknown) => {
+              const why = failure instanceof ActivityFailure ? (failure.cause ?? failure) : failure;
+              run.show(
+                `${words}\n\nThis is not in the ledger: ${why instanceof Error ? why.message : String(why)}`,
+              );
+            }),
       outcome === "cancelled"
         ? undefined
         : callAll(run, run.input.onFailure ?? [], outcome, reason),

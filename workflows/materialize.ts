@@ -24,7 +24,13 @@ const slicesAtOnce = 4;
 /** Plans of one run, whose source files may be replaced while it works, and the pauses in between. */
 const mostPlans = 10;
 const [firstPauseMs, longestPauseMs] = [500, 60_000];
-const outdating: readonly string[] = ["SOURCE_CHANGED", "SOURCE_MISSING", "OFFLINE_UNAVAILABLE"];
+const outdating: readonly string[] = [
+  "SOURCE_CHANGED",
+  "SOURCE_MISSING",
+  "OFFLINE_UNAVAILABLE",
+  // The ledger forgot the run: the next plan puts it back first.
+  "STORE_LOST",
+];
 /** Warnings in a result, so that the payload stays small. */
 const warningsLimit = 50;
 
@@ -94,7 +100,8 @@ export async function coveredResult(
   const { input, show } = run;
   const found = `Nothing to do: generation ${plan.generation} is committed.`;
   show(found);
-  const published = await publishAfter(run, 0);
+  run.isCommitted = true;
+  const published = await publishAfter(run, plan.revision);
   show([found, ...wordsOfPublish(published)].join("\n"));
   run.published();
   return resultOf(input, plan, { outcome: "covered", rows: plan.rows, published, warnings: [] });
@@ -148,6 +155,7 @@ async function publish(
     ref,
     plan.due === "rows" ? counts : null,
   ]);
+  run.isCommitted = true;
   const lines = [
     "Committed.",
     "",

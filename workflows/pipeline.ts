@@ -49,8 +49,9 @@ async function runSteps(run: IntervalRun, steps: Steps): Promise<MaterializeResu
   let result: MaterializeResult | undefined;
   await steps({ view, start, end }, async () => {
     result = await commitInterval(run);
-    // A step that fails after this takes nothing away.
+    // A step that fails after this makes the interval failed, and takes nothing away.
     run.generation = null;
+    run.isCommitted = false;
     return result;
   });
   if (result !== undefined) return result;

@@ -1,6 +1,8 @@
 /** `scheduled`: what a schedule starts. It maps its nominal time to intervals, and runs them. */
 import {
   ApplicationFailure,
+  CancellationScope,
+  isCancellation,
   setCurrentDetails,
   upsertSearchAttributes,
   workflowInfo,
@@ -8,9 +10,14 @@ import {
 import { activities } from "./activities.ts";
 import { attributesOf } from "./search-attributes.ts";
 import { runInterval } from "./child.ts";
-import type { MaterializeResult, ScheduledInput, ScheduledResult } from "./contract.ts";
+import type {
+  MaterializeResult,
+  PublishInput,
+  ScheduledInput,
+  ScheduledResult,
+} from "./contract.ts";
 import { causeOf } from "./failure.ts";
-import { publishOf } from "./publish.ts";
+import { publishOf, startPublish } from "./publish.ts";
 
 /**
  * Runs what is due at the nominal time of a slot, or at the time of a trigger by hand. Where an
@@ -45,7 +52,7 @@ export async function scheduled(input: ScheduledInput): Promise<ScheduledResult>
   const isLeft = settled.some(
     (result) => result.status === "fulfilled" && result.value.published === null,
   );
-  if (isLeft) await publishOf({ view, fingerprint, definition }, Infinity);
+  if (isLeft) await publishOrStart({ view, fingerprint, definition });
   const lines = settled.map((result, i) => {
     const interval = `\`[${runs[i]?.start}, ${runs[i]?.end})\``;
     return result.status === "fulfilled"
@@ -65,6 +72,16 @@ export async function scheduled(input: ScheduledInput): Promise<ScheduledResult>
   // Those of many late intervals would not fit into a payload; each run's page has its own.
   const few = results.map((each) => ({ ...each, warnings: each.warnings.slice(0, 1) }));
   return { view, runs: few, reason };
+}
+
+/** Publishes; where this is cancelled, what was committed is published all the same. */
+async function publishOrStart(input: PublishInput): Promise<void> {
+  try {
+    await publishOf(input, Infinity);
+  } catch (error) {
+    if (isCancellation(error)) await CancellationScope.nonCancellable(() => startPublish(input));
+    throw error;
+  }
 }
 
 /** The slot that this was fired for; without a schedule, the start of the workflow. */

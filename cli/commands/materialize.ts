@@ -137,7 +137,13 @@ async function runSpan(
   });
   if (followed.outcome === "interrupted")
     return { ...started(view, input, run), exitCode: exitCodes.interrupted };
-  return finished(followed.result, run, followed.seconds);
+  const { result, seconds } = followed;
+  const { fingerprint, definition } = input;
+  // A run of a backfill that was joined leaves it to that, which may go on for long.
+  const published =
+    result.published ??
+    (await (await runs.startPublish({ view: name, fingerprint, definition })).result());
+  return finished({ ...result, published }, run, seconds);
 }
 
 /**

@@ -108,6 +108,12 @@ async function publishOnce(
   const { target, history, published } = found;
   if (target === undefined) return resultOf(view, found, "nothing", await isDurable(redis));
   const snapshot = await snapshotOf(offline, view, found.committed, target, history.last);
+  if (request.backTo !== undefined && snapshot === undefined && view.aggregates.length > 0)
+    throw new OnceflowError(
+      "REQUEST_INVALID",
+      `view "${view.name}" cannot go back to publish ${request.backTo}: its aggregates of then are not those of this build, or are gone. Go back from the build of then, or to another publish.`,
+      { view: view.name, generation: request.backTo },
+    );
   const isPublished =
     history.last !== undefined &&
     history.begun.length === 0 &&
@@ -193,7 +199,8 @@ async function write(
     buckets: chooseBuckets(Math.max(rowsOf(committed, target), view.expectedEntities)),
   });
   const options = { offline, online, view, mark, namespace, assertWanted };
-  const counts = await fill(stores, options, change).catch(async (error: unknown) => {
+  const sealed = change.kind === "whole" ? null : published;
+  const counts = await fill(stores, options, change, sealed).catch(async (error: unknown) => {
     // A table that a later publish has begun anew is no loss.
     await assertNewest(offline, view, plan);
     throw error;
@@ -232,10 +239,19 @@ async function write(
   };
 }
 
-/** Writes what a change comes to, and seals it. */
-async function fill({ online }: Stores, options: WriteOptions, change: Change) {
+/**
+ * Writes what a change comes to, and seals it.
+ *
+ * @param before - what every shard must still have; null where all of it is written anew
+ */
+async function fill(
+  { online }: Stores,
+  options: WriteOptions,
+  change: Change,
+  before: Mark | null,
+) {
   const counts = await writeEntities(options, change);
-  await online.sealNamespace(options.namespace, options.mark);
+  await online.sealNamespace(options.namespace, options.mark, before);
   return counts;
 }
 

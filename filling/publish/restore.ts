@@ -19,30 +19,48 @@ import { aggregateFingerprints, storedTable } from "../view-states.ts";
 import { partitionRef } from "./partitions.ts";
 import { readPlan } from "./plan.ts";
 
-/** Puts back all that the offline store has of a view. Cost: O(intervals). */
-export async function restoreView(
-  stores: Pick<Stores, "ledger" | "offline" | "online">,
+/** Puts back what the offline store knows to be committed. Cost: O(intervals + snapshots). */
+export async function restoreLedger(
+  stores: Pick<Stores, "ledger" | "offline">,
   committedViews: CommittedViews,
   view: View,
 ): Promise<void> {
-  const { ledger, offline, online } = stores;
+  const { ledger, offline } = stores;
   const { name, fingerprint } = view;
   const noted = await offline.journal.readRevision(name);
+  const voided = await offline.journal.readVoided({ view: name, fingerprint });
   const intervals = await readCommittedOffline(offline, view);
   const aggregates = aggregateFingerprints(view);
   const least = countOfRevision(noted ?? "0") + 1;
-  const revision = await ledger.restoreView(name, fingerprint, aggregates, intervals, least);
+  const revision = await ledger.restoreView(
+    name,
+    fingerprint,
+    aggregates,
+    intervals,
+    least,
+    voided,
+  );
   for (const id of await offline.listSnapshots(name)) {
     const body = await offline.readSnapshot(name, id);
     if (body !== undefined) await ledger.restoreSnapshot(name, id, body);
   }
   await restoreLatest(stores, view);
-  const rows = intervals.reduce((sum, each) => sum + each.coverage.rows, 0);
-  await online.renewNamespace(storedTable(view), {
-    buckets: chooseBuckets(Math.max(rows, view.expectedEntities)),
-  });
   await offline.journal.noteRevision(name, revision);
   committedViews.forget(view);
+}
+
+/** Puts back the ledger, and an empty table under a new epoch, which a whole publish then fills. */
+export async function restoreView(
+  stores: Pick<Stores, "ledger" | "offline" | "online">,
+  committedViews: CommittedViews,
+  view: View,
+): Promise<void> {
+  await restoreLedger(stores, committedViews, view);
+  const { coverage } = await committedViews.read(view);
+  const rows = [...coverage.values()].reduce((sum, each) => sum + each.rows, 0);
+  await stores.online.renewNamespace(storedTable(view), {
+    buckets: chooseBuckets(Math.max(rows, view.expectedEntities)),
+  });
 }
 
 /** Other builds have other sets of aggregates: each gets the snapshot that it had. */

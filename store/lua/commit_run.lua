@@ -32,6 +32,11 @@ end
 if repeated then return answer('repeated') end
 
 local newest = tonumber(redis.call('HGET', KEYS[2], interval) or 0)
+if coverage == '' then
+  -- States alone go with the rows that are committed, whatever has begun since and not ended.
+  local held = redis.call('HGET', KEYS[3], interval)
+  if held then newest = cjson.decode(held).generation end
+end
 if newest > generation then return answer('fenced') end
 if newest < generation then return answer('forgotten') end
 

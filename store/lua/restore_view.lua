@@ -9,7 +9,8 @@
 --          so that the ledger shows as lost until all of it is put back
 -- ARGV[2]  what tells the next revision from one of the same count
 -- ARGV[3…] for each interval: its name, its generation, the newest generation that it ever had, its
---          coverage, and for each aggregate its state or ""
+--          coverage, and for each aggregate its state or ""; where the coverage is "", a reset has
+--          made the generation void, and what is there of it and of older ones goes
 -- returns  the revision, or false where it stays
 -- cost     O(intervals × aggregates)
 
@@ -19,7 +20,11 @@ for at = 3, #ARGV, 4 + states do
   local newest = tonumber(redis.call('HGET', KEYS[2], interval) or 0)
   if newest < tonumber(ARGV[at + 2]) then redis.call('HSET', KEYS[2], interval, ARGV[at + 2]) end
   local held = redis.call('HGET', KEYS[3], interval)
-  if not held or cjson.decode(held).generation <= generation then
+  if ARGV[at + 3] == '' then
+    if held and cjson.decode(held).generation <= generation then
+      for i = 3, #KEYS do redis.call('HDEL', KEYS[i], interval) end
+    end
+  elseif not held or cjson.decode(held).generation <= generation then
     redis.call('HSET', KEYS[3], interval, ARGV[at + 3])
     for i = 1, states do
       local state = ARGV[at + 3 + i]

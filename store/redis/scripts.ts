@@ -9,7 +9,7 @@ export const scriptKeys = {
   stampShard: undefined,
   sealShard: 1,
   inspectShard: undefined,
-  clearShard: undefined,
+  clearBucket: 1,
   swapField: 1,
   changeApiKeys: 2,
   resetNamespace: undefined,
