@@ -11,7 +11,7 @@ export function publishFields(
   const upTo = end === null ? "nothing" : `up to ${showTime(end)}, as publish ${generation}`;
   const isNew = outcome === "published";
   return [
-    ["published", outcome === "current" ? `${upTo}, before` : upTo],
+    ["published", outcome === "current" ? `${upTo}, already` : upTo],
     ["entities", isNew ? `${written} written${whole ? ", all anew" : ""}` : undefined],
     ["withdrawn", isNew && withdrawn > 0 ? `${withdrawn}` : undefined],
     ["snapshot", snapshot ?? "none"],

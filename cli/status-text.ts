@@ -42,7 +42,7 @@ export function statusText(status: ViewStatus, unknown: string | null, paint: Pa
         "published",
         published === null
           ? "nothing"
-          : `up to ${showTime(published.end)}, ${formatSpan(freshness ?? 0)} ago${published.covered ? "" : ", without intervals that are missing"}, as publish ${published.generation}`,
+          : `up to ${showTime(published.end)}, ${formatSpan(freshness ?? 0)} ago, as publish ${published.generation}${published.covered ? "" : "; intervals before that are missing"}`,
       ],
       ["ttl", status.ttl_seconds === null ? "none" : formatSpan(status.ttl_seconds)],
       ["snapshot", snapshot === null ? "none" : `${snapshot.id} as of ${showTime(snapshot.as_of)}`],

@@ -129,7 +129,7 @@ export function keepText(
 
   export REDIS_URL=${settings.redisUrl} TEMPORAL_ADDRESS=${settings.temporalAddress}
   export ONCEFLOW_PREFIX=${settings.prefix} ONCEFLOW_QUEUE=${settings.queue}
-  export ONCEFLOW_OFFLINE=${settings.offlineDir}
+  export ONCEFLOW_DATA=${settings.dataDir} ONCEFLOW_OFFLINE=${settings.offlineDir}
   npm run --silent cli -- status
   npm run --silent cli -- get --service ${demoServices.online} --entity id=11
   curl -s ${httpUrl}/v1/features -H 'content-type: application/json' \\

@@ -75,7 +75,7 @@ export function createReadiness({
         lost ? lostView(view).message : [],
       );
       const waits = [...lost, ...(await filling.reasons(set))];
-      const reason = counters.lastRefreshError ?? waits.join(" ");
+      const reason = counters.lastRefreshError ?? waits.join("; ");
       if (reason !== "") return { ready: false, reason, views: describe() };
       return { ready: true, views: describe() };
     } catch (error) {

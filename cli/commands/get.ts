@@ -93,7 +93,8 @@ export function answerText(answer: FeatureAnswer, paint: Paint): string {
   const { snapshot, uncovered = [], results } = answer;
   const used = Object.entries(snapshot).map(([view, id]) => `snapshot of ${view}: ${id}`);
   const lacking = uncovered.map(
-    (view) => `${paint("yellow", "!")} ${view} is served without an interval that is missing`,
+    (view) =>
+      `${paint("yellow", "!")} an interval of ${view} is missing: what is served lacks its rows`,
   );
   return [...results.map((row, i) => rowText(row, i, paint)), ...used, ...lacking].join("\n\n");
 }

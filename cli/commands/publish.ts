@@ -32,8 +32,9 @@ export function addPublish(program: Command, context: Context): void {
       "Makes what is committed of a view what is served, entities and aggregates together, on a " +
         "worker. Runs do so by themselves; this is for a view that was frozen, for going back to an " +
         "earlier publish, and for putting back at once what Redis has lost: it is made again from " +
-        "the offline store alone. The publishes of a view are in `runs`, and `status` says which " +
-        "one is served.",
+        "the offline store alone. Each publish has a number: runs and this command print it, and " +
+        "`status` shows that of the one that is served. Where --back is given none of them, the " +
+        "error lists the newest.",
     )
     .option("--whole", "write every entity anew, not only those that have changed")
     .option("--back <publish>", "go back to an earlier publish, by its number, and freeze the view")
@@ -82,7 +83,10 @@ async function publish(context: Context, name: string, options: Options): Promis
   const { result, seconds } = followed;
   const words = {
     published: `published ${name}`,
-    current: `${name} is published as it is committed: nothing to do`,
+    current:
+      result.missing !== null && result.covered
+        ? `${name} is published as far as it can be: nothing to do`
+        : `${name} is published as it is committed: nothing to do`,
     frozen: `${name} is frozen`,
     nothing: `nothing of ${name} can be published yet`,
   };

@@ -16,6 +16,7 @@ import {
 import { publishableOf } from "../../engine/calendar/publishable.ts";
 import { invocation } from "../../engine/invocation.ts";
 import { newestInterval } from "../../engine/calendar/slots.ts";
+import { countOf } from "../../engine/words.ts";
 import { readGrid } from "../../status/read-grid.ts";
 import { createLedger, type LedgerEntry } from "../../store/ledger.ts";
 import {
@@ -138,7 +139,7 @@ function textOf(
   }[serving];
   switch (state) {
     case "done":
-      return `${name} ${span} is committed, with ${rows ?? 0} rows, ${isServed}`;
+      return `${name} ${span} is committed, with ${countOf(rows ?? 0, "row")}, ${isServed}`;
     case "stale":
       return `${name} ${span} is committed, ${isServed}; a view that comes first was computed again since`;
     case "missing":

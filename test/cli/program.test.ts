@@ -32,6 +32,8 @@ const commands = [
   "keys revoke",
   "reset",
   "sweep",
+  "backup",
+  "restore",
 ];
 const root = fileURLToPath(new URL("../../", import.meta.url));
 

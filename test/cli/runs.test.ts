@@ -61,7 +61,7 @@ describe("runs by the CLI", function () {
       again.out,
       /was committed before, as generation 1: nothing to do\. Add --reprocess/,
     );
-    assert.match(again.out, /\n {2}published +up to 2026-02-01, as publish 1, before\n/);
+    assert.match(again.out, /\n {2}published +up to 2026-02-01, as publish 1, already\n/);
     assert.equal((await cli(["status", "absences"], env)).code, 0);
   });
 

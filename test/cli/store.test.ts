@@ -111,7 +111,7 @@ snapshot of absences: ${example.snapshots.absences}
     await fillView(example.writing, example.badges, { ...day, published: { covered: false } });
     const argv = ["get", "--features", "badges.door", "--entity", "id=11"];
     const { out } = await cli(argv, envOf(prefix));
-    assert.match(out, /\n\n! badges is served without an interval that is missing\n$/);
+    assert.match(out, /\n\n! an interval of badges is missing: what is served lacks its rows\n$/);
     const { as_of, uncovered } = await cliJson<FeatureAnswer>(argv, envOf(prefix));
     assert.deepEqual([as_of, uncovered], [{ badges: "2026-03-03T00:00:00.000Z" }, ["badges"]]);
   });

@@ -41,7 +41,7 @@ export function addBackup(program: Command, context: Context): void {
     .action((options: BackupOptions) =>
       context.answer(options, () => backup(context, options.out)),
     );
-  finishCommand(backupCommand, ["backup --out /backups/onceflow.json"]);
+  finishCommand(backupCommand, ["backup", "backup --out /backups/onceflow.json --json"]);
 
   const restoreCommand = program
     .command("restore")
@@ -56,7 +56,10 @@ export function addBackup(program: Command, context: Context): void {
     .action((file: string, options: JsonOption) =>
       context.answer(options, () => restore(context, file)),
     );
-  finishCommand(restoreCommand, ["restore /backups/onceflow.json"]);
+  finishCommand(restoreCommand, [
+    "restore onceflow-backup.json",
+    "restore /backups/onceflow.json --json",
+  ]);
 }
 
 async function backup(context: Context, file: string): Promise<Reply> {
@@ -91,17 +94,19 @@ async function restore(context: Context, file: string): Promise<Reply> {
     const wasApplied = Object.keys(registry.views).length > 0;
     if (isRegistryEmpty && wasApplied)
       await writeRegistry(redis, { before: emptyRegistry, after: registry }, settings);
-    return { restored, isRegistryEmpty };
+    return { restored, isRegistryEmpty, wasApplied };
   });
-  const { restored, isRegistryEmpty } = found;
+  const { restored, isRegistryEmpty, wasApplied } = found;
   return {
     data: { file, api_keys: restored, kept: keys.length - restored, registry: isRegistryEmpty },
     text: () =>
       [
-        `put back ${countOf(restored, "API key")} of ${keys.length}; the others were there`,
-        isRegistryEmpty
-          ? `put back what was applied`
-          : `left what was applied: Redis knows of an apply`,
+        `put back ${countOf(restored, "API key")} of ${keys.length}${restored < keys.length ? "; the others were there" : ""}`,
+        !wasApplied
+          ? "nothing was applied when the backup was made"
+          : isRegistryEmpty
+            ? "put back what was applied"
+            : "left what was applied: Redis knows of an apply",
       ].join("\n"),
   };
 }
