@@ -8,7 +8,7 @@ import { messageOf } from "../engine/errors.ts";
 import { readHistory } from "../filling/publish/plan.ts";
 import { pointerRequest } from "../filling/view-states.ts";
 import type { Logger } from "../serving/telemetry/logging.ts";
-import type { Ledger, Pointers } from "../store/ledger.ts";
+import type { Ledger } from "../store/ledger.ts";
 import type { OfflineFolders } from "../store/offline/offline-folders.ts";
 import type { OnlineStore } from "../store/online-store.ts";
 import { readRunId } from "../store/redis/run-id.ts";
@@ -17,6 +17,8 @@ import { isBehind } from "../store/revision.ts";
 
 /** Time between looks; a reconnect is looked at at once. */
 const pauseMs = 2_000;
+/** Looks after which all buckets are looked at, too. */
+const looksBetweenBuckets = 30;
 
 /** What is watched, and how it is put back. */
 export interface StoreWatchOptions {
@@ -56,21 +58,19 @@ export function watchStore(options: StoreWatchOptions): { readonly close: () => 
 }
 
 function createLook(options: StoreWatchOptions): () => Promise<void> {
-  const { catalogue, redis, ledger, log, publish } = options;
+  const { catalogue, redis, log, publish } = options;
   const views = [...catalogue.views.values()];
-  /** The pointers of a view that were found right. */
-  const right = new Map<View, string>();
   /** Views whose buckets are to be looked at: those of a process of Redis that is new to us. */
   const unverified = new Set<View>(views);
   /** Views that are being put back. */
   const mending = new Set<View>();
   let runId: string | undefined;
+  let looks = 0;
 
-  async function lookAt(view: View, pointers: string): Promise<void> {
-    if (mending.has(view) || (!unverified.has(view) && right.get(view) === pointers)) return;
+  async function lookAt(view: View): Promise<void> {
+    if (mending.has(view)) return;
     const lost = await lossOf(options, view, unverified.has(view));
     if (lost === undefined) {
-      right.set(view, pointers);
       unverified.delete(view);
       return;
     }
@@ -86,11 +86,11 @@ function createLook(options: StoreWatchOptions): () => Promise<void> {
   return async () => {
     try {
       const now = await readRunId(redis);
-      if (runId !== now) for (const view of views) unverified.add(view);
+      if (runId !== now || ++looks % looksBetweenBuckets === 0)
+        for (const view of views) unverified.add(view);
       runId = now;
-      const found = await ledger.readPointers(views.map(pointerRequest));
-      for (const [i, view] of views.entries())
-        await lookAt(view, textOfPointers(found[i])).catch((error: unknown) => {
+      for (const view of views)
+        await lookAt(view).catch((error: unknown) => {
           log.warn({ view: view.name, error: messageOf(error) }, "a view could not be looked at");
         });
     } catch (error) {
@@ -98,11 +98,6 @@ function createLook(options: StoreWatchOptions): () => Promise<void> {
       log.debug({ error: messageOf(error) }, "the store could not be looked at");
     }
   };
-}
-
-function textOfPointers(pointers: Pointers | undefined): string {
-  const { revision, published, namespace } = pointers ?? {};
-  return JSON.stringify([revision, published?.generation, namespace?.epoch]);
 }
 
 /** What Redis has lost of a view; undefined where that is nothing. */

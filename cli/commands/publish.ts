@@ -108,6 +108,8 @@ async function publish(context: Context, name: string, options: Options): Promis
 function requestOf({ whole, back, freeze, resume }: Options): Partial<PublishInput> {
   if (resume === true && (back !== undefined || freeze !== undefined))
     throw usageError("--resume ends a freeze; --back and --freeze begin one. Give one of them.");
+  if (freeze?.trim() === "")
+    throw usageError("--freeze is empty; say why, for those who find the view frozen.");
   if (back !== undefined && !/^[1-9]\d{0,9}$/.test(back))
     throw usageError(`--back is "${back}"; it is the number of a publish, such as 41.`);
   return {
