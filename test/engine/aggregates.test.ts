@@ -174,7 +174,11 @@ describe("aggregates", () => {
     ["int64", [INT64_MAX, 1], { count: 2, sum: null, max: INT64_MAX }],
     ["int64", [INT64_MIN, -1], { sum: null, min: INT64_MIN }],
     ["int64", [INT64_MAX, INT64_MAX, INT64_MIN, INT64_MIN], { sum: -2 }],
-    ["int64", [INT64_MAX, INT64_MIN], { sum: -1, mean: -0.5, var: 2 ** 127, std: Math.sqrt(2 ** 127) }],
+    [
+      "int64",
+      [INT64_MAX, INT64_MIN],
+      { sum: -1, mean: -0.5, var: 2 ** 127, std: Math.sqrt(2 ** 127) },
+    ],
     ["int64", [INT64_MIN, INT64_MAX], { min: INT64_MIN, max: INT64_MAX }],
     ["int64", [INT64_MIN, -1, 1], { sum: INT64_MIN, min: INT64_MIN, max: 1 }],
     ["int64", [INT64_MAX, 1, -1], { sum: INT64_MAX, max: INT64_MAX }],

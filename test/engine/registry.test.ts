@@ -110,7 +110,12 @@ describe("The registry", () => {
     const changes = compareRegistries(before, build({ dtype: column("X (m)", float64) }));
     assert.deepEqual(
       changes.map(({ name, why, breaking }) => [name, ...why, ...breaking]),
-      [["things", "expectations changed, what files call its columns, or the source's onOutside; no row moves"]],
+      [
+        [
+          "things",
+          "expectations changed, what files call its columns, or the source's onOutside; no row moves",
+        ],
+      ],
     );
   });
 
