@@ -332,7 +332,8 @@ fill it again:
     const { revision } = await ledger.readLedger("badges", badges.fingerprint);
     await ledger.commitRun({
       ...run,
-      generation: await ledger.beginRun(run, 0),
+      // That of the rows which are committed.
+      generation: 1,
       expectedRevision: revision,
       states: Object.fromEntries(aggregates.map((each) => [each, "{}"])),
     });
