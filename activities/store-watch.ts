@@ -6,7 +6,7 @@
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import { messageOf } from "../engine/errors.ts";
 import { readHistory } from "../filling/publish/plan.ts";
-import { pointerRequest } from "../filling/view-states.ts";
+import { pointerRequest } from "../store/ledger.ts";
 import type { Logger } from "../serving/telemetry/logging.ts";
 import type { Ledger } from "../store/ledger.ts";
 import type { OfflineFolders } from "../store/offline/offline-folders.ts";

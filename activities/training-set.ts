@@ -16,7 +16,8 @@ import type { OfflineDependencies } from "./dependencies.ts";
 import { namingRow } from "../filling/map-failure.ts";
 import { overlap } from "../filling/pipelined.ts";
 import { assertWanted } from "./run-context.ts";
-import { pointerRequest, valuesByFormula } from "../filling/view-states.ts";
+import { valuesByFormula } from "../filling/view-states.ts";
+import { pointerRequest } from "../store/ledger.ts";
 
 /** Warnings in a result, so that the payload stays small; the manifest has all. */
 const warningsLimit = 50;

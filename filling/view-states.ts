@@ -17,12 +17,6 @@ export function storedTable(view: View): StoredTable {
   return { view: view.name, kind: "entities", fingerprint: view.fingerprint, columns: view.stores };
 }
 
-/** Names the pointers that this build of a view reads. */
-export function pointerRequest(view: View) {
-  const { name, fingerprint, aggregatesFingerprint } = view;
-  return { view: name, fingerprint, aggregatesFingerprint };
-}
-
 /** Aggregate values by formula, as compiled programs want them. */
 export function valuesByFormula(view: View, snapshot: Snapshot): ReadonlyMap<string, Value> {
   return new Map(

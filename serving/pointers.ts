@@ -8,6 +8,7 @@ import { asError, OnceflowError } from "../engine/errors.ts";
 import type { Snapshot } from "../engine/snapshot.ts";
 import { decodeSnapshot } from "../engine/snapshot.ts";
 import { invocation } from "../engine/invocation.ts";
+import { pointerRequest } from "../store/ledger.ts";
 import type { LatestSnapshot, Ledger, Pointers } from "../store/ledger.ts";
 import type { Namespace } from "../store/namespace.ts";
 import { countOfRevision, type Revision } from "../store/revision.ts";
@@ -90,13 +91,7 @@ export function createPointerCache({
   async function read(): Promise<PointerSet> {
     // A connection that is still being made refuses commands.
     if (newest === undefined) await redis.ready();
-    const found = await ledger.readPointers(
-      views.map(({ name, fingerprint, aggregatesFingerprint }) => ({
-        view: name,
-        fingerprint,
-        aggregatesFingerprint,
-      })),
-    );
+    const found = await ledger.readPointers(views.map(pointerRequest));
     const old = newest?.views;
     return {
       views: new Map(

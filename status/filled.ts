@@ -14,8 +14,8 @@
  *
  * A process waits for less than `apply --fill` runs, so that the one always ends the other: what is
  * outdated does not matter to it, nor what others commit after the last commit under these, since
- * they go on until the schedule moves over; and of definitions that were applied it awaits nothing,
- * since others are then history.
+ * they go on until the schedule moves over; and of definitions that were applied it awaits
+ * a publish alone, since others are then history.
  */
 import type { Catalogue, View } from "../engine/catalogue.ts";
 import {
@@ -107,8 +107,8 @@ export async function readUnfilled(
 }
 
 /**
- * What a process of a build waits for of a view. Cost: a round trip for definitions that were
- * applied; else O(intervals committed) to read, and three round trips.
+ * What a process of a build waits for of a view: of definitions that were applied, for a publish
+ * alone. Cost: O(intervals committed) to read, and four round trips.
  */
 export async function readAwaited(
   redis: RedisConnection,
@@ -201,6 +201,7 @@ function judge(view: View, facts: Facts, nowMs: number): Unfilled {
     again.push(interval);
     return true;
   });
+  const unpublished = isUnpublished(view, facts);
   const lacksSnapshot = view.aggregates.length > 0 && othersHaveSnapshot && !hasSnapshot;
   if (lacksSnapshot && lacking.length === 0) {
     // Every state is there, and a run merges them.
@@ -218,9 +219,9 @@ function judge(view: View, facts: Facts, nowMs: number): Unfilled {
     awaited: {
       intervals: awaitedOf(withoutRows, own, others),
       snapshot: lacksSnapshot && lacking.length > 0,
-      publish: isUnpublished(view, facts),
+      publish: unpublished,
     },
-    unpublished: isUnpublished(view, facts),
+    unpublished,
   };
 }
 

@@ -7,6 +7,7 @@
  * What it stores of a commit holds no wall-clock time and no run id, so the same runs in any order
  * end in the same bytes; those facts are in the run log, apart.
  */
+import type { View } from "../engine/catalogue.ts";
 import type { Outcome } from "../engine/calendar/grid.ts";
 import { formatInterval } from "../engine/calendar/interval.ts";
 import {
@@ -82,6 +83,15 @@ export interface PointerRequest {
   readonly view: string;
   readonly fingerprint: string;
   readonly aggregatesFingerprint: string;
+}
+
+/** Names the pointers that this build of a view reads. */
+export function pointerRequest({
+  name,
+  fingerprint,
+  aggregatesFingerprint,
+}: Pick<View, "name" | "fingerprint" | "aggregatesFingerprint">): PointerRequest {
+  return { view: name, fingerprint, aggregatesFingerprint };
 }
 
 /** What a server needs to answer for one view. */

@@ -83,9 +83,14 @@ function appends(
     );
   });
   if (!isNew) return false;
-  const fromMs = Math.min(...changed.map((each) => parseInterval(each).startMs));
+  // One by one: a call takes no more arguments than the stack has room for.
+  const fromMs = changed.reduce(
+    (from, each) => Math.min(from, parseInterval(each).startMs),
+    Infinity,
+  );
+  const isChanged = new Set(changed);
   return Object.keys(target.intervals).every(
-    (each) => changed.includes(each) || parseInterval(each).endMs <= fromMs,
+    (each) => isChanged.has(each) || parseInterval(each).endMs <= fromMs,
   );
 }
 

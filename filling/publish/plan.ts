@@ -1,7 +1,7 @@
 /** What a publish is made of: settled when it begins, and kept in the offline store. */
 import type { View } from "../../engine/catalogue.ts";
 import { type Publishable, publishableOf } from "../../engine/calendar/publishable.ts";
-import { endsOf, formatInterval, parseInterval } from "../../engine/calendar/interval.ts";
+import { formatInterval, parseInterval } from "../../engine/calendar/interval.ts";
 import { OnceflowError } from "../../engine/errors.ts";
 import type { OfflineFolders } from "../../store/offline/offline-folders.ts";
 import type { CommittedView } from "../committed-views.ts";
@@ -134,9 +134,4 @@ export function changedIntervals(
   return [...names]
     .filter((name) => before.some((each) => each.intervals[name] !== intervals[name]))
     .sort((a, b) => parseInterval(a).endMs - parseInterval(b).endMs);
-}
-
-/** The end of an interval, in ISO 8601. */
-export function endOf(interval: string): string {
-  return endsOf(interval).end;
 }

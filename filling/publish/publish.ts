@@ -15,7 +15,8 @@ import type { Mark } from "../../store/rows/version.ts";
 import type { PublishInput, PublishResult } from "../../workflows/contract.ts";
 import type { CommittedView, CommittedViews } from "../committed-views.ts";
 import type { Stores } from "../stores.ts";
-import { pointerRequest, storedTable } from "../view-states.ts";
+import { storedTable } from "../view-states.ts";
+import { pointerRequest } from "../../store/ledger.ts";
 import { type Change, changeOf, writeEntities, type WriteOptions } from "./changes.ts";
 import {
   isSameTarget,

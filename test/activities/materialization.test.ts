@@ -6,7 +6,7 @@ import { MockActivityEnvironment } from "@temporalio/testing";
 import { createMaterialization } from "../../activities/materialization.ts";
 import { withHeartbeats } from "../../activities/run-context.ts";
 import { partitionOf } from "../../filling/run-facts.ts";
-import { pointerRequest } from "../../filling/view-states.ts";
+import { pointerRequest } from "../../store/ledger.ts";
 import { createTrainingSets } from "../../activities/training-set.ts";
 import { buildCatalogue, type Catalogue, viewNamed } from "../../engine/catalogue.ts";
 import { decodeSnapshot } from "../../engine/snapshot.ts";

@@ -13,7 +13,7 @@ import {
   string,
   timestamp,
 } from "../../engine/index.ts";
-import { pointerRequest } from "../../filling/view-states.ts";
+import { pointerRequest } from "../../store/ledger.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { connectRedis } from "../../store/redis/connection.ts";

@@ -1,38 +1,20 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { Redis } from "ioredis";
 import { buildApp } from "../../serving/http/app.ts";
 import type { FeatureAnswer } from "../../serving/answer.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import { type ExampleStore, fillExampleStore } from "../support/http/example-store.ts";
 import { fillView } from "../support/redis/fill.ts";
 import { randomPrefix } from "../support/redis/server.ts";
-import { cli, cliJson, downEnv } from "../support/run-cli.ts";
+import { cli, cliJson, storeEnv } from "../support/run-cli.ts";
 import { withoutAges } from "../support/http/without-ages.ts";
 
 let example: ExampleStore;
-let client: Redis;
 before(async () => {
   example = await fillExampleStore();
-  client = new Redis(example.redis.url, { protocol: 2 });
 });
-after(async () => {
-  await client.quit();
-  await example.stop();
-});
+after(() => example.stop());
 
-const folder = mkdtempSync(join(tmpdir(), "onceflow-status-"));
-after(() => rmSync(folder, { recursive: true, force: true }));
-
-const envOf = (prefix: string) => ({
-  ...downEnv,
-  // The one of whoever develops here may have what a test says that nobody has.
-  ONCEFLOW_OFFLINE: join(folder, "none"),
-  REDIS_URL: example.redis.url,
-  ONCEFLOW_PREFIX: prefix,
-});
+const envOf = (prefix: string) => storeEnv(example.redis.url, prefix);
 const exampleEnv = () => envOf(example.redis.prefix);
 
 describe("get", () => {

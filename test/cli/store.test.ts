@@ -18,7 +18,7 @@ import {
 import { commitInterval, fillView } from "../support/redis/fill.ts";
 import { assertRuns } from "../support/command-lines.ts";
 import { randomPrefix } from "../support/redis/server.ts";
-import { cli, cliJson, downEnv } from "../support/run-cli.ts";
+import { cli, cliJson, storeEnv } from "../support/run-cli.ts";
 
 let example: ExampleStore;
 let client: Redis;
@@ -34,13 +34,7 @@ after(async () => {
 const folder = mkdtempSync(join(tmpdir(), "onceflow-status-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-const envOf = (prefix: string) => ({
-  ...downEnv,
-  // The one of whoever develops here may have what a test says that nobody has.
-  ONCEFLOW_OFFLINE: join(folder, "none"),
-  REDIS_URL: example.redis.url,
-  ONCEFLOW_PREFIX: prefix,
-});
+const envOf = (prefix: string) => storeEnv(example.redis.url, prefix);
 const exampleEnv = () => envOf(example.redis.prefix);
 
 describe("status", () => {
@@ -70,7 +64,7 @@ describe("status", () => {
     ledger: createLedger(example.writing, { prefix }),
     online: createOnlineStore(example.writing, { prefix }),
     catalogue: example.catalogue,
-    offlineDir: join(folder, "none"),
+    offlineDir: envOf(prefix).ONCEFLOW_OFFLINE ?? "",
   });
   /** What a reset forgets is forgotten in the offline store too. */
   const reset = (prefix: string) => {

@@ -1,13 +1,10 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { aggregateOf, emptyState, plusZero, type State } from "../../engine/aggregates.ts";
-import type { ViewAggregate } from "../../engine/catalogue.ts";
 import type { Dtype, Value } from "../../engine/language/dtypes.ts";
-import { fingerprintOf } from "../../engine/fingerprint.ts";
 import { INT64_MAX, INT64_MIN, toInt64 } from "../../engine/language/int64.ts";
 import { decodeState, encodeState } from "../../engine/snapshot.ts";
 import { valueOf } from "../support/engine/arbitrary.ts";
-import { columnNode } from "../support/engine/parity.ts";
 import { runsOf } from "../support/property.ts";
 import {
   type AggregateCase,
@@ -15,6 +12,7 @@ import {
   foldState,
   polarsStates,
   valueOfState,
+  viewAggregate,
 } from "../support/redis/states.ts";
 
 const runs = 25;
@@ -349,16 +347,4 @@ function nearest(numerator: bigint, denominator: bigint): number {
   const between = (unitsAt(low) + unitsAt(high)) * denominator;
   if (twice === between) return doubleOf(low % 2n === 0n ? low : high);
   return doubleOf(twice < between ? low : high);
-}
-
-function viewAggregate({ name, dtype }: AggregateCase): ViewAggregate {
-  const result = aggregateOf(name).dtype([dtype]);
-  const node = Object.freeze({
-    kind: "aggregate",
-    aggregate: name,
-    input: columnNode("x", dtype),
-    dtype: typeof result === "string" ? result : dtype,
-    shape: "scalar",
-  } as const);
-  return { fingerprint: fingerprintOf(node), node };
 }

@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
 import { runsOf } from "../support/property.ts";
 import fc from "fast-check";
-import { aggregateOf } from "../../engine/aggregates.ts";
 import type { ViewAggregate } from "../../engine/catalogue.ts";
 import type { Value } from "../../engine/language/dtypes.ts";
-import { fingerprintOf } from "../../engine/fingerprint.ts";
 import { INT64_MAX } from "../../engine/language/int64.ts";
 import { formatInterval, type Interval } from "../../engine/calendar/interval.ts";
 import {
@@ -15,25 +13,7 @@ import {
   createSnapshotMerge,
   mergeStates,
 } from "../../engine/snapshot.ts";
-import { columnNode } from "../support/engine/parity.ts";
-import {
-  type AggregateCase,
-  aggregateCases,
-  foldState,
-  valueOfState,
-} from "../support/redis/states.ts";
-
-function viewAggregate({ name, dtype }: AggregateCase): ViewAggregate {
-  const result = aggregateOf(name).dtype([dtype]);
-  const node = Object.freeze({
-    kind: "aggregate",
-    aggregate: name,
-    input: columnNode("x", dtype),
-    dtype: typeof result === "string" ? result : dtype,
-    shape: "scalar",
-  } as const);
-  return { fingerprint: fingerprintOf(node), node };
-}
+import { aggregateCases, foldState, valueOfState, viewAggregate } from "../support/redis/states.ts";
 
 describe("snapshots", () => {
   const aggregates = aggregateCases

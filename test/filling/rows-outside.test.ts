@@ -18,7 +18,7 @@ import {
 } from "../../engine/index.ts";
 import type { ScheduleOptions } from "../../engine/calendar/schedule.ts";
 import { decodeSnapshot } from "../../engine/snapshot.ts";
-import { pointerRequest } from "../../filling/view-states.ts";
+import { pointerRequest } from "../../store/ledger.ts";
 import { openFileLook } from "../../sources/files.ts";
 import { inspectView } from "../../status/view-status.ts";
 import { createLedger } from "../../store/ledger.ts";

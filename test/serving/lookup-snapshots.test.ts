@@ -4,22 +4,7 @@ import { createLookup } from "../../serving/lookup.ts";
 import type { ExampleStore } from "../support/http/example-store.ts";
 import { aggregateValues, fillExampleStore } from "../support/http/example-store.ts";
 import { fillView } from "../support/redis/fill.ts";
-import type { RedisConnection } from "../../store/redis/types.ts";
-
-/** The same connection; tells of each round trip. */
-function counted(redis: RedisConnection, onTrip: () => void): RedisConnection {
-  return {
-    ...redis,
-    send: (command) => {
-      onTrip();
-      return redis.send(command);
-    },
-    pipeline: (commands) => {
-      if (commands.length > 0) onTrip();
-      return redis.pipeline(commands);
-    },
-  };
-}
+import { counted } from "../support/redis/counted.ts";
 
 describe("lookup after a newer snapshot", () => {
   let example: ExampleStore;

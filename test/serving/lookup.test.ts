@@ -11,22 +11,7 @@ import { encodeRow } from "../support/redis/encode-row.ts";
 import { versionBytes } from "../../store/rows/version.ts";
 import type { ExampleStore } from "../support/http/example-store.ts";
 import { badgeTimeUs, fillExampleStore } from "../support/http/example-store.ts";
-import type { RedisConnection } from "../../store/redis/types.ts";
-
-/** The same connection; tells of each round trip. */
-function counted(redis: RedisConnection, onTrip: () => void): RedisConnection {
-  return {
-    ...redis,
-    send: (command) => {
-      onTrip();
-      return redis.send(command);
-    },
-    pipeline: (commands) => {
-      if (commands.length > 0) onTrip();
-      return redis.pipeline(commands);
-    },
-  };
-}
+import { counted } from "../support/redis/counted.ts";
 
 describe("lookup over the example", () => {
   let example: ExampleStore;

@@ -18,6 +18,17 @@ export const downEnv = {
   TEMPORAL_ADDRESS: "127.0.0.1:1",
 } as const;
 
+/** The environment of a store under a prefix, beside which no offline store is. */
+export function storeEnv(redisUrl: string, prefix: string): NodeJS.ProcessEnv {
+  // The one of whoever develops here may have what a test says that nobody has.
+  return {
+    ...downEnv,
+    ONCEFLOW_OFFLINE: "/none/offline",
+    REDIS_URL: redisUrl,
+    ONCEFLOW_PREFIX: prefix,
+  };
+}
+
 /** A terminal that keeps what is written; `interrupt` presses Ctrl-C. */
 export function createTerminal({
   input = "",

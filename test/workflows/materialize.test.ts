@@ -5,7 +5,7 @@ import type { Run } from "../../cli/temporal.ts";
 import { writeAbsences, writeBadges } from "../../dev/example-data.ts";
 import { type Catalogue, loadCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import type { PublishPlan } from "../../filling/publish/plan.ts";
-import { pointerRequest } from "../../filling/view-states.ts";
+import { pointerRequest } from "../../store/ledger.ts";
 import { createLookup } from "../../serving/lookup.ts";
 import type { Settings } from "../../settings.ts";
 import { createLedger } from "../../store/ledger.ts";

@@ -6,7 +6,7 @@ import { withRedis } from "../../cli/context.ts";
 import { buildCatalogue, viewNamed } from "../../engine/catalogue.ts";
 import { entity, featureView, int64, source, string, sum } from "../../engine/index.ts";
 import { decodeSnapshot } from "../../engine/snapshot.ts";
-import { pointerRequest } from "../../filling/view-states.ts";
+import { pointerRequest } from "../../store/ledger.ts";
 import { createLedger } from "../../store/ledger.ts";
 import { type MaterializeResult, slicesOf } from "../../workflows/contract.ts";
 import { type Deployment, startDeployment } from "../support/temporal/deployment.ts";

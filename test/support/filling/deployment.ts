@@ -13,7 +13,7 @@ import { intervalOfRun } from "../../../filling/run-facts.ts";
 import { recordCommit, recordFailure } from "../../../filling/run-end.ts";
 import { beginRun, readInterval } from "../../../filling/run-plan.ts";
 import type { Stores } from "../../../filling/stores.ts";
-import { pointerRequest } from "../../../filling/view-states.ts";
+import { pointerRequest } from "../../../store/ledger.ts";
 import { rowColumns } from "../../../filling/view-program.ts";
 import { formatInterval, parseInterval } from "../../../engine/calendar/interval.ts";
 import { toJson } from "../../../engine/wire.ts";

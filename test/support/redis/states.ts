@@ -1,4 +1,6 @@
 /** Aggregate states of a column of values, by each of the ways that make them. */
+import type { ViewAggregate } from "../../../engine/catalogue.ts";
+import { fingerprintOf } from "../../../engine/fingerprint.ts";
 import pl from "nodejs-polars";
 import {
   aggregateOf,
@@ -65,4 +67,17 @@ export async function polarsStates(
 /** What an aggregate makes of a state. */
 export function valueOfState({ name, dtype }: AggregateCase, state: State): Value {
   return aggregateOf(name).value(state, dtype);
+}
+
+/** The aggregate of a case over a column, as a view has it. */
+export function viewAggregate({ name, dtype }: AggregateCase): ViewAggregate {
+  const result = aggregateOf(name).dtype([dtype]);
+  const node = Object.freeze({
+    kind: "aggregate",
+    aggregate: name,
+    input: columnNode("x", dtype),
+    dtype: typeof result === "string" ? result : dtype,
+    shape: "scalar",
+  } as const);
+  return { fingerprint: fingerprintOf(node), node };
 }

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { Task } from "../../../activities/tasks/task.ts";
 import { termsOf } from "../../../filling/run-terms.ts";
-import { pointerRequest } from "../../../filling/view-states.ts";
+import { pointerRequest } from "../../../store/ledger.ts";
 import { withRedis } from "../../../cli/context.ts";
 import { connectRuns } from "../../../cli/temporal.ts";
 import { type Catalogue, viewNamed } from "../../../engine/catalogue.ts";
